@@ -1,0 +1,210 @@
+# Starting and stopping: alone without arguments, again with its data, and refusals that say why.
+
+import os
+import shutil
+import socket
+import time
+
+import confluent_kafka
+import pytest
+
+import wire
+from batches import batch
+from clients import Record
+from clients.confluent import ConfluentClient
+from clients.kafka_python import KafkaPythonClient
+from cluster import Node, free_port
+from conditions import wait_until
+from workload import read_all, wait_replicas_equal
+
+
+@pytest.fixture
+def alone(tmp_path):
+    """alone(port, arguments): a node without a cluster.yaml, in a folder of its own."""
+    made = []
+
+    def make(port, *arguments, folder="alone"):
+        path = tmp_path / folder
+        path.mkdir(exist_ok=True)
+        made.append(Node(len(made) + 1, ("127.0.0.1", port), str(path), arguments))
+        return made[-1]
+    yield make
+    for node in made:
+        if node.is_alive():
+            node.kill()
+
+
+def wait_serving(node):
+    def is_serving():
+        if not node.is_alive():
+            pytest.fail(f"the node ended with {node.process.returncode}:\n{node.tail()}")
+        return len(node.metadata([]).brokers) == 1 and node.quorum().leader > 0
+    wait_until("the node serves", is_serving)
+
+
+def refused(node):
+    """Starts a node that must not start; returns the one sentence it leaves with."""
+    since = node.log_size() if os.path.exists(node.log_path) else 0
+    node.start()
+    code = node.ended()
+    said = node.log(since).strip().splitlines()
+    assert code == 1, f"exit {code}: {said}"
+    sentences = [line for line in said if line.startswith("martlet: ")]
+    assert len(sentences) == 1, said
+    return sentences[0]
+
+
+def is_free(port):
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+            return True
+        except OSError:
+            return False
+
+
+def test_start_alone_forms_a_cluster_of_one_and_keeps_its_data(alone):
+    port = 9092 if is_free(9092) else free_port()
+    arguments = [] if port == 9092 else ["--port", str(port)]
+    node = alone(port, *arguments)
+    node.start()
+    wait_serving(node)
+    assert "ready in" in node.log() and "fsynced" in node.log() and f"127.0.0.1:{port}" in node.log()
+    assert os.path.exists(os.path.join(node.folder, "martlet-data", "meta.properties"))
+    client = ConfluentClient(f"127.0.0.1:{port}")
+    client.create_topic("kept", 2)
+    assert client.produce("kept", 1, [Record(b"one"), Record(b"two")], "zstd", "all", True) == [0, 1]
+    for number in range(3):
+        assert node.stop() == 0, node.tail()
+        # An orderly stop leaves its mark; the next start takes it away.
+        assert os.path.exists(os.path.join(node.folder, "martlet-data", ".kafka_cleanshutdown"))
+        node.start()
+        wait_serving(node)
+        found = client.consume("kept", [1], 2 + number)[1]
+        assert [c.record.value for c in found] == [b"one", b"two"] + [b"more"] * number
+        assert client.produce("kept", 1, [Record(b"more")], "none", "all", False) == [2 + number]
+    node.kill()
+    node.start()
+    wait_serving(node)
+    assert len(client.consume("kept", [1], 5)[1]) == 5
+    assert node.stop() == 0
+
+
+def test_port_in_use_is_said(alone):
+    port = free_port()
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", port))
+        holder.listen()
+        assert str(port) in refused(alone(port, "--port", str(port)))
+
+
+def test_directory_of_another_node_is_refused(alone):
+    port = free_port()
+    first = alone(port, "--port", str(port), "--data", "shared")
+    first.start()
+    wait_serving(first)
+    first.stop()
+    sentence = refused(alone(port, "--port", str(port), "--data", "shared", "--node", "2"))
+    assert "node 1" in sentence and "node 2" in sentence
+
+
+def test_directory_in_use_is_refused(alone):
+    ports = free_port(), free_port()
+    first = alone(ports[0], "--port", str(ports[0]), "--data", "shared")
+    first.start()
+    wait_serving(first)
+    sentence = refused(alone(ports[1], "--port", str(ports[1]), "--data", "shared"))
+    assert str(first.process.pid) in sentence
+    wait_serving(first)
+
+
+def test_directory_of_another_cluster_is_refused(new_cluster):
+    cluster, other = new_cluster(count=3), new_cluster(count=3)
+    cluster.start()
+    other.start()
+    other[2].stop()
+    stranger = cluster[2]
+    stranger.stop()
+    stranger.wipe()
+    shutil.copytree(other[2].data, stranger.data)
+    os.remove(os.path.join(stranger.data, ".lock"))
+    sentence = refused(stranger)
+    assert "cluster" in sentence
+    assert sorted(cluster[1].metadata([]).brokers) == [1, 3]
+
+
+@pytest.mark.parametrize("wrong, words", [
+    ("nodes:\n  - {id: 1, port: 20001, data: d, prot: 3}\n", [":2", "prot"]),
+    ("nodes:\n  - {id: 1, port: 20001, data: d}\ndefaults:\n  num.partition: 3\n", [":4", "num.partition"]),
+    ("nodes:\n  - {id: 1, port: 99999, data: d}\n", [":2", "port"]),
+    ("nodes: [\n", ["YAML"]),
+])
+def test_wrong_file_names_line_and_key(alone, wrong, words):
+    node = alone(20_001, "--config", "wrong.yaml", "--node", "1")
+    with open(os.path.join(node.folder, "wrong.yaml"), "w", encoding="utf-8") as file:
+        file.write(wrong)
+    sentence = refused(node)
+    assert "wrong.yaml" in sentence and all(word in sentence for word in words), sentence
+
+
+def test_three_nodes_stop_at_once_and_start_again(new_cluster):
+    cluster = new_cluster(count=3)
+    cluster.start()
+    cluster.create_topic("kept", partitions=3)
+    client = ConfluentClient(cluster.bootstrap)
+    for partition in range(3):
+        assert client.produce("kept", partition, [Record(b"kept")] * 10, "none", "all", True) == list(range(10))
+    for node in cluster.nodes.values():
+        node.send(15)
+    for node in cluster.nodes.values():
+        assert node.ended() == 0, node.tail()
+        assert "cut short" not in node.log()
+        assert os.path.exists(os.path.join(node.data, ".kafka_cleanshutdown"))
+    cluster.start()
+    cluster.wait_isr_full("kept")
+    assert [len(rows) for rows in read_all(cluster, "kept").values()] == [10, 10, 10]
+    wait_replicas_equal(cluster, "kept")
+
+
+def test_a_stopping_leader_hands_over(new_cluster):
+    """After an orderly stop another in-sync replica leads, and a produce meets no error it must report."""
+    cluster = new_cluster(count=3)
+    cluster.start()
+    controller = cluster.controller()
+    leader = next(number for number in cluster.nodes if number != controller)
+    cluster.create_topic("handed", [[leader] + [n for n in cluster.nodes if n != leader]])
+    client = ConfluentClient(cluster.bootstrap)
+    assert client.produce("handed", 0, [Record(b"x")], "none", "all", True) == [0]
+    cluster.wait_isr_full("handed")
+    assert cluster[leader].stop() == 0
+    partition = wait_until("another leads", lambda: (p := cluster.partitions("handed")[0]).leader not in (leader, -1) and p)
+    assert leader not in partition.isr
+    assert client.produce("handed", 0, [Record(b"y")], "none", "all", True) == [1]
+
+
+def test_quorum_as_kafka_python_sees_it(new_cluster):
+    cluster = new_cluster(count=3)
+    cluster.start()
+    seen = KafkaPythonClient(cluster.bootstrap).quorum()
+    partition = seen["topics"][0]["partitions"][0]
+    assert partition["leader_id"] == cluster.controller()
+    assert sorted(voter["replica_id"] for voter in partition["current_voters"]) == [1, 2, 3]
+    assert partition["high_watermark"] > 0
+
+
+def test_groups_are_truthfully_absent(new_cluster):
+    """FindCoordinator says that there is no coordinator yet: a group consumer waits and neither fails nor reads."""
+    cluster = new_cluster(count=1)
+    cluster.start()
+    cluster.create_topic("lonely", partitions=1)
+    consumer = confluent_kafka.Consumer({
+        "bootstrap.servers": cluster.bootstrap, "group.id": "waits", "auto.offset.reset": "earliest", "log_level": 0})
+    consumer.subscribe(["lonely"])
+    with cluster[1].connect() as connection:
+        assert wire.produce(connection, "lonely", 0, batch([b"x"]))[0] == 0
+    end = time.monotonic() + 2
+    while time.monotonic() < end:
+        message = consumer.poll(0.1)
+        assert message is None or message.error()
+    consumer.close()

@@ -1,0 +1,64 @@
+# Martlet's make: `make` prints what there is. Recipes are one line each; the work is in dev/.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MARTLET := .build/release/martlet
+export MARTLET
+
+.PHONY: help libraries build cluster stop kill pause resume start status logs clean test check sim fmt golden
+
+help: ## this list
+	@echo "Martlet. Start here: make cluster"
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  \1\t/' | expand -t 12
+
+libraries:
+	@dev/libraries
+
+build: libraries ## build martlet in release
+	swift build -c release --product martlet
+
+cluster: build ## build and start three nodes here (cluster.yaml); safe to run twice
+	@dev/cluster up
+
+stop: ## stop all nodes cleanly
+	@dev/cluster stop
+
+start: ## NODE=2: start one node
+	@dev/cluster start $(NODE)
+
+kill: ## NODE=2: kill -9 one node
+	@dev/cluster kill $(NODE)
+
+pause: ## NODE=2: freeze one node (SIGSTOP)
+	@dev/cluster pause $(NODE)
+
+resume: ## NODE=2: let it go on (SIGCONT)
+	@dev/cluster resume $(NODE)
+
+status: ## processes, nodes, controller, health
+	@dev/cluster status
+
+logs: ## NODE=2: the end of its log
+	@dev/cluster logs $(NODE)
+
+clean: ## stop the nodes, delete their data and the build
+	@dev/cluster stop
+	rm -rf run .build
+
+test: libraries ## everything: one release build, unit tests, simulator, integration tests
+	@dev/test
+
+check: libraries ## the inner loop, under 3 minutes: format, tidy and unit tests; writes nothing in the tree
+	swift format lint --strict --parallel --recursive Sources Tests Package.swift
+	swift build --build-tests
+	swift test --skip-build
+
+sim: ## SEED=7: run one seed of the simulator, with its trace
+	swift run -c release martlet-sim run --seeds $(or $(SEED),1)..$(or $(SEED),1) --trace
+
+fmt: ## format the sources and wrap long comments
+	dev/wrap-comments Sources Tests
+	swift format --in-place --parallel --recursive Sources Tests Package.swift
+
+golden: ## rewrite golden files from what the code does now; read the diff
+	UPDATE_GOLDEN=1 swift test

@@ -1,0 +1,98 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Floors (docs/ARCHITECTURE.md): a target may import only targets of a lower floor. TidyTests enforce it.
+let strict: [SwiftSetting] = [
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+]
+
+let byteBuffer: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+
+let package = Package(
+    name: "martlet",
+    products: [
+        .executable(name: "martlet", targets: ["martlet"]),
+        .executable(name: "martlet-sim", targets: ["martlet-sim"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+        .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
+    ],
+    targets: [
+        // C, each one small thing that Swift cannot say well.
+        .target(name: "CChecksum"),
+        .target(name: "CPosix"),
+        .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CLz4", providers: [.apt(["liblz4-dev"])]),
+        .systemLibrary(name: "CZstd", providers: [.apt(["libzstd-dev"])]),
+        .systemLibrary(name: "CSnappy", providers: [.apt(["libsnappy-dev"])]),
+
+        // Floor 0
+        .target(name: "Model", swiftSettings: strict),
+        // Floor 1
+        .target(
+            name: "Records",
+            dependencies: ["Model", "CChecksum", "CZlib", "CLz4", "CZstd", "CSnappy", byteBuffer],
+            swiftSettings: strict),
+        .target(name: "Wire", dependencies: ["Model", byteBuffer], swiftSettings: strict),
+        // Floor 2: pure values
+        .target(name: "Raft", dependencies: ["Model"], swiftSettings: strict),
+        .target(name: "Replication", dependencies: ["Model"], swiftSettings: strict),
+        .target(name: "Metadata", dependencies: ["Model", "Wire"], swiftSettings: strict),
+        // Floor 3
+        .target(name: "Storage", dependencies: ["Model", "Records", byteBuffer], swiftSettings: strict),
+        .target(name: "DiskSimulation", dependencies: ["Storage", "Model", byteBuffer], swiftSettings: strict),
+        // Floor 4
+        .target(
+            name: "Broker",
+            dependencies: ["Model", "Records", "Wire", "Raft", "Replication", "Metadata", "Storage", byteBuffer],
+            swiftSettings: strict),
+        // Floor 5
+        .target(
+            name: "Server",
+            dependencies: [
+                "Broker", "Storage", "Model", "CPosix", byteBuffer,
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "Logging", package: "swift-log"),
+                "Yams",
+            ],
+            swiftSettings: strict),
+        .target(
+            name: "Client",
+            dependencies: [
+                "Model", "Records", "Wire", byteBuffer, .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: strict),
+        .target(
+            name: "Simulation",
+            dependencies: ["Broker", "DiskSimulation", "Storage", "Raft", "Replication", "Metadata", "Model", "Records", "Wire", byteBuffer],
+            swiftSettings: strict),
+        // Floor 6
+        .executableTarget(
+            name: "martlet",
+            dependencies: [
+                "Server", "Client", "Records", "Wire", "Model",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "martlet-sim",
+            dependencies: ["Simulation", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            swiftSettings: strict),
+
+        .testTarget(name: "TidyTests"),
+        .testTarget(
+            name: "RecordsTests", dependencies: ["Records", "Model", "CChecksum", byteBuffer], swiftSettings: strict),
+        .testTarget(name: "WireTests", dependencies: ["Wire", "Model", byteBuffer], swiftSettings: strict),
+        .testTarget(name: "RaftTests", dependencies: ["Raft", "Model"], swiftSettings: strict),
+        .testTarget(name: "ReplicationTests", dependencies: ["Replication", "Model"], swiftSettings: strict),
+        .testTarget(name: "MetadataTests", dependencies: ["Metadata", "Wire", "Model"], swiftSettings: strict),
+        .testTarget(
+            name: "StorageTests", dependencies: ["Storage", "DiskSimulation", "Records", "Model", byteBuffer],
+            swiftSettings: strict),
+    ],
+    swiftLanguageModes: [.v6]
+)

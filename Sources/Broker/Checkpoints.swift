@@ -1,0 +1,95 @@
+// Kafka's offset checkpoint files of one data directory: recovery points, log starts and high watermarks, one line a partition.
+// All are caches, but for the log start after DeleteRecords: lost ones cost a longer scan at the next start, never a record.
+
+import Model
+import NIOCore
+import Storage
+
+struct Checkpoints {
+    private(set) var recoveryPoints = SortedMap<String, Offset>()
+    private(set) var logStartOffsets = SortedMap<String, Offset>()
+    private(set) var highWatermarks = SortedMap<String, Offset>()
+    private var isChanged = false
+    private var sequence: UInt64 = 0
+
+    /// The owner number of the checkpoint files' flush tickets; logs count from 1.
+    static let owner: UInt32 = 0
+    static let intervalMs: Int64 = 1_000
+
+    private static let recoveryPointFile = "recovery-point-offset-checkpoint"
+    private static let logStartFile = "log-start-offset-checkpoint"
+    private static let highWatermarkFile = "replication-offset-checkpoint"
+
+    init() {}
+
+    /// A file that is missing or cannot be read says nothing.
+    init(reading disk: any Disk, _ directory: DataDirectory) {
+        recoveryPoints = Self.read("\(directory.path)/\(Self.recoveryPointFile)", disk)
+        logStartOffsets = Self.read("\(directory.path)/\(Self.logStartFile)", disk)
+        highWatermarks = Self.read("\(directory.path)/\(Self.highWatermarkFile)", disk)
+    }
+
+    mutating func note(_ name: String, recoveryPoint: Offset, logStartOffset: Offset, highWatermark: Offset) {
+        guard
+            recoveryPoints[name] != recoveryPoint || logStartOffsets[name] != logStartOffset
+                || highWatermarks[name] != highWatermark
+        else { return }
+        recoveryPoints[name] = recoveryPoint
+        logStartOffsets[name] = logStartOffset
+        highWatermarks[name] = highWatermark
+        isChanged = true
+    }
+
+    mutating func forget(_ name: String) {
+        recoveryPoints.removeValue(forKey: name)
+        logStartOffsets.removeValue(forKey: name)
+        highWatermarks.removeValue(forKey: name)
+        isChanged = true
+    }
+
+    mutating func write(to disk: any Disk, _ directory: DataDirectory) {
+        guard isChanged else { return }
+        isChanged = false
+        for (name, contents) in files {
+            sequence += 1
+            disk.replace(
+                FlushTicket(owner: Self.owner, generation: 0, sequence: sequence), path: "\(directory.path)/\(name)",
+                contents: contents)
+        }
+    }
+
+    mutating func writeNow(to disk: any Disk, _ directory: DataDirectory) throws(DiskError) {
+        for (name, contents) in files { try disk.replaceNow(path: "\(directory.path)/\(name)", contents: contents) }
+        isChanged = false
+    }
+
+    private var files: [(String, ByteBuffer)] {
+        [
+            (Self.recoveryPointFile, Self.text(recoveryPoints)), (Self.logStartFile, Self.text(logStartOffsets)),
+            (Self.highWatermarkFile, Self.text(highWatermarks)),
+        ]
+    }
+
+    /// Version, count, then `topic partition offset` a line.
+    private static func text(_ offsets: SortedMap<String, Offset>) -> ByteBuffer {
+        var text = "0\n\(offsets.count)\n"
+        for (name, offset) in offsets {
+            guard let dash = name.lastIndex(of: "-") else { continue }
+            text += "\(name[..<dash]) \(name[name.index(after: dash)...]) \(offset)\n"
+        }
+        return ByteBuffer(string: text)
+    }
+
+    private static func read(_ path: String, _ disk: any Disk) -> SortedMap<String, Offset> {
+        guard let text = try? DataDirectory.readText(path, on: disk) else { return SortedMap() }
+        let lines = text.split(separator: "\n")
+        guard lines.count >= 2, lines[0] == "0", Int(lines[1]) == lines.count - 2 else { return SortedMap() }
+        var offsets = SortedMap<String, Offset>()
+        for line in lines.dropFirst(2) {
+            let parts = line.split(separator: " ")
+            guard parts.count == 3, let offset = Offset(parts[2]), offset >= 0 else { return SortedMap() }
+            offsets["\(parts[0])-\(parts[1])"] = offset
+        }
+        return offsets
+    }
+}

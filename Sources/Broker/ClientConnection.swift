@@ -1,0 +1,67 @@
+// One accepted connection: who speaks on it, and its answers kept in the order of its requests.
+
+import Model
+import NIOCore
+
+struct ClientConnection {
+    let id: ConnectionID
+    let client: String
+    /// From ApiVersions, for log lines: the cheapest "who is still on the old client" report.
+    var software = ""
+    private var nextSlot: UInt64 = 0
+    private var nextAnswer: UInt64 = 0
+    private var early: [UInt64: [OutboundPiece]] = [:]
+    private var undrainedBytes = 0
+    private var isPaused = false
+    private(set) var isClosing = false
+
+    init(id: ConnectionID, client: String) {
+        self.id = id
+        self.client = client
+    }
+
+    /// Takes the next place in the line of answers.
+    mutating func takeSlot() -> UInt64 {
+        defer { nextSlot += 1 }
+        return nextSlot
+    }
+
+    /// Gives the answer of `slot`; what may leave now, in order.
+    mutating func answer(_ slot: UInt64, with pieces: [OutboundPiece]) -> [OutboundPiece] {
+        guard !isClosing else { return [] }
+        guard slot == nextAnswer else {
+            early[slot] = pieces
+            return []
+        }
+        var leaving = pieces
+        nextAnswer += 1
+        while let next = early.removeValue(forKey: nextAnswer) {
+            leaving += next
+            nextAnswer += 1
+        }
+        for piece in leaving {
+            switch piece {
+            case .bytes(let buffer): undrainedBytes += buffer.readableBytes
+            case .file(let slice): undrainedBytes += slice.length
+            }
+        }
+        return leaving
+    }
+
+    mutating func drained() { undrainedBytes = 0 }
+
+    mutating func closed() { isClosing = true }
+
+    /// Whether reading must stop or may go on, when that is news.
+    mutating func readingChange() -> Bool? {
+        let waiting = nextSlot - nextAnswer
+        let full =
+            waiting >= UInt64(Limits.requestsInFlightPerConnection)
+            || undrainedBytes > Limits.outboundBytesPerConnection
+        guard full != isPaused else { return nil }
+        isPaused = full
+        return full
+    }
+
+    var description: String { software.isEmpty ? client : "\(client) (\(software))" }
+}

@@ -1,0 +1,264 @@
+// This node as a broker: it registers with the controller, sends heartbeats, asks for ISR changes and producer ids, and leaves in order.
+
+import Metadata
+import Model
+import NIOCore
+import Raft
+import Replication
+import Storage
+import Wire
+
+struct BrokerLifecycle {
+    /// −1 until this incarnation's registration is committed and seen.
+    var epoch: BrokerEpoch = -1
+    var isRegistering = false
+    var isHeartbeating = false
+    var nextHeartbeatAt = Instant.zero
+    var hasPublished = false
+    var mayStop = false
+}
+
+struct StopState {
+    var deadline: Instant
+    var shardsLeft: Int?
+    var isClean = true
+}
+
+/// Producer ids that the controller gave this node to hand out.
+struct ProducerIDBlock {
+    var next: ProducerID = 0
+    var end: ProducerID = 0
+    var isAsking = false
+    var waiting: [ControlRequest] = []
+}
+
+extension Control {
+    // MARK: Asking the controller
+
+    /// Sends to the controller, be it another node or this one. False while there is none to be reached.
+    @discardableResult
+    func askController<M: WireRequest>(_ message: M, for purpose: ControlPurpose, version: Int16? = nil) -> Bool {
+        guard let leader = raft?.leaderID else { return false }
+        let version = version ?? M.versions.upperBound
+        guard leader == me else {
+            let link = LinkID(node: leader, kind: .control)
+            guard isConnected(link) else { return false }
+            send(message, on: link, for: purpose, version: version)
+            return true
+        }
+        let id = requests.add(
+            purpose, api: M.api, version: version, link: nil,
+            deadline: reading.now.advanced(byMs: configuration.timing.requestTimeoutMs))
+        var body = ByteBuffer()
+        wireEncode(message, version: version, into: &body)
+        receive(
+            ControlRequest(
+                header: RequestHeader(api: M.api, version: version, correlationID: id, clientID: nil), body: body,
+                route: .own, client: "this node"))
+        return true
+    }
+
+    func tickBroker() {
+        guard raft != nil, broker.nextHeartbeatAt <= reading.now else { return }
+        broker.nextHeartbeatAt = reading.now.advanced(byMs: configuration.timing.heartbeatMs)
+        if broker.epoch < 0 { register() } else { heartbeat() }
+    }
+
+    private func register() {
+        guard !broker.isRegistering, stopping == nil, let cluster = directory.identity.clusterID else { return }
+        var request = BrokerRegistrationRequest()
+        request.brokerID = me
+        request.clusterID = cluster
+        request.incarnationID = incarnationID
+        var listener = BrokerRegistrationRequest.Listener()
+        listener.name = "PLAINTEXT"
+        listener.host = configuration.advertised.host
+        listener.port = configuration.advertised.port
+        request.listeners = [listener]
+        request.rack = configuration.rack
+        request.logDirs = [directory.identity.directoryID]
+        request.previousBrokerEpoch = previousBrokerEpoch ?? -1
+        broker.isRegistering = askController(request, for: .registration)
+    }
+
+    func registrationAnswered(_ answer: BrokerRegistrationResponse) {
+        broker.isRegistering = false
+        if answer.errorCode == .duplicateBrokerRegistration || answer.errorCode == .inconsistentClusterId {
+            log(.error, "the controller refuses this node: \(answer.errorCode)")
+        }
+        broker.nextHeartbeatAt = reading.now.advanced(
+            byMs: answer.errorCode == .none ? 0 : configuration.timing.heartbeatMs)
+    }
+
+    /// The committed image is what tells this node of its own registration, so that epoch and image never disagree.
+    func noteOwnRegistration() {
+        guard let own = image.brokers[me] else { return }
+        if own.incarnationID == incarnationID {
+            if broker.epoch != own.epoch {
+                broker.epoch = own.epoch
+                broker.nextHeartbeatAt = reading.now
+            }
+        } else if broker.epoch >= 0, own.epoch > broker.epoch {
+            halt("another process has registered as node \(me): two nodes must not share an id")
+        }
+    }
+
+    private func heartbeat() {
+        guard !broker.isHeartbeating else { return }
+        var request = BrokerHeartbeatRequest()
+        request.brokerID = me
+        request.brokerEpoch = broker.epoch
+        request.currentMetadataOffset = image.lastOffset
+        request.wantShutDown = stopping != nil
+        broker.isHeartbeating = askController(request, for: .heartbeat)
+    }
+
+    func heartbeatAnswered(_ answer: BrokerHeartbeatResponse) {
+        broker.isHeartbeating = false
+        switch answer.errorCode {
+        case .none:
+            if answer.shouldShutDown { broker.mayStop = true }
+        case .staleBrokerEpoch, .brokerIdNotRegistered:
+            // Proved dead and yet alive, or forgotten: begin again under a new epoch.
+            guard stopping == nil else { return broker.mayStop = true }
+            broker.epoch = -1
+            broker.nextHeartbeatAt = reading.now
+        default: break
+        }
+    }
+
+    /// Unfenced by the committed image: clients are served from now on.
+    func checkReady() {
+        guard !isReady, broker.epoch >= 0, image.brokers[me].map({ !$0.fenced }) ?? false else { return }
+        isReady = true
+        effects.append(.ready)
+    }
+
+    // MARK: ISR changes
+
+    func propose(_ proposal: ISRProposal, _ topicPartition: TopicPartition, _ shard: Int) {
+        var partition = AlterPartitionRequest.Partition()
+        partition.partitionIndex = topicPartition.partition
+        partition.leaderEpoch = proposal.leaderEpoch
+        partition.partitionEpoch = proposal.partitionEpoch
+        partition.leaderRecoveryState = proposal.recoveryState.rawValue
+        partition.newIsrWithEpochs = proposal.isr.map { member in
+            var state = AlterPartitionRequest.BrokerState()
+            state.brokerID = member.id
+            state.brokerEpoch = member.brokerEpoch
+            return state
+        }
+        var topic = AlterPartitionRequest.Topic()
+        topic.topicID = topicPartition.topicID
+        topic.partitions = [partition]
+        var request = AlterPartitionRequest()
+        request.brokerID = me
+        request.brokerEpoch = broker.epoch
+        request.topics = [topic]
+        let purpose = ControlPurpose.alterPartition(shard: shard, topicPartition, proposal)
+        if !askController(request, for: purpose) { requestFailed(purpose, timedOut: false) }
+    }
+
+    func alterPartitionAnswered(
+        _ answer: AlterPartitionResponse, _ shard: Int, _ topicPartition: TopicPartition, _ proposal: ISRProposal
+    ) {
+        let partition = answer.topics.first?.partitions.first
+        let error = answer.errorCode == .none ? partition?.errorCode ?? .unknownServerError : answer.errorCode
+        var decided: ISRAnswer?
+        if error == .none, let partition {
+            decided = ISRAnswer(
+                leaderID: partition.leaderID < 0 ? nil : partition.leaderID, leaderEpoch: partition.leaderEpoch,
+                isr: partition.isr,
+                recoveryState: LeaderRecoveryState(rawValue: partition.leaderRecoveryState) ?? .recovered,
+                partitionEpoch: partition.partitionEpoch)
+        }
+        effects.append(.mail(.isrAnswered(topicPartition, proposal, error, decided), toShard: shard))
+    }
+
+    // MARK: Producer ids
+
+    func initProducerIDReceived(_ request: ControlRequest) throws(WireError) {
+        let message = try request.read(InitProducerIDRequest.self)
+        guard message.transactionalID == nil else {
+            // Truthfully: there is no transaction coordinator to be found yet.
+            var answer = InitProducerIDResponse()
+            answer.errorCode = .coordinatorNotAvailable
+            return respond(answer, to: InitProducerIDRequest.self, request)
+        }
+        producerIDs.waiting.append(request)
+        giveProducerIDs()
+    }
+
+    private func giveProducerIDs() {
+        while producerIDs.next < producerIDs.end, !producerIDs.waiting.isEmpty {
+            var answer = InitProducerIDResponse()
+            answer.producerID = producerIDs.next
+            answer.producerEpoch = 0
+            producerIDs.next += 1
+            respond(answer, to: InitProducerIDRequest.self, producerIDs.waiting.removeFirst())
+        }
+        guard !producerIDs.waiting.isEmpty, !producerIDs.isAsking else { return }
+        var request = AllocateProducerIDsRequest()
+        request.brokerID = me
+        request.brokerEpoch = broker.epoch
+        producerIDs.isAsking = broker.epoch >= 0 && askController(request, for: .allocateProducerIDs)
+        if !producerIDs.isAsking { failProducerIDs(.coordinatorNotAvailable) }
+    }
+
+    func producerIDsAllocated(_ answer: AllocateProducerIDsResponse) {
+        producerIDs.isAsking = false
+        guard answer.errorCode == .none else { return failProducerIDs(.coordinatorNotAvailable) }
+        producerIDs.next = answer.producerIDStart
+        producerIDs.end = answer.producerIDStart + Int64(answer.producerIDLen)
+        giveProducerIDs()
+    }
+
+    /// A retriable error: the client asks again, by then perhaps of a new controller.
+    func failProducerIDs(_ error: ErrorCode) {
+        for request in producerIDs.waiting {
+            var answer = InitProducerIDResponse()
+            answer.errorCode = error
+            respond(answer, to: InitProducerIDRequest.self, request)
+        }
+        producerIDs.waiting = []
+    }
+
+    // MARK: An orderly stop
+
+    func stopRequested() {
+        guard stopping == nil else { return }
+        // Handing over takes a heartbeat or two; with nobody left to take over it must not hold up the stop.
+        stopping = StopState(deadline: reading.now.advanced(byMs: configuration.timing.stopTimeoutMs / 4))
+        broker.nextHeartbeatAt = reading.now
+        if raft == nil || broker.epoch < 0 { broker.mayStop = true }
+        checkStopping()
+    }
+
+    func checkStopping() {
+        guard let stop = stopping, stop.shardsLeft == nil else { return }
+        let isAlone = raft.map { $0.voters.ids.allSatisfy { $0 == me || dead[$0] != nil } } ?? true
+        guard broker.mayStop || isAlone || stop.deadline <= reading.now else { return }
+        stopping?.shardsLeft = shardCount
+        stopping?.deadline = .distantFuture
+        for shard in 0..<shardCount { effects.append(.mail(.stopRequested, toShard: shard)) }
+    }
+
+    func shardStopped(_ shard: Int, _ clean: Bool) {
+        guard let left = stopping?.shardsLeft else { return }
+        stopping?.shardsLeft = left - 1
+        if !clean { stopping?.isClean = false }
+        guard left == 1 else { return }
+        quorum(.resignationRequested)
+        while !quorumInputs.isEmpty { quorumStep(quorumInputs.removeFirst()) }
+        do {
+            try metadataLog.log.close(flushing: true)
+            if stopping?.isClean == true, broker.epoch >= 0 {
+                try directory.markCleanShutdown(broker.epoch, on: disk)
+            }
+        } catch {
+            log(.error, "the stop is not a clean one: \(error)")
+        }
+        effects.append(.stopped)
+        isHalted = true
+    }
+}

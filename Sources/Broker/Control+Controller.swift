@@ -1,0 +1,276 @@
+// The controller's part of Control: requests become decisions, decisions become one batch each, answers leave once that is committed.
+
+import Metadata
+import Model
+import NIOCore
+import Raft
+import Storage
+import Wire
+
+extension Control {
+    // MARK: Office
+
+    /// Leading the quorum is being the controller. It decides on the whole log, committed or not, as its successor would find it.
+    func becomeController() throws {
+        var settings = ControllerSettings()
+        settings.sessionTimeoutMs = configuration.timing.sessionTimeoutMs
+        settings.preferredLeaderDelayMs = configuration.timing.preferredLeaderDelayMs
+        settings.defaultPartitions = configuration.defaultPartitions
+        settings.defaultReplicationFactor = configuration.defaultReplicationFactor
+        settings.brokerDefaults = configuration.topicDefaults
+        var latest = image
+        var changes = ImageChanges()
+        let end = metadataLog.log.endOffset
+        try metadataLog.forEachEntry(from: image.lastOffset + 1, to: end) { offset, _, entry in
+            if case .record(let record) = entry { latest.apply(record, at: offset, changes: &changes) }
+        }
+        latest.lastOffset = end - 1
+        controller = Controller(
+            image: latest, settings: settings, seed: random.next(), now: reading.now,
+            dead: dead.map { (id: $0.key, incarnationID: $0.value) })
+        tickController()
+    }
+
+    func resignController() {
+        controller = nil
+        let lost = commitWaiters + servingWaiters
+        commitWaiters = []
+        servingWaiters = []
+        for waiter in lost { if let failure = waiter.failure { deliver(failure, waiter.route) } }
+    }
+
+    func tickController() {
+        guard let deadline = controller?.nextDeadline, deadline <= reading.now, canDecide else { return }
+        decide { $0.ticked(nextOffset: metadataLog.log.endOffset, at: reading.now) }
+    }
+
+    func controllerLearnsOfDeath(_ node: NodeID, _ incarnation: UUID128) {
+        guard canDecide else { return }
+        decide {
+            $0.brokerDied(node, incarnationID: incarnation, nextOffset: metadataLog.log.endOffset, at: reading.now)
+        }
+    }
+
+    /// Not before the LeaderChange of this epoch stands in the log: everything of a leader comes behind it.
+    var canDecide: Bool { controller != nil && raft?.isLeader == true && raft?.epochStartOffset != nil }
+
+    private func decide(_ decision: (inout Controller) -> [MetadataRecord]) {
+        guard controller != nil, var working = controller else { return }
+        controller = nil
+        let records = decision(&working)
+        controller = working
+        append(records)
+    }
+
+    private func append(_ records: [MetadataRecord]) {
+        guard !records.isEmpty, let epoch = raft?.epoch else { return }
+        do {
+            try metadataLog.append(records, epoch: epoch, wallMs: reading.wallMs)
+        } catch {
+            return halt("the metadata log cannot be written: \(error)")
+        }
+        quorum(.appended(endOffset: metadataLog.log.endOffset, epochs: [], voters: []))
+    }
+
+    // MARK: Requests
+
+    /// Requests that only the controller answers. Clients' are forwarded to it; nodes are told to look for it themselves.
+    func controllerRequestReceived(_ request: ControlRequest) throws(WireError) {
+        let route = Routes.route(request.header.api)
+        guard canDecide else {
+            if route?.scope == .client { return forward(request) }
+            return deliver(try failure(of: request, .notController), request.route)
+        }
+        let now = reading.now
+        switch request.header.api {
+        case .brokerRegistration:
+            let message = try request.read(BrokerRegistrationRequest.self)
+            guard message.clusterID == directory.identity.clusterID else {
+                return deliver(try failure(of: request, .inconsistentClusterId), request.route)
+            }
+            try decide(request, BrokerRegistrationRequest.self) {
+                $0.registered(message, nextOffset: $1, at: now)
+            }
+        case .brokerHeartbeat:
+            let message = try request.read(BrokerHeartbeatRequest.self)
+            try decide(request, BrokerHeartbeatRequest.self, isUrgent: true) {
+                $0.heartbeatReceived(message, nextOffset: $1, at: now)
+            }
+        case .alterPartition:
+            let message = try request.read(AlterPartitionRequest.self)
+            try decide(request, AlterPartitionRequest.self) { $0.alterPartition(message, nextOffset: $1, at: now) }
+        case .allocateProducerIDs:
+            let message = try request.read(AllocateProducerIDsRequest.self)
+            try decide(request, AllocateProducerIDsRequest.self) {
+                $0.allocateProducerIDs(message, nextOffset: $1, at: now)
+            }
+        default: try adminRequestReceived(request)
+        }
+    }
+
+    private func adminRequestReceived(_ request: ControlRequest) throws(WireError) {
+        let now = reading.now
+        switch request.header.api {
+        case .createTopics:
+            let message = try request.read(CreateTopicsRequest.self)
+            try decide(request, CreateTopicsRequest.self, servingWithinMs: message.timeoutMs) {
+                $0.createTopics(message, nextOffset: $1, at: now)
+            }
+        case .deleteTopics:
+            let message = try request.read(DeleteTopicsRequest.self)
+            try decide(request, DeleteTopicsRequest.self, servingWithinMs: message.timeoutMs) {
+                $0.deleteTopics(message, nextOffset: $1, at: now)
+            }
+        case .createPartitions:
+            let message = try request.read(CreatePartitionsRequest.self)
+            try decide(request, CreatePartitionsRequest.self, servingWithinMs: message.timeoutMs) {
+                $0.createPartitions(message, nextOffset: $1, at: now)
+            }
+        case .incrementalAlterConfigs:
+            let message = try request.read(IncrementalAlterConfigsRequest.self)
+            try decide(request, IncrementalAlterConfigsRequest.self) {
+                $0.incrementalAlterConfigs(message, nextOffset: $1, at: now)
+            }
+        default: preconditionFailure("\(request.header.api) has a row in Routes and no handler")
+        }
+    }
+
+    /// One request, one decision. `isUrgent`: an answer that promises nothing leaves at once. `servingWithinMs`: the answer waits, so long at
+    /// most, until every live node has applied the decision, so that a client's next call anywhere finds it.
+    private func decide<M: WireRequest>(
+        _ request: ControlRequest, _ type: M.Type, isUrgent: Bool = false, servingWithinMs: Int32? = nil,
+        _ decision: (inout Controller, Offset) -> Decision<M.Response>
+    ) throws(WireError) {
+        guard var working = controller else { return }
+        controller = nil
+        let decided = decision(&working, metadataLog.log.endOffset)
+        controller = working
+        let frame = request.frame(decided.response, to: type)
+        append(decided.records)
+        if isUrgent && decided.records.isEmpty { return deliver(frame, request.route) }
+        // An answer without records may rest on earlier ones that are not committed yet; it waits for them alike.
+        commitWaiters.append(
+            CommitWaiter(
+                endOffset: metadataLog.log.endOffset, frame: frame, failure: try failure(of: request, .notController),
+                route: request.route,
+                servingDeadline: decided.records.isEmpty
+                    ? nil : servingWithinMs.map { reading.now.advanced(byMs: Int64(min(max(0, $0), 5_000))) }))
+        completeCommitted()
+    }
+
+    // MARK: Answers
+
+    func completeCommitted() {
+        guard let highWatermark = raft?.highWatermark, raft?.isHighWatermarkOfEpoch == true else { return }
+        while let waiter = commitWaiters.first, waiter.endOffset <= highWatermark {
+            commitWaiters.removeFirst()
+            if waiter.servingDeadline != nil { servingWaiters.append(waiter) } else { deliver(waiter.frame, waiter.route) }
+        }
+    }
+
+    func completeServingWaiters() {
+        guard !servingWaiters.isEmpty, let raft else { return }
+        let applied = appliedByAll(raft)
+        servingWaiters.removeAll { waiter in
+            guard waiter.endOffset <= applied || waiter.servingDeadline.map({ $0 <= reading.now }) == true else { return false }
+            deliver(waiter.frame, waiter.route)
+            return true
+        }
+    }
+
+    /// A follower's next fetch tells the high watermark that it knows, and it has applied all below before it asks again.
+    private func appliedByAll(_ raft: RaftNode) -> Offset {
+        var applied = image.lastOffset + 1
+        for broker in image.eligibleBrokers where broker.id != me {
+            let key = ReplicaKey(id: broker.id, directoryID: broker.directoryID)
+            applied = min(applied, raft.progress(of: key)?.knownHighWatermark ?? 0)
+        }
+        return applied
+    }
+
+    /// The answer that says why there is none, in the words of the request's own API.
+    func failure(of request: ControlRequest, _ error: ErrorCode) throws(WireError) -> ByteBuffer {
+        let message = "the controller moved; ask again"
+        switch request.header.api {
+        case .brokerRegistration:
+            var answer = BrokerRegistrationResponse()
+            answer.errorCode = error
+            return request.frame(answer, to: BrokerRegistrationRequest.self)
+        case .brokerHeartbeat:
+            var answer = BrokerHeartbeatResponse()
+            answer.errorCode = error
+            return request.frame(answer, to: BrokerHeartbeatRequest.self)
+        case .alterPartition:
+            var answer = AlterPartitionResponse()
+            answer.errorCode = error
+            return request.frame(answer, to: AlterPartitionRequest.self)
+        case .allocateProducerIDs:
+            var answer = AllocateProducerIDsResponse()
+            answer.errorCode = error
+            return request.frame(answer, to: AllocateProducerIDsRequest.self)
+        case .createTopics:
+            var answer = CreateTopicsResponse()
+            answer.topics = try request.read(CreateTopicsRequest.self).topics.map { topic in
+                var result = CreateTopicsResponse.Topic()
+                result.name = topic.name
+                result.errorCode = error
+                result.errorMessage = message
+                return result
+            }
+            return request.frame(answer, to: CreateTopicsRequest.self)
+        case .deleteTopics:
+            let asked = try request.read(DeleteTopicsRequest.self)
+            var answer = DeleteTopicsResponse()
+            answer.topics = (asked.topics.map { ($0.name, $0.topicID) } + asked.topicNames.map { ($0, .zero) }).map { name, id in
+                var result = DeleteTopicsResponse.Topic()
+                result.name = name
+                result.topicID = id
+                result.errorCode = error
+                result.errorMessage = message
+                return result
+            }
+            return request.frame(answer, to: DeleteTopicsRequest.self)
+        default: return try otherFailure(of: request, error, message)
+        }
+    }
+
+    private func otherFailure(of request: ControlRequest, _ error: ErrorCode, _ message: String) throws(WireError) -> ByteBuffer {
+        switch request.header.api {
+        case .createPartitions:
+            var answer = CreatePartitionsResponse()
+            answer.results = try request.read(CreatePartitionsRequest.self).topics.map { topic in
+                var result = CreatePartitionsResponse.TopicResult()
+                result.name = topic.name
+                result.errorCode = error
+                result.errorMessage = message
+                return result
+            }
+            return request.frame(answer, to: CreatePartitionsRequest.self)
+        case .incrementalAlterConfigs:
+            var answer = IncrementalAlterConfigsResponse()
+            answer.responses = try request.read(IncrementalAlterConfigsRequest.self).resources.map { resource in
+                var result = IncrementalAlterConfigsResponse.ResourceResponse()
+                result.resourceType = resource.resourceType
+                result.resourceName = resource.resourceName
+                result.errorCode = error
+                result.errorMessage = message
+                return result
+            }
+            return request.frame(answer, to: IncrementalAlterConfigsRequest.self)
+        default:
+            var answer = DescribeQuorumResponse()
+            answer.errorCode = error
+            answer.errorMessage = message
+            return request.frame(answer, to: DescribeQuorumRequest.self)
+        }
+    }
+
+    // MARK: Reads
+
+    func describeConfigsReceived(_ request: ControlRequest) throws(WireError) {
+        let message = try request.read(DescribeConfigsRequest.self)
+        respond(
+            describeConfigs(message, image: image, brokerDefaults: configuration.topicDefaults),
+            to: DescribeConfigsRequest.self, request)
+    }
+}

@@ -1,0 +1,231 @@
+// Links to the other nodes: who is reached where, who answers, and the proof that somebody is gone.
+
+import Metadata
+import Model
+import NIOCore
+import Raft
+import Wire
+
+extension Control {
+    var me: NodeID { configuration.nodeID }
+
+    /// Every node that is configured, votes or is registered, and where it listens. A registration knows best.
+    var knownNodes: SortedMap<NodeID, Endpoint> {
+        var nodes = configuration.voters
+        for voter in raft?.voters.voters ?? [] where !voter.endpoint.host.isEmpty {
+            nodes[voter.key.id] = voter.endpoint
+        }
+        for broker in image.brokers.values { nodes[broker.id] = broker.endpoint }
+        nodes.removeValue(forKey: me)
+        return nodes
+    }
+
+    /// Keeps one control and one quorum link to every known node.
+    func updateLinks() {
+        let nodes = knownNodes
+        for (link, endpoint) in links where nodes[link.node] != endpoint {
+            links.removeValue(forKey: link)
+            connected.removeValue(forKey: link)
+            effects.append(.closeLink(link))
+            failRequests(on: link)
+        }
+        for (node, endpoint) in nodes {
+            for kind in [LinkID.Kind.quorum, .control] {
+                let link = LinkID(node: node, kind: kind)
+                guard links[link] == nil else { continue }
+                links[link] = endpoint
+                effects.append(.openLink(link, endpoint))
+            }
+        }
+    }
+
+    func isConnected(_ link: LinkID) -> Bool { connected[link] == true }
+
+    func linkEvent(_ event: LinkEvent) {
+        switch event {
+        case .connected(let link):
+            guard links[link] != nil else { return }
+            connected[link] = true
+            if link.kind == .control {
+                sayHello(on: link)
+                sendWaiting()
+            }
+        case .failed(let link, let failure):
+            guard links[link] != nil else { return }
+            connected.removeValue(forKey: link)
+            failRequests(on: link)
+            // Nobody listens at the address where that incarnation did: it is gone. A broken connection alone proves nothing.
+            if failure == .refused, let incarnation = incarnations[link.node] { proveDead(link.node, incarnation) }
+        case .frameReceived(let link, let frame): answerReceived(frame, on: link)
+        }
+    }
+
+    private func failRequests(on link: LinkID) {
+        for request in requests.takeAll(on: link) { requestFailed(request.purpose, timedOut: false) }
+    }
+
+    // MARK: Hello
+
+    private func sayHello(on link: LinkID) {
+        var hello = NodeHelloRequest()
+        hello.nodeID = me
+        hello.clusterID = directory.identity.clusterID
+        hello.directoryID = directory.identity.directoryID
+        hello.incarnationID = incarnationID
+        hello.brokerEpoch = broker.epoch
+        hello.voters = configuration.voters.map { id, endpoint in
+            var voter = NodeHelloRequest.Voter()
+            voter.nodeID = id
+            voter.host = endpoint.host
+            voter.port = endpoint.port
+            return voter
+        }
+        hello.host = configuration.advertised.host
+        hello.port = configuration.advertised.port
+        send(hello, on: link, for: .hello(link.node))
+    }
+
+    func helloReceived(_ request: ControlRequest) throws(WireError) {
+        let hello = try request.read(NodeHelloRequest.self)
+        var answer = NodeHelloResponse()
+        answer.nodeID = me
+        answer.clusterID = directory.identity.clusterID
+        answer.directoryID = directory.identity.directoryID
+        answer.incarnationID = incarnationID
+        answer.brokerEpoch = broker.epoch
+        answer.voters = configuration.voters.map { id, endpoint in
+            var voter = NodeHelloResponse.Voter()
+            voter.nodeID = id
+            voter.host = endpoint.host
+            voter.port = endpoint.port
+            return voter
+        }
+        answer.errorCode = judge(
+            node: hello.nodeID, cluster: hello.clusterID, directoryID: hello.directoryID)
+        respond(answer, to: NodeHelloRequest.self, request)
+    }
+
+    func helloAnswered(by node: NodeID, _ answer: NodeHelloResponse) {
+        guard answer.nodeID == node else {
+            return log(.error, "the address of node \(node) is answered by node \(answer.nodeID): check the configuration")
+        }
+        if let cluster = answer.clusterID, let own = directory.identity.clusterID, cluster != own {
+            return log(.error, "node \(node) belongs to cluster \(cluster), and this node to \(own)")
+        }
+        if let before = incarnations[node], before != answer.incarnationID { proveDead(node, before) }
+        incarnations[node] = answer.incarnationID
+        if dead[node] == answer.incarnationID { dead.removeValue(forKey: node) }
+        peerHeard(node, answer)
+    }
+
+    // MARK: Proof of death
+
+    private func proveDead(_ node: NodeID, _ incarnation: UUID128) {
+        guard dead[node] != incarnation else { return }
+        dead[node] = incarnation
+        log(.notice, "node \(node) is gone: nobody listens where it did, or another start of it answers")
+        if raft != nil { quorum(.peerDied(node)) }
+        controllerLearnsOfDeath(node, incarnation)
+    }
+
+    // MARK: Answers
+
+    /// An answer frame without its length: from a link, or from this node itself.
+    func answerReceived(_ frame: ByteBuffer, on link: LinkID?) {
+        guard let id = frame.getInteger(at: frame.readerIndex, as: Int32.self), let request = requests.take(id),
+            request.link == link
+        else { return }
+        do throws(WireError) {
+            try answered(request.purpose, request.version, frame)
+        } catch {
+            log(.error, "an answer of \(link.map { "node \($0.node)" } ?? "this node") to \(request.api) cannot be read (\(error))")
+            requestFailed(request.purpose, timedOut: false)
+        }
+    }
+
+    private func answered(_ purpose: ControlPurpose, _ version: Int16, _ frame: ByteBuffer) throws(WireError) {
+        func decode<M: WireRequest>(_ type: M.Type) throws(WireError) -> M.Response {
+            var frame = frame
+            return try decodeResponse(of: type, version: version, from: &frame).response
+        }
+        switch purpose {
+        case .hello(let node): helloAnswered(by: node, try decode(NodeHelloRequest.self))
+        case .formCluster(let node): formClusterAnswered(by: node, try decode(FormClusterRequest.self))
+        case .vote(let node, let epoch, let preVote):
+            voteAnswered(by: node, epoch, preVote, try decode(Wire.VoteRequest.self))
+        case .beginQuorumEpoch(let node, _):
+            beginQuorumEpochAnswered(by: node, try decode(BeginQuorumEpochRequest.self))
+        case .endQuorumEpoch: break
+        case .quorumFetch(let node): quorumFetchAnswered(by: node, try decode(FetchRequest.self))
+        case .fetchSnapshot(let node): fetchSnapshotAnswered(by: node, try decode(FetchSnapshotRequest.self))
+        case .registration: registrationAnswered(try decode(BrokerRegistrationRequest.self))
+        case .heartbeat: heartbeatAnswered(try decode(BrokerHeartbeatRequest.self))
+        case .alterPartition(let shard, let topicPartition, let proposal):
+            alterPartitionAnswered(try decode(AlterPartitionRequest.self), shard, topicPartition, proposal)
+        case .allocateProducerIDs: producerIDsAllocated(try decode(AllocateProducerIDsRequest.self))
+        case .forwarded(let request, let deadline):
+            forwardedAnswered(try decode(EnvelopeRequest.self), request, deadline)
+        case .autoCreation(let names): autoCreationAnswered(names, try decode(CreateTopicsRequest.self))
+        }
+    }
+
+    /// No answer will come.
+    func requestFailed(_ purpose: ControlPurpose, timedOut: Bool) {
+        switch purpose {
+        case .hello(let node):
+            let link = LinkID(node: node, kind: .control)
+            if isConnected(link) { sayHello(on: link) }
+        case .formCluster, .endQuorumEpoch: break
+        case .vote(let node, let epoch, let preVote):
+            quorum(.requestFailed(.vote(epoch: epoch, preVote: preVote), to: node))
+        case .beginQuorumEpoch(let node, let epoch): quorum(.requestFailed(.beginQuorumEpoch(epoch: epoch), to: node))
+        case .quorumFetch(let node): quorum(.requestFailed(.fetch, to: node))
+        case .fetchSnapshot(let node):
+            snapshotFetch = nil
+            quorum(.requestFailed(.fetchSnapshot, to: node))
+        case .registration: broker.isRegistering = false
+        case .heartbeat: broker.isHeartbeating = false
+        case .alterPartition(let shard, let topicPartition, let proposal):
+            effects.append(.mail(.isrAnswered(topicPartition, proposal, .requestTimedOut, nil), toShard: shard))
+        case .allocateProducerIDs: producerIDs.isAsking = false
+        case .forwarded(let request, let deadline): wait(request, until: deadline)
+        case .autoCreation: break
+        }
+    }
+
+    // MARK: Requests
+
+    /// A request of a connection, of an Envelope, or of this node.
+    func receive(_ request: ControlRequest) {
+        do throws(WireError) {
+            try dispatch(request)
+        } catch {
+            refuse(request, because: "sent a \(request.header.api) version \(request.header.version) that cannot be read (\(error))")
+        }
+    }
+
+    private func dispatch(_ request: ControlRequest) throws(WireError) {
+        switch request.header.api {
+        case .nodeHello: try helloReceived(request)
+        case .formCluster: try formClusterReceived(request)
+        case .vote: try voteReceived(request)
+        case .beginQuorumEpoch: try beginQuorumEpochReceived(request)
+        case .endQuorumEpoch: try endQuorumEpochReceived(request)
+        case .fetch: try quorumFetchReceived(request)
+        case .fetchSnapshot: try fetchSnapshotReceived(request)
+        case .describeQuorum: try describeQuorumReceived(request)
+        case .envelope: try envelopeReceived(request)
+        case .initProducerID: try initProducerIDReceived(request)
+        case .describeConfigs: try describeConfigsReceived(request)
+        default: try controllerRequestReceived(request)
+        }
+    }
+
+    func connectionClosed(_ shard: Int, _ id: ConnectionID) {
+        for (requestID, request) in quorumRequests {
+            guard let connection = request.route.connection, connection.shard == shard, connection.id == id else { continue }
+            quorumRequests.removeValue(forKey: requestID)
+            quorum(.fetchCancelled(requestID))
+        }
+    }
+}

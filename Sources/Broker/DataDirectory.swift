@@ -1,0 +1,158 @@
+// A node's data directory: who it belongs to, and where partitions lie. File names and formats are Kafka's (protocol.md §4.3).
+
+import Model
+import NIOCore
+import Storage
+
+/// What `meta.properties` says. Without a cluster id the node has not joined one yet.
+package struct DirectoryIdentity: Equatable, Sendable {
+    package var nodeID: NodeID
+    package var directoryID: UUID128
+    package var clusterID: String?
+}
+
+package struct DataDirectory: Sendable {
+    package let path: String
+    package var identity: DirectoryIdentity
+
+    private var metaPath: String { "\(path)/meta.properties" }
+    private var cleanPath: String { "\(path)/.kafka_cleanshutdown" }
+    var quorumStatePath: String { "\(metadataPath)/quorum-state" }
+    var metadataPath: String { "\(path)/\(MetadataTopic.name)-0" }
+
+    /// Reads the directory's identity, or gives an empty directory one.
+    static func open(
+        _ path: String, nodeID: NodeID, on disk: any Disk, random: inout SeededRandom
+    ) throws(BootError) -> DataDirectory {
+        do throws(DiskError) {
+            try disk.createDirectory(path)
+            let names = try disk.list(path)
+            var directory = DataDirectory(
+                path: path,
+                identity: DirectoryIdentity(nodeID: nodeID, directoryID: .random(using: &random), clusterID: nil))
+            guard names.contains("meta.properties") else {
+                if let stranger = names.first(where: { $0.hasSuffix("-0") || $0 == "__cluster_metadata-0" }) {
+                    throw BootRefusal.words(
+                        "the data directory \(path) has logs (\(stranger)) but no meta.properties: it is damaged, or not one of Martlet's")
+                        .asDiskError
+                }
+                try directory.writeIdentity(to: disk)
+                return directory
+            }
+            directory.identity = try readIdentity(directory.metaPath, on: disk)
+            guard directory.identity.nodeID == nodeID else {
+                throw BootRefusal.words(
+                    "the data directory \(path) belongs to node \(directory.identity.nodeID), and this is node \(nodeID)")
+                    .asDiskError
+            }
+            for name in names where name.hasSuffix("-delete") { try disk.remove("\(path)/\(name)") }
+            return directory
+        } catch {
+            throw .refused(BootRefusal.sentence(error, path))
+        }
+    }
+
+    private static func readIdentity(_ path: String, on disk: any Disk) throws(DiskError) -> DirectoryIdentity {
+        var fields: [String: String] = [:]
+        for line in try readText(path, on: disk).split(separator: "\n") where !line.hasPrefix("#") {
+            let parts = line.split(separator: "=", maxSplits: 1)
+            if parts.count == 2 { fields[String(parts[0])] = String(parts[1]) }
+        }
+        guard fields["version"] == "1", let node = fields["node.id"].flatMap({ Int32($0) }),
+            let directoryID = fields["directory.id"].flatMap({ UUID128($0) })
+        else { throw BootRefusal.words("\(path) cannot be read: version=1, node.id and directory.id are expected").asDiskError }
+        return DirectoryIdentity(nodeID: node, directoryID: directoryID, clusterID: fields["cluster.id"])
+    }
+
+    /// Durable when it returns.
+    private func writeIdentity(to disk: any Disk) throws(DiskError) {
+        var text = "version=1\n"
+        if let clusterID = identity.clusterID { text += "cluster.id=\(clusterID)\n" }
+        text += "node.id=\(identity.nodeID)\ndirectory.id=\(identity.directoryID)\n"
+        try disk.replaceNow(path: metaPath, contents: ByteBuffer(string: text))
+    }
+
+    /// Joins a cluster, once. A node does this before it serves anything, so it waits for the disk.
+    mutating func join(cluster clusterID: String, on disk: any Disk) throws(DiskError) {
+        precondition(identity.clusterID == nil, "a directory belongs to one cluster for good")
+        identity.clusterID = clusterID
+        try writeIdentity(to: disk)
+    }
+
+    // MARK: Orderly stops
+
+    /// The broker epoch of the incarnation that stopped in order, read and taken away: a second start after it proves nothing.
+    func takeCleanShutdown(on disk: any Disk) throws(DiskError) -> BrokerEpoch? {
+        guard try disk.list(path).contains(".kafka_cleanshutdown") else { return nil }
+        let text = try DataDirectory.readText(cleanPath, on: disk)
+        try disk.remove(cleanPath)
+        try disk.flushNow(files: [], directories: [path])
+        let digits = text.split(separator: ":").last.map { $0.filter { $0.isNumber } } ?? ""
+        return BrokerEpoch(digits)
+    }
+
+    func markCleanShutdown(_ epoch: BrokerEpoch, on disk: any Disk) throws(DiskError) {
+        try disk.replaceNow(path: cleanPath, contents: ByteBuffer(string: "{\"version\":0,\"brokerEpoch\":\(epoch)}"))
+    }
+
+    // MARK: Partitions
+
+    /// The directory of a partition, made on first use. One that holds another topic of the same name is set aside, never removed.
+    func openPartition(name: String, topicID: UUID128, on disk: any Disk) throws(DiskError) -> String {
+        let directory = "\(path)/\(name)"
+        let file = "\(directory)/partition.metadata"
+        if try disk.list(path).contains(name) {
+            let owner = try DataDirectory.topicID(file, on: disk)
+            if owner == topicID { return directory }
+            try disk.rename(directory, to: "\(path)/\(name).\(owner.map(String.init(describing:)) ?? "unknown")-stray")
+        }
+        try disk.createDirectory(directory)
+        try disk.replaceNow(path: file, contents: ByteBuffer(string: "version: 0\ntopic_id: \(topicID)\n"))
+        try disk.flushNow(files: [], directories: [path])
+        return directory
+    }
+
+    func deletePartition(_ directory: String, topicID: UUID128, on disk: any Disk) throws(DiskError) {
+        let doomed = "\(directory).\(topicID)-delete"
+        try disk.rename(directory, to: doomed)
+        try disk.remove(doomed)
+    }
+
+    private static func topicID(_ file: String, on disk: any Disk) throws(DiskError) -> UUID128? {
+        for line in (try readTextIfPresent(file, on: disk) ?? "").split(separator: "\n") where line.hasPrefix("topic_id: ") {
+            return UUID128(line.dropFirst("topic_id: ".count))
+        }
+        return nil
+    }
+
+    static func readTextIfPresent(_ path: String, on disk: any Disk) throws(DiskError) -> String? {
+        let slash = path.lastIndex(of: "/") ?? path.startIndex
+        let isThere = try disk.list(String(path[..<slash])).contains(String(path[path.index(after: slash)...]))
+        return isThere ? try readText(path, on: disk) : nil
+    }
+
+    static func readText(_ path: String, on disk: any Disk) throws(DiskError) -> String {
+        let file = try disk.open(path, create: false)
+        defer { disk.close(file) }
+        let size = try disk.sizeBytes(of: file)
+        return String(buffer: try disk.read(file, at: 0, length: Int(size)))
+    }
+}
+
+/// Sentences for the operator on their way through the disk's error type.
+private enum BootRefusal {
+    case words(String)
+
+    var asDiskError: DiskError {
+        switch self {
+        case .words(let text): .failed(text, errno: 0)
+        }
+    }
+
+    static func sentence(_ error: DiskError, _ path: String) -> String {
+        switch error {
+        case .failed(let text, errno: 0): text
+        default: "the data directory \(path) cannot be used: \(error)"
+        }
+    }
+}

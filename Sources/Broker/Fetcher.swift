@@ -1,0 +1,299 @@
+// The follower loop: one per leader and kind of durability. Ask, write, flush, ask again; the next question is the acknowledgement.
+
+import Model
+import NIOCore
+import Records
+import Replication
+import Storage
+import Wire
+
+/// Where one partition's next fetch begins, as the leader was told.
+struct FetchPosition: Equatable {
+    var offset: Offset
+    var lastFetchedEpoch: LeaderEpoch
+    var leaderEpoch: LeaderEpoch
+    var logStartOffset: Offset
+}
+
+struct Fetcher {
+    let link: LinkID
+    var endpoint: Endpoint
+    var isConnected = false
+    var partitions = SortedMap<TopicPartition, Bool>()
+    /// What the leader's session holds for us.
+    var told = SortedMap<TopicPartition, FetchPosition>()
+    var sessionID: Int32 = 0
+    var sessionEpoch: Int32 = 0
+    /// Fetches under way. A second one leaves beside a waiting one when partitions joined or moved: the leader then answers the first at once.
+    var outstanding = 0
+    /// Partitions whose fetched records are not on disk yet; no fetch leaves before they are.
+    var unflushed = SortedMap<TopicPartition, Offset>()
+    /// Partitions that failed and rest until the retry.
+    var resting = SortedMap<TopicPartition, Bool>()
+    var retryAt: Instant?
+
+    mutating func resetSession() {
+        sessionID = 0
+        sessionEpoch = 0
+        told.removeAll()
+    }
+}
+
+extension Shard {
+    static let fetcherRetryMs: Int64 = 30
+    static let replicaFetchResponseBytesMax: Int32 = 10 * 1024 * 1024
+    static let replicaFetchBytesMax: Int32 = 1024 * 1024
+
+    // MARK: Who is fetched from where
+
+    /// Puts a replica with the fetcher that its role asks for.
+    func updateFetcher(of replica: Replica) {
+        var wanted: LinkID?
+        if case .follower(let leader?) = replica.partition.role, replica.partition.nextFetch(log: replica.logView) != nil {
+            wanted = LinkID(node: leader, kind: replica.settings.synchronous ? .fetchSync : .fetchAsync)
+        }
+        if let current = replica.fetcher, current != wanted { removeFromFetcher(replica) }
+        guard let wanted, let endpoint = view.image.brokers[wanted.node]?.endpoint else { return }
+        if let existing = fetchers[wanted], existing.endpoint != endpoint {
+            // The leader came back at another address.
+            effects.append(.closeLink(wanted))
+            _ = fetches.takeAll(on: wanted)
+            var moved = Fetcher(link: wanted, endpoint: endpoint)
+            moved.partitions = existing.partitions
+            fetchers[wanted] = moved
+            effects.append(.openLink(wanted, endpoint))
+        }
+        if fetchers[wanted] == nil {
+            fetchers[wanted] = Fetcher(link: wanted, endpoint: endpoint)
+            effects.append(.openLink(wanted, endpoint))
+        }
+        fetchers[wanted]?.partitions[replica.topicPartition] = true
+        fetchers[wanted]?.resting.removeValue(forKey: replica.topicPartition)
+        replica.fetcher = wanted
+    }
+
+    func removeFromFetcher(_ replica: Replica) {
+        guard let link = replica.fetcher else { return }
+        replica.fetcher = nil
+        fetchers[link]?.partitions.removeValue(forKey: replica.topicPartition)
+        fetchers[link]?.unflushed.removeValue(forKey: replica.topicPartition)
+        fetchers[link]?.resting.removeValue(forKey: replica.topicPartition)
+    }
+
+    /// Links to leaders that nothing is fetched from any more are closed.
+    func dropFetchers() {
+        for (link, fetcher) in fetchers where fetcher.partitions.isEmpty {
+            fetchers.removeValue(forKey: link)
+            _ = fetches.takeAll(on: link)
+            effects.append(.closeLink(link))
+        }
+    }
+
+    // MARK: Asking
+
+    func runFetchers() {
+        expireFetches()
+        for link in fetchers.keys { runFetcher(link) }
+    }
+
+    private func runFetcher(_ link: LinkID) {
+        guard let fetcher = fetchers[link], fetcher.isConnected, view.brokerEpoch >= 0, !isStopping,
+            fetcher.unflushed.isEmpty || link.kind == .fetchAsync,
+            fetcher.outstanding == 0 || (fetcher.outstanding == 1 && fetcher.sessionID != 0)
+        else { return }
+        if fetcher.retryAt == nil { fetchers[link]?.resting.removeAll() }
+        let (request, next) = nextRequest(of: fetchers[link] ?? fetcher)
+        let isNews = !request.topics.isEmpty || !request.forgottenTopics.isEmpty
+        guard isNews || (fetcher.outstanding == 0 && !next.told.isEmpty) else { return }
+        fetchers[link] = next
+        fetchers[link]?.outstanding += 1
+        if next.sessionEpoch > 0 {
+            fetchers[link]?.sessionEpoch = next.sessionEpoch == .max ? 1 : next.sessionEpoch + 1
+        }
+        let correlationID = fetches.add(
+            link, api: .fetch, version: FetchRequest.versions.upperBound, link: link,
+            deadline: reading.now.advanced(
+                byMs: configuration.timing.replicaFetchMaxWaitMs + 4 * configuration.timing.requestTimeoutMs))
+        effects.append(
+            .send(
+                link,
+                encodeRequestFrame(
+                    request, version: FetchRequest.versions.upperBound, correlationID: correlationID,
+                    clientID: "node-\(configuration.nodeID)")))
+    }
+
+    /// The next question, and the fetcher as it is once that is sent.
+    private func nextRequest(of current: Fetcher) -> (FetchRequest, Fetcher) {
+        var fetcher = current
+        var request = FetchRequest()
+        request.replicaState.replicaID = configuration.nodeID
+        request.replicaState.replicaEpoch = view.brokerEpoch
+        request.maxWaitMs = Int32(configuration.timing.replicaFetchMaxWaitMs)
+        request.minBytes = 1
+        request.maxBytes = Self.replicaFetchResponseBytesMax
+        request.sessionID = fetcher.sessionID
+        request.sessionEpoch = fetcher.sessionEpoch
+        for topicPartition in fetcher.partitions.keys where fetcher.resting[topicPartition] == nil {
+            guard let replica = replicas[topicPartition], let next = replica.partition.nextFetch(log: replica.logView)
+            else { continue }
+            let position = FetchPosition(
+                offset: next.offset, lastFetchedEpoch: next.lastFetchedEpoch, leaderEpoch: next.currentLeaderEpoch,
+                logStartOffset: replica.log.startOffset)
+            guard fetcher.told[topicPartition] != position else { continue }
+            fetcher.told[topicPartition] = position
+            request.add(topicPartition, position, directoryID: directory.identity.directoryID)
+        }
+        for topicPartition in fetcher.told.keys
+        where fetcher.partitions[topicPartition] == nil || fetcher.resting[topicPartition] != nil {
+            fetcher.told.removeValue(forKey: topicPartition)
+            if fetcher.sessionEpoch > 0 { request.forget(topicPartition) }
+        }
+        return (request, fetcher)
+    }
+
+    // MARK: Being answered
+
+    func linkEvent(_ event: LinkEvent) {
+        switch event {
+        case .connected(let link):
+            fetchers[link]?.isConnected = true
+            fetchers[link]?.resetSession()
+        case .failed(let link, _):
+            fetchers[link]?.isConnected = false
+            fetchers[link]?.outstanding = 0
+            fetchers[link]?.resetSession()
+            _ = fetches.takeAll(on: link)
+        case .frameReceived(let link, var frame):
+            guard let id = frame.getInteger(at: frame.readerIndex, as: Int32.self), let request = fetches.take(id),
+                request.link == link
+            else { return }
+            fetchers[link]?.outstanding -= 1
+            do throws(WireError) {
+                fetched(on: link, try decodeResponse(of: FetchRequest.self, version: request.version, from: &frame).response)
+            } catch {
+                log(.error, "node \(link.node) answered a fetch with what cannot be read (\(error))")
+                fetchers[link]?.resetSession()
+                rest(link)
+            }
+        }
+    }
+
+    private func fetched(on link: LinkID, _ response: FetchResponse) {
+        guard response.errorCode == .none else {
+            fetchers[link]?.resetSession()
+            return rest(link)
+        }
+        if fetchers[link]?.sessionEpoch == 0 {
+            fetchers[link]?.sessionID = response.sessionID
+            fetchers[link]?.sessionEpoch = response.sessionID == 0 ? 0 : 1
+        }
+        for topic in response.topics {
+            for partition in topic.partitions {
+                fetched(TopicPartition(topic.topicID, partition.partitionIndex), partition, on: link)
+            }
+        }
+        // Without a session the leader keeps nothing, so all is told again.
+        if fetchers[link]?.sessionID == 0 { fetchers[link]?.told.removeAll() }
+    }
+
+    private func fetched(_ topicPartition: TopicPartition, _ answer: FetchResponse.Partition, on link: LinkID) {
+        guard let replica = replicas[topicPartition], replica.fetcher == link,
+            let position = fetchers[link]?.told[topicPartition],
+            let next = replica.partition.nextFetch(log: replica.logView), next.offset == position.offset,
+            next.currentLeaderEpoch == position.leaderEpoch
+        else { return }
+        var fetched: (bytes: ByteBuffer, headers: [BatchHeader])?
+        if let records = answer.records, records.readableBytes > 0 {
+            do throws(BatchError) {
+                let checked = try checkReplicated(records, expectedOffset: replica.log.endOffset)
+                var bytes = records
+                if !checked.headers.isEmpty, let whole = bytes.readSlice(length: checked.sizeBytes) {
+                    fetched = (whole, checked.headers)
+                }
+            } catch {
+                log(.error, "\(replica.name): node \(link.node) sent records that fail their check: \(error.message)")
+                return rest(link, topicPartition)
+            }
+        }
+        let span = fetched.flatMap { batches -> BatchSpan? in
+            guard let first = batches.headers.first, let last = batches.headers.last else { return nil }
+            return BatchSpan(baseOffset: first.baseOffset, nextOffset: last.nextOffset)
+        }
+        let verdict = ReplicaFetchAnswer(
+            error: answer.errorCode, leaderEpoch: position.leaderEpoch, highWatermark: answer.highWatermark,
+            logStartOffset: answer.logStartOffset,
+            diverging: answer.divergingEpoch.epoch >= 0
+                ? EpochEnd(epoch: answer.divergingEpoch.epoch, endOffset: answer.divergingEpoch.endOffset) : nil,
+            batches: span)
+        perform(on: replica, fetched: fetched) {
+            $0.fetchAnswered(verdict, log: replica.logView, at: reading.now, into: &$1)
+        }
+        if answer.errorCode != .none { rest(link, topicPartition) }
+        if replica.log.flushedEnd < replica.log.endOffset, replica.fetcher == link {
+            replica.log.requestFlush()
+            fetchers[link]?.unflushed[topicPartition] = replica.log.endOffset
+        }
+    }
+
+    /// The records of a partition reached the disk; when it was the last that the next fetch waited for, that one leaves.
+    func followerFlushed(_ replica: Replica) {
+        guard let link = replica.fetcher, let end = fetchers[link]?.unflushed[replica.topicPartition],
+            replica.log.flushedEnd >= min(end, replica.log.endOffset)
+        else { return }
+        fetchers[link]?.unflushed.removeValue(forKey: replica.topicPartition)
+    }
+
+    private func rest(_ link: LinkID, _ topicPartition: TopicPartition? = nil) {
+        if let topicPartition { fetchers[link]?.resting[topicPartition] = true } else {
+            for key in fetchers[link]?.partitions.keys ?? [] { fetchers[link]?.resting[key] = true }
+        }
+        guard fetchers[link]?.retryAt == nil else { return }
+        let at = reading.now.advanced(byMs: Self.fetcherRetryMs)
+        fetchers[link]?.retryAt = at
+        timers.add(.fetcher(link), at: at)
+    }
+
+    private func expireFetches() {
+        for request in fetches.takeExpired(at: reading.now) {
+            guard let link = request.link, let fetcher = fetchers[link] else { continue }
+            // A leader that takes bytes and answers nothing: begin anew on another connection.
+            effects.append(.closeLink(link))
+            effects.append(.openLink(link, fetcher.endpoint))
+            fetchers[link]?.isConnected = false
+            fetchers[link]?.outstanding = 0
+            fetchers[link]?.resetSession()
+        }
+    }
+}
+
+extension FetchRequest {
+    fileprivate mutating func add(_ topicPartition: TopicPartition, _ position: FetchPosition, directoryID: UUID128) {
+        var partition = Partition()
+        partition.partitionIndex = topicPartition.partition
+        partition.currentLeaderEpoch = position.leaderEpoch
+        partition.fetchOffset = position.offset
+        partition.lastFetchedEpoch = position.lastFetchedEpoch
+        partition.logStartOffset = position.logStartOffset
+        partition.partitionMaxBytes = Shard.replicaFetchBytesMax
+        partition.replicaDirectoryID = directoryID
+        if let last = topics.indices.last, topics[last].topicID == topicPartition.topicID {
+            topics[last].partitions.append(partition)
+        } else {
+            var topic = Topic()
+            topic.topicID = topicPartition.topicID
+            topic.partitions = [partition]
+            topics.append(topic)
+        }
+    }
+
+    fileprivate mutating func forget(_ topicPartition: TopicPartition) {
+        if let last = forgottenTopics.indices.last, forgottenTopics[last].topicID == topicPartition.topicID {
+            forgottenTopics[last].partitions.append(topicPartition.partition)
+        } else {
+            var topic = ForgottenTopic()
+            topic.topicID = topicPartition.topicID
+            topic.partitions = [topicPartition.partition]
+            forgottenTopics.append(topic)
+        }
+    }
+}

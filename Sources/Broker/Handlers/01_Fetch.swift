@@ -1,0 +1,295 @@
+// Fetch (key 1), versions 4–18: consumers and follower replicas read the same log on the same path. Long poll: a fetch that has too little is
+// parked and this same handler runs again when one of its partitions has news. v7 sessions; v12 diverging epochs; v13 topic ids; v15 replica state.
+
+import Metadata
+import Model
+import NIOCore
+import Replication
+import Storage
+import Wire
+
+/// A fetch with all that its answer needs, parked or about to be answered.
+struct PendingFetch {
+    var context: RequestContext
+    /// The replica that asks; nil for a consumer.
+    var replica: (id: NodeID, brokerEpoch: BrokerEpoch)?
+    var session: FetchSession?
+    /// The session's targets stand in the session, and are not copied here.
+    var targets: [FetchTarget]
+    var isIncremental: Bool
+    var minBytes: Int
+    var maxBytes: Int
+    var deadline: Instant
+}
+
+/// What one round over the partitions found.
+private struct FetchRound {
+    var response = FetchResponse()
+    var slices: [LogSlice] = []
+    var sizeBytes = 0
+    /// An error, a divergence or the like: answer now.
+    var isUrgent = false
+}
+
+extension Shard {
+    func fetch(_ request: FetchRequest, _ context: RequestContext) {
+        let version = context.header.version
+        let replicaID = version >= 15 ? request.replicaState.replicaID : request.replicaID
+        let targets = request.topics.flatMap { topic in topic.partitions.map { target($0, of: topic, version) } }
+        var pending = PendingFetch(
+            context: context, replica: replicaID >= 0 ? (replicaID, request.replicaState.replicaEpoch) : nil,
+            session: nil, targets: targets, isIncremental: false, minBytes: max(0, Int(request.minBytes)),
+            maxBytes: min(max(0, Int(request.maxBytes)), Limits.fetchBytesMax),
+            deadline: reading.now.advanced(byMs: Int64(max(0, request.maxWaitMs))))
+        if let error = attachSession(request, &pending) {
+            var response = FetchResponse()
+            response.errorCode = error
+            return respond(response, to: FetchRequest.self, context)
+        }
+        if answerIfReady(&pending, isLast: reading.now >= pending.deadline) { return }
+        park(pending)
+    }
+
+    private func target(_ partition: FetchRequest.Partition, of topic: FetchRequest.Topic, _ version: Int16) -> FetchTarget {
+        let image = version >= 13 ? view.image.topic(id: topic.topicID) : view.image.topic(named: topic.name)
+        var unknown: ErrorCode?
+        if image == nil { unknown = version >= 13 ? .unknownTopicId : .unknownTopicOrPartition }
+        return FetchTarget(
+            topicPartition: TopicPartition(image?.id ?? topic.topicID, partition.partitionIndex), topicName: topic.name,
+            unknown: unknown, partition: partition.partitionIndex, currentLeaderEpoch: partition.currentLeaderEpoch,
+            fetchOffset: partition.fetchOffset, lastFetchedEpoch: partition.lastFetchedEpoch,
+            logStartOffset: partition.logStartOffset, maxBytes: max(0, Int(partition.partitionMaxBytes)))
+    }
+
+    /// KIP-227: (0, 0) opens a session, (id, n) goes on with one, (id, −1) closes it and is answered whole; (0, −1) wants none.
+    private func attachSession(_ request: FetchRequest, _ pending: inout PendingFetch) -> ErrorCode? {
+        guard pending.context.header.version >= 7 else { return nil }
+        if request.sessionEpoch <= 0 {
+            if request.sessionID != 0 { sessions.close(request.sessionID) }
+            if request.sessionEpoch == 0, !pending.targets.isEmpty {
+                pending.session = sessions.open(pending.targets, at: reading.now)
+            }
+            return nil
+        }
+        guard let session = sessions[request.sessionID] else { return .fetchSessionIdNotFound }
+        guard session.nextEpoch == request.sessionEpoch else { return .invalidFetchSessionEpoch }
+        session.nextEpoch = session.nextEpoch == .max ? 1 : session.nextEpoch + 1
+        session.lastUsed = reading.now
+        if let parked = session.parked { fetchTimedOut(parked) }
+        for target in pending.targets { session.update(target) }
+        for topic in request.forgottenTopics {
+            let id = view.image.topic(named: topic.name)?.id ?? topic.topicID
+            for partition in topic.partitions { session.forget(TopicPartition(id, partition), topic.name) }
+        }
+        pending.session = session
+        pending.targets = []
+        pending.isIncremental = true
+        return nil
+    }
+
+    // MARK: Waiting
+
+    private func park(_ pending: PendingFetch) {
+        guard pendingFetches.count < Limits.parkedRequestsMax else {
+            var pending = pending
+            _ = answerIfReady(&pending, isLast: true)
+            return
+        }
+        let id = takeRequestNumber()
+        pendingFetches[id] = pending
+        pending.session?.parked = id
+        timers.add(.fetch(id), at: pending.deadline)
+        for target in pending.session?.targets ?? pending.targets where target.unknown == nil {
+            replicas[target.topicPartition]?.parkedFetches.append(id)
+        }
+    }
+
+    func forgetFetch(_ id: UInt64) {
+        guard let pending = pendingFetches.removeValue(forKey: id) else { return }
+        pending.session?.parked = nil
+        for target in pending.session?.targets ?? pending.targets {
+            replicas[target.topicPartition]?.parkedFetches.removeAll { $0 == id }
+        }
+    }
+
+    /// News of this replica: its parked fetches run again before the step ends.
+    func wakeFetches(of replica: Replica) {
+        for id in replica.parkedFetches { wokenFetches[id] = true }
+    }
+
+    func runWokenFetches() {
+        while let id = wokenFetches.keys.first {
+            wokenFetches.removeValue(forKey: id)
+            guard var pending = pendingFetches[id] else { continue }
+            if answerIfReady(&pending, isLast: false) { forgetFetch(id) }
+        }
+    }
+
+    func fetchTimedOut(_ id: UInt64) {
+        guard var pending = pendingFetches[id] else { return }
+        _ = answerIfReady(&pending, isLast: true)
+        forgetFetch(id)
+    }
+
+    // MARK: Reading
+
+    private func answerIfReady(_ pending: inout PendingFetch, isLast: Bool) -> Bool {
+        var targets = pending.session?.targets ?? pending.targets
+        let round = read(&targets, pending)
+        let isReady =
+            isLast || round.isUrgent || targets.isEmpty || round.sizeBytes >= max(pending.minBytes, 1)
+            || pending.minBytes == 0
+        guard isReady else { return false }
+        pending.session?.targets = targets
+        var response = round.response
+        response.sessionID = pending.session?.id ?? 0
+        if pending.context.header.version >= 16 { response.nodeEndpoints = endpoints(of: response) }
+        let (head, gaps) = encodeFetchResponseFrame(
+            response, version: pending.context.header.version, correlationID: pending.context.header.correlationID)
+        answer(pending.context.connection, pending.context.slot, splice(head, gaps, round.slices))
+        return true
+    }
+
+    private func splice(_ head: ByteBuffer, _ gaps: [Int], _ slices: [LogSlice]) -> [OutboundPiece] {
+        precondition(gaps.count == slices.count, "\(gaps.count) gaps for \(slices.count) slices")
+        var pieces: [OutboundPiece] = []
+        var head = head
+        var taken = 0
+        for (gap, slice) in zip(gaps, slices) {
+            if gap > taken, let bytes = head.readSlice(length: gap - taken) { pieces.append(.bytes(bytes)) }
+            taken = gap
+            pieces.append(.file(slice))
+        }
+        if head.readableBytes > 0 { pieces.append(.bytes(head)) }
+        return pieces
+    }
+
+    private func read(_ targets: inout [FetchTarget], _ pending: PendingFetch) -> FetchRound {
+        var round = FetchRound()
+        for index in targets.indices {
+            var answer = FetchResponse.Partition()
+            answer.partitionIndex = targets[index].partition
+            answer.lastStableOffset = -1
+            answer.recordsLength = 0
+            answer.records = ByteBuffer()
+            let slice = read(targets[index], pending, &answer, &round)
+            let isNews =
+                slice != nil || answer.errorCode != targets[index].toldError || answer.divergingEpoch.epoch >= 0
+                || answer.errorCode != .none || answer.highWatermark != targets[index].toldHighWatermark
+                || answer.logStartOffset != targets[index].toldLogStartOffset
+            guard !pending.isIncremental || isNews else { continue }
+            targets[index].toldHighWatermark = answer.highWatermark
+            targets[index].toldLogStartOffset = answer.logStartOffset
+            targets[index].toldError = answer.errorCode
+            if let slice {
+                round.slices.append(slice)
+                round.sizeBytes += slice.length
+                answer.recordsLength = slice.length
+            }
+            append(answer, for: targets[index], to: &round.response)
+        }
+        return round
+    }
+
+    private func append(_ answer: FetchResponse.Partition, for target: FetchTarget, to response: inout FetchResponse) {
+        let last = response.topics.count - 1
+        if last >= 0, response.topics[last].name == target.topicName,
+            response.topics[last].topicID == target.topicPartition.topicID
+        {
+            response.topics[last].partitions.append(answer)
+        } else {
+            var topic = FetchResponse.Topic()
+            topic.name = target.topicName
+            topic.topicID = target.topicPartition.topicID
+            topic.partitions = [answer]
+            response.topics.append(topic)
+        }
+    }
+
+    private func read(
+        _ target: FetchTarget, _ pending: PendingFetch, _ answer: inout FetchResponse.Partition, _ round: inout FetchRound
+    ) -> LogSlice? {
+        guard let replica = replicas[target.topicPartition], target.unknown == nil else {
+            answer.errorCode = target.unknown ?? missing(target)
+            answer.highWatermark = -1
+            round.isUrgent = true
+            return nil
+        }
+        answer.logStartOffset = replica.log.startOffset
+        let decision = decide(target, pending, replica)
+        answer.highWatermark = replica.partition.highWatermark
+        answer.lastStableOffset = replica.partition.highWatermark
+        switch decision {
+        case .error(let error):
+            answer.errorCode = error
+            answer.highWatermark = -1
+            answer.lastStableOffset = -1
+            if error == .notLeaderOrFollower || error == .fencedLeaderEpoch,
+                let registration = view.image.partition(target.topicPartition), let leader = registration.leader
+            {
+                answer.currentLeader.leaderID = leader
+                answer.currentLeader.leaderEpoch = registration.leaderEpoch
+            }
+            round.isUrgent = true
+            return nil
+        case .diverging(let epoch, let endOffset):
+            answer.divergingEpoch.epoch = epoch
+            answer.divergingEpoch.endOffset = endOffset
+            round.isUrgent = true
+            return nil
+        case .read(let limit, _):
+            let room = min(target.maxBytes, pending.maxBytes - round.sizeBytes)
+            guard room > 0 || round.sizeBytes == 0 else { return nil }
+            do throws(LogError) {
+                // The first partition with data gives at least one batch, whatever the limits say (KIP-74).
+                return try replica.log.read(
+                    from: target.fetchOffset, maxBytes: room, below: limit, atLeastOne: round.sizeBytes == 0)
+            } catch {
+                answer.errorCode = error.errorCode
+                round.isUrgent = true
+                logFailed(replica, error)
+                return nil
+            }
+        }
+    }
+
+    private func decide(_ target: FetchTarget, _ pending: PendingFetch, _ replica: Replica) -> FetchDecision {
+        guard let follower = pending.replica else {
+            return replica.partition.consumerFetch(
+                offset: target.fetchOffset,
+                currentLeaderEpoch: target.currentLeaderEpoch, lastFetchedEpoch: target.lastFetchedEpoch,
+                log: replica.logView)
+        }
+        // A forged replica id names no registered incarnation, and changes nothing.
+        guard view.image.brokers[follower.id]?.epoch == follower.brokerEpoch else { return .error(.notLeaderOrFollower) }
+        let fetch = ReplicaFetch(
+            replica: follower.id, brokerEpoch: follower.brokerEpoch, fetchOffset: target.fetchOffset,
+            lastFetchedEpoch: target.lastFetchedEpoch, currentLeaderEpoch: target.currentLeaderEpoch,
+            logStartOffset: target.logStartOffset)
+        var decision = FetchDecision.error(.unknownServerError)
+        perform(on: replica) { decision = $0.fetched(fetch, log: replica.logView, at: reading.now, into: &$1) }
+        return decision
+    }
+
+    private func missing(_ target: FetchTarget) -> ErrorCode {
+        view.image.partition(target.topicPartition) == nil ? .unknownTopicOrPartition : .notLeaderOrFollower
+    }
+
+    private func endpoints(of response: FetchResponse) -> [FetchResponse.NodeEndpoint] {
+        var hinted = SortedMap<NodeID, Bool>()
+        for topic in response.topics {
+            for partition in topic.partitions where partition.currentLeader.leaderID >= 0 {
+                hinted[partition.currentLeader.leaderID] = true
+            }
+        }
+        return hinted.keys.compactMap { id in
+            guard let broker = view.image.brokers[id] else { return nil }
+            var endpoint = FetchResponse.NodeEndpoint()
+            endpoint.nodeID = id
+            endpoint.host = broker.endpoint.host
+            endpoint.port = Int32(broker.endpoint.port)
+            endpoint.rack = broker.rack
+            return endpoint
+        }
+    }
+}

@@ -1,0 +1,64 @@
+// ApiVersions (key 18), versions 0–4, and FindCoordinator (key 10): the first thing every client asks, and the one that has no answer yet.
+
+import Model
+import NIOCore
+import Wire
+
+extension Shard {
+    func apiVersions(_ body: ByteBuffer, _ context: RequestContext) throws(WireError) {
+        var response = ApiVersionsResponse()
+        guard ApiVersionsRequest.versions.contains(context.header.version) else {
+            // KIP-511: version 0 of the answer, error 35, and the one range that helps; the body is not even looked at.
+            response.errorCode = .unsupportedVersion
+            response.apiKeys = Routes.advertised.filter { $0.apiKey == .apiVersions }
+            var context = context
+            context.header.version = 0
+            return respond(response, to: ApiVersionsRequest.self, context)
+        }
+        let request = try read(ApiVersionsRequest.self, context.header, body)
+        if context.header.version >= 3 {
+            guard isSoftwareName(request.clientSoftwareName), isSoftwareName(request.clientSoftwareVersion) else {
+                response.errorCode = .invalidRequest
+                return respond(response, to: ApiVersionsRequest.self, context)
+            }
+            connections[context.connection]?.software = "\(request.clientSoftwareName) \(request.clientSoftwareVersion)"
+        }
+        response.apiKeys = Routes.advertised
+        response.finalizedFeaturesEpoch = view.image.lastOffset
+        respond(response, to: ApiVersionsRequest.self, context)
+    }
+
+    /// Kafka's `[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?`.
+    private func isSoftwareName(_ name: String) -> Bool {
+        func isLetterOrDigit(_ c: UInt8) -> Bool {
+            (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(c) || (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(c)
+                || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(c)
+        }
+        guard let first = name.utf8.first, let last = name.utf8.last, isLetterOrDigit(first), isLetterOrDigit(last)
+        else { return false }
+        return name.utf8.allSatisfy { isLetterOrDigit($0) || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: ".") }
+    }
+
+    /// There are no coordinators yet: every key is told so, with the retriable error that says "not now".
+    func findCoordinator(_ request: FindCoordinatorRequest, _ context: RequestContext) {
+        let message = "consumer groups and transactions are not served yet"
+        var response = FindCoordinatorResponse()
+        if context.header.version >= 4 {
+            response.coordinators = request.coordinatorKeys.map { key in
+                var coordinator = FindCoordinatorResponse.Coordinator()
+                coordinator.key = key
+                coordinator.nodeID = -1
+                coordinator.port = -1
+                coordinator.errorCode = .coordinatorNotAvailable
+                coordinator.errorMessage = message
+                return coordinator
+            }
+        } else {
+            response.nodeID = -1
+            response.port = -1
+            response.errorCode = .coordinatorNotAvailable
+            response.errorMessage = message
+        }
+        respond(response, to: FindCoordinatorRequest.self, context)
+    }
+}

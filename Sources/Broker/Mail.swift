@@ -1,0 +1,51 @@
+// What control and the shards of one node tell each other: messages and immutable images, never references.
+
+import Metadata
+import Model
+import NIOCore
+import Replication
+import Wire
+
+/// A request that came in on a shard's connection and is Control's to answer.
+package struct MailedRequest: Sendable {
+    package var shard: Int
+    package var connection: ConnectionID
+    package var slot: UInt64
+    package var header: RequestHeader
+    package var body: ByteBuffer
+    /// The client's address, for log lines and forwarded calls.
+    package var client: String
+}
+
+package enum ControlMail: Sendable {
+    case request(MailedRequest)
+    /// Whatever that connection still waits for needs no answer any more.
+    case connectionClosed(shard: Int, ConnectionID)
+    case isrProposed(shard: Int, TopicPartition, ISRProposal)
+    /// A client asked for topics that are not there, and auto-creation is on.
+    case topicsMissed([String])
+    /// A data log can no longer be trusted to reach the disk: the node must stop leading anything.
+    case logDirectoryFailed(String)
+    case shardStopped(shard: Int, clean: Bool)
+}
+
+/// What a shard knows of the cluster: replaced as a whole with every committed stretch of the metadata log.
+package struct ClusterView: Sendable {
+    package var image: MetadataImage
+    package var clusterID: String
+    /// The quorum's leader as this node last heard.
+    package var controllerID: NodeID?
+    /// This node's own registration; −1 before there is one.
+    package var brokerEpoch: BrokerEpoch
+}
+
+package enum ShardMail: Sendable {
+    /// A whole answer frame with its length prefix, or nil: close the connection.
+    case answered(ConnectionID, slot: UInt64, ByteBuffer?)
+    case viewPublished(ClusterView, ImageChanges)
+    /// Control's own facts changed, the image did not.
+    case controllerChanged(controllerID: NodeID?, brokerEpoch: BrokerEpoch)
+    case isrAnswered(TopicPartition, ISRProposal, ErrorCode, ISRAnswer?)
+    case stopRequested
+}
+

@@ -1,0 +1,47 @@
+// One node: its control and its shards, made together from a data directory. Each half is stepped by its own thread and never touches the other.
+
+import Metadata
+import Model
+import Storage
+
+package enum BootError: Error, Sendable {
+    /// One sentence for the operator: another cluster's or node's directory, an unreadable file.
+    case refused(String)
+}
+
+package struct Node {
+    package let control: Control
+    package let shards: [Shard]
+
+    /// Reads (and formats, when empty) the data directory and recovers the metadata log. Blocking; before anything is served.
+    package static func boot(
+        _ configuration: NodeConfiguration, controlDisk: any Disk, shardDisks: [any Disk], seed: UInt64,
+        at reading: ClockReading
+    ) throws(BootError) -> Node {
+        precondition(shardDisks.count == 1, "one shard a node, for now")
+        var random = SeededRandom(seed: seed)
+        let directory = try DataDirectory.open(
+            configuration.dataDirectory, nodeID: configuration.nodeID, on: controlDisk, random: &random)
+        do {
+            let previousEpoch = try directory.takeCleanShutdown(on: controlDisk)
+            var settings = LogSettings()
+            settings.segmentBytes = configuration.log.metadataSegmentBytes
+            let (log, snapshot) = try MetadataLog.open(
+                disk: controlDisk, directory: directory.metadataPath, settings: settings, wallMs: reading.wallMs)
+            let control = Control(
+                configuration: configuration, disk: controlDisk, shardCount: shardDisks.count, directory: directory,
+                metadataLog: log, snapshot: snapshot, previousBrokerEpoch: previousEpoch, random: random, at: reading)
+            let shards = shardDisks.enumerated().map { index, disk in
+                Shard(
+                    index: index, configuration: configuration, directory: directory, disk: disk,
+                    checkpoints: Checkpoints(reading: disk, directory), at: reading)
+            }
+            control.start()
+            return Node(control: control, shards: shards)
+        } catch let error as MetadataCorruption {
+            throw .refused(error.text)
+        } catch {
+            throw .refused("the data directory \(configuration.dataDirectory) cannot be used: \(error)")
+        }
+    }
+}

@@ -1,0 +1,82 @@
+// Where one partition's decisions meet its log: the only place that knows both.
+
+import Metadata
+import Model
+import NIOCore
+import Records
+import Replication
+import Storage
+
+/// A produced batch that waits for the high watermark to pass it.
+struct ProduceWaiter {
+    var request: UInt64
+    /// Which of the request's partitions.
+    var index: Int
+    /// Answered when the high watermark reaches this.
+    var endOffset: Offset
+}
+
+final class Replica {
+    let topicPartition: TopicPartition
+    let topicName: String
+    let directory: String
+    let log: SegmentedLog
+    var partition: Partition
+    var producers = ProducerTable(entries: [])
+    var settings: EffectiveTopicConfig
+    /// In the order of their offsets.
+    var produceWaiters: [ProduceWaiter] = []
+    /// Parked fetches that look again when this replica has news.
+    var parkedFetches: [UInt64] = []
+    /// From whom the follower loop fetches now.
+    var fetcher: LinkID?
+
+    init(
+        _ topicPartition: TopicPartition, topicName: String, directory: String, log: SegmentedLog, partition: Partition,
+        settings: EffectiveTopicConfig
+    ) {
+        self.topicPartition = topicPartition
+        self.topicName = topicName
+        self.directory = directory
+        self.log = log
+        self.partition = partition
+        self.settings = settings
+    }
+
+    var logView: LogView {
+        LogView(
+            startOffset: log.startOffset, endOffset: log.endOffset, flushedEnd: log.flushedEnd, epochs: log.epochs)
+    }
+
+    var isLeader: Bool {
+        if case .leader = partition.role { true } else { false }
+    }
+
+    /// "topic-partition", Kafka's way of naming it.
+    var name: String { "\(topicName)-\(topicPartition.partition)" }
+
+    /// Remembers what the log holds of producers, from `offset` to its end.
+    func replayProducers(from offset: Offset) throws(LogError) {
+        var table = producers
+        try log.forEachHeader(from: offset) { header in
+            if header.hasProducer && !header.isControl { table.record(ProducedBatch(header)) }
+        }
+        producers = table
+    }
+
+    /// After a truncation the table is what the remaining log says, never what it said before (I3).
+    func rebuildProducers() throws(LogError) {
+        producers = ProducerTable(entries: [])
+        try replayProducers(from: log.startOffset)
+    }
+}
+
+extension ProducedBatch {
+    /// A batch as its header in the log describes it.
+    init(_ header: BatchHeader) {
+        self.init(
+            producerID: header.producerID, producerEpoch: header.producerEpoch, baseSequence: header.baseSequence,
+            lastSequence: header.lastSequence, baseOffset: header.baseOffset, lastOffset: header.lastOffset,
+            timestampMs: header.maxTimestamp)
+    }
+}

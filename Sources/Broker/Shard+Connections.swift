@@ -1,0 +1,138 @@
+// Connections of a shard: frames to handlers, answers back in order, and strangers shown the door with one line in the log.
+
+import Model
+import NIOCore
+import Storage
+import Wire
+
+/// Whose request it is and where its answer goes.
+struct RequestContext {
+    var connection: ConnectionID
+    var slot: UInt64
+    var header: RequestHeader
+}
+
+extension Shard {
+    func frameReceived(_ id: ConnectionID, _ frame: ByteBuffer) {
+        guard let connection = connections[id], !connection.isClosing else { return }
+        var body = frame
+        let header: RequestHeader
+        do throws(WireError) {
+            header = try RequestHeader.decode(from: &body)
+        } catch {
+            return close(id, because: "sent a request whose header cannot be read (\(error))")
+        }
+        guard let route = Routes.route(header.api) else {
+            return close(id, because: "asked for API \(header.api.rawValue), which is not served here")
+        }
+        guard route.versions.contains(header.version) || header.api == .apiVersions else {
+            return close(
+                id,
+                because: "asked for \(header.api) version \(header.version); served are "
+                    + "\(route.versions.lowerBound) to \(route.versions.upperBound)")
+        }
+        do throws(WireError) {
+            if route.place == .control || isMetadataFetch(header, body) {
+                mailToControl(id, header, body)
+            } else {
+                try dispatch(id, header, body)
+            }
+        } catch {
+            return close(id, because: "sent a \(header.api) version \(header.version) that cannot be read (\(error))")
+        }
+        updateReading(id)
+    }
+
+    private func dispatch(_ id: ConnectionID, _ header: RequestHeader, _ body: ByteBuffer) throws(WireError) {
+        switch header.api {
+        case .produce: try produce(id, header, body)
+        case .fetch: fetch(try read(FetchRequest.self, header, body), context(id, header))
+        case .listOffsets: listOffsets(try read(ListOffsetsRequest.self, header, body), context(id, header))
+        case .metadata: metadata(try read(MetadataRequest.self, header, body), context(id, header))
+        case .findCoordinator:
+            findCoordinator(try read(FindCoordinatorRequest.self, header, body), context(id, header))
+        case .apiVersions: try apiVersions(body, context(id, header))
+        case .offsetForLeaderEpoch:
+            offsetForLeaderEpoch(try read(OffsetForLeaderEpochRequest.self, header, body), context(id, header))
+        case .describeCluster:
+            describeCluster(try read(DescribeClusterRequest.self, header, body), context(id, header))
+        case .describeTopicPartitions:
+            describeTopicPartitions(try read(DescribeTopicPartitionsRequest.self, header, body), context(id, header))
+        default: preconditionFailure("\(header.api) has a row in Routes and no handler")
+        }
+    }
+
+    func context(_ id: ConnectionID, _ header: RequestHeader) -> RequestContext {
+        RequestContext(connection: id, slot: connections[id]?.takeSlot() ?? 0, header: header)
+    }
+
+    func read<M: WireRequest>(_ type: M.Type, _ header: RequestHeader, _ body: ByteBuffer) throws(WireError) -> M {
+        var body = body
+        return try wireDecodeWhole(type, from: &body, version: header.version)
+    }
+
+    func respond<M: WireRequest>(_ response: M.Response, to request: M.Type, _ context: RequestContext) {
+        let frame = encodeResponseFrame(
+            response, to: request, version: context.header.version, correlationID: context.header.correlationID)
+        answer(context.connection, context.slot, [.bytes(frame)])
+    }
+
+    /// Puts an answer in its place in the connection's line, and lets go of what may leave.
+    func answer(_ id: ConnectionID, _ slot: UInt64, _ pieces: [OutboundPiece]) {
+        guard let leaving = connections[id]?.answer(slot, with: pieces), !leaving.isEmpty else { return }
+        effects.append(.respond(id, leaving))
+        updateReading(id)
+    }
+
+    func close(_ id: ConnectionID, because reason: String?) {
+        guard let connection = connections[id], !connection.isClosing else { return }
+        if let reason { log(.warning, "closed the connection of \(connection.description): it \(reason)") }
+        connections[id]?.closed()
+        effects.append(.close(id))
+    }
+
+    func frameRejected(_ id: ConnectionID, _ fault: FrameFault) {
+        guard let connection = connections[id] else { return }
+        let reason =
+            switch fault {
+            case .badLength(_, let bytes) where bytes >> 16 == 0x1603 || bytes >> 24 == 0x16:
+                "spoke TLS to a plaintext listener"
+            case .badLength(let length, _): "announced a frame of \(length) bytes; the limit is \(Limits.frameBytesMax)"
+            case .stalled: "sent part of a request and then nothing"
+            case .idle: "was idle for too long"
+            }
+        log(fault == .idle ? .debug : .warning, "closed the connection of \(connection.description): it \(reason)")
+        connections[id]?.closed()
+    }
+
+    func connectionClosed(_ id: ConnectionID) {
+        guard connections.removeValue(forKey: id) != nil else { return }
+        for (request, fetch) in pendingFetches where fetch.context.connection == id { forgetFetch(request) }
+        effects.append(.mail(.connectionClosed(shard: index, id)))
+    }
+
+    func updateReading(_ id: ConnectionID) {
+        guard let pause = connections[id]?.readingChange() else { return }
+        effects.append(pause ? .pauseReading(id) : .resumeReading(id))
+    }
+
+    func mailToControl(_ id: ConnectionID, _ header: RequestHeader, _ body: ByteBuffer) {
+        guard let slot = connections[id]?.takeSlot(), let client = connections[id]?.description else { return }
+        effects.append(
+            .mail(
+                .request(
+                    MailedRequest(
+                        shard: index, connection: id, slot: slot, header: header, body: body, client: client))))
+    }
+
+    /// A Fetch of the metadata log is Control's: it names that topic and no other.
+    private func isMetadataFetch(_ header: RequestHeader, _ body: ByteBuffer) -> Bool {
+        guard header.api == .fetch, header.version >= 13 else { return false }
+        var body = body
+        // Only a replica of the quorum asks this way, with one topic of one partition; a short frame, so the second decoding costs little.
+        guard body.readableBytes < 256,
+            let request = try? wireDecode(FetchRequest.self, from: &body, version: header.version)
+        else { return false }
+        return request.topics.first?.topicID == MetadataTopic.id
+    }
+}

@@ -1,0 +1,263 @@
+// Partitions of a shard: the metadata image becomes replicas, their machines' effects become log calls, mail and woken requests.
+
+import Metadata
+import Model
+import NIOCore
+import Records
+import Replication
+import Storage
+
+extension Shard {
+    // MARK: The image
+
+    func viewPublished(_ new: ClusterView, _ changes: ImageChanges) {
+        let registeredAnew = new.brokerEpoch != view.brokerEpoch
+        view = new
+        for id in changes.deletedTopics { deleteReplicas(of: id) }
+        if !changes.brokers.isEmpty || registeredAnew {
+            for replica in replicas.values { assign(replica) }
+            dropFetchers()
+        }
+        for id in changes.topics {
+            guard let topic = view.image.topic(id: id) else { continue }
+            for (index, registration) in topic.partitions.enumerated() {
+                let topicPartition = TopicPartition(id, Int32(index))
+                if let replica = replicas[topicPartition] {
+                    assign(replica)
+                } else if registration.replicas.contains(configuration.nodeID) {
+                    openReplica(topicPartition, of: topic)
+                }
+            }
+        }
+        if !changes.configs.isEmpty { applySettings() }
+    }
+
+    private func openReplica(_ topicPartition: TopicPartition, of topic: TopicImage) {
+        guard let settings = view.image.effectiveConfig(topic.id, brokerDefaults: configuration.topicDefaults) else { return }
+        let owner = nextOwner
+        nextOwner += 1
+        let name = "\(topic.name)-\(topicPartition.partition)"
+        do {
+            let path = try directory.openPartition(name: name, topicID: topic.id, on: disk)
+            let log = try SegmentedLog.open(
+                disk: disk, directory: path, owner: owner, settings: settings.logSettings,
+                recoveryPoint: checkpoints.recoveryPoints[name] ?? 0, startOffset: checkpoints.logStartOffsets[name],
+                wallMs: reading.wallMs)
+            if let known = checkpoints.recoveryPoints[name], log.endOffset < known {
+                // Bytes that were durable are gone: leading, or voting by presence, would lose what others hold.
+                return halt("\(name): its log ends at \(log.endOffset), and \(known) was on disk once; wipe the directory to copy it anew")
+            }
+            if let damage = log.recovery.damage {
+                self.log(.error, "\(name): damaged \(damage); this copy serves nothing until it is replaced")
+            }
+            let replica = Replica(
+                topicPartition, topicName: topic.name, directory: path, log: log,
+                partition: Partition(
+                    topicPartition, me: configuration.nodeID, myBrokerEpoch: view.brokerEpoch, settings: partitionSettings(settings),
+                    log: LogView(
+                        startOffset: log.startOffset, endOffset: log.endOffset, flushedEnd: log.flushedEnd,
+                        epochs: log.epochs),
+                    highWatermark: checkpoints.highWatermarks[name]),
+                settings: settings)
+            try replica.rebuildProducers()
+            replicas[topicPartition] = replica
+            owners[owner] = replica
+            assign(replica)
+        } catch {
+            halt("cannot open \(name): \(error)")
+        }
+    }
+
+    /// Tells a replica what the image says of it and of the brokers that it names.
+    func assign(_ replica: Replica) {
+        guard let registration = view.image.partition(replica.topicPartition) else { return }
+        replica.partition.myBrokerEpoch = view.brokerEpoch
+        var brokers = SortedMap<NodeID, BrokerView>()
+        for id in registration.replicas {
+            guard let broker = view.image.brokers[id] else { continue }
+            brokers[id] = BrokerView(epoch: broker.epoch, eligible: broker.eligible, directoryID: broker.directoryID)
+        }
+        perform(on: replica) { $0.assigned(registration, brokers: brokers, log: replica.logView, at: reading.now, into: &$1) }
+        updateFetcher(of: replica)
+    }
+
+    /// Settings changed somewhere: a topic's own, or a default that any topic may live by.
+    private func applySettings() {
+        for replica in replicas.values {
+            guard
+                let settings = view.image.effectiveConfig(
+                    replica.topicPartition.topicID, brokerDefaults: configuration.topicDefaults),
+                settings != replica.settings
+            else { continue }
+            replica.settings = settings
+            replica.log.settings = settings.logSettings
+            perform(on: replica) {
+                $0.settingsChanged(partitionSettings(settings), log: replica.logView, at: reading.now, into: &$1)
+            }
+        }
+    }
+
+    private func partitionSettings(_ settings: EffectiveTopicConfig) -> PartitionSettings {
+        PartitionSettings(
+            minInSyncReplicas: settings.minInSyncReplicas, synchronous: settings.synchronous,
+            replicaLagTimeMaxMs: configuration.timing.replicaLagTimeMaxMs)
+    }
+
+    /// Only a committed RemoveTopic record leads here: positive evidence, as reliability.md §4 rule 10 demands.
+    private func deleteReplicas(of topicID: UUID128) {
+        for replica in replicas.values where replica.topicPartition.topicID == topicID {
+            failWaiters(of: replica, .unknownTopicOrPartition)
+            replicas.removeValue(forKey: replica.topicPartition)
+            wakeFetches(of: replica)
+            removeFromFetcher(replica)
+            owners = owners.filter { $0.value !== replica }
+            checkpoints.forget(replica.name)
+            do {
+                try replica.log.close(flushing: false)
+                try directory.deletePartition(replica.directory, topicID: topicID, on: disk)
+            } catch {
+                log(.error, "\(replica.name) was deleted, and its files could not be: \(error)")
+            }
+        }
+    }
+
+    // MARK: Effects of a partition
+
+    /// Runs one input of a partition's machine and everything it asks for.
+    func perform(
+        on replica: Replica, fetched: (bytes: ByteBuffer, headers: [BatchHeader])? = nil,
+        _ input: (inout Partition, inout [PartitionEffect]) -> Void
+    ) {
+        var effects: [PartitionEffect] = []
+        input(&replica.partition, &effects)
+        guard !effects.isEmpty else { return }
+        for effect in effects {
+            do throws(LogError) {
+                try run(effect, on: replica, fetched: fetched)
+            } catch {
+                return logFailed(replica, error)
+            }
+        }
+        if effects.contains(.appendFetched) {
+            perform(on: replica) { $0.appended(log: replica.logView, at: reading.now, into: &$1) }
+        }
+    }
+
+    private func run(
+        _ effect: PartitionEffect, on replica: Replica, fetched: (bytes: ByteBuffer, headers: [BatchHeader])?
+    ) throws(LogError) {
+        switch effect {
+        case .advanceHighWatermark:
+            completeWaiters(of: replica)
+            wakeFetches(of: replica)
+        case .proposeISR(let proposal):
+            effects.append(.mail(.isrProposed(shard: index, replica.topicPartition, proposal)))
+        case .truncate(let offset):
+            log(.notice, "\(replica.name): truncating from \(replica.log.endOffset) to \(offset), as its leader's epochs say")
+            try replica.log.truncate(to: offset)
+            try replica.rebuildProducers()
+            replica.log.requestFlush()
+        case .truncateFully(let offset):
+            log(.warning, "\(replica.name): starting over at \(offset); the leader's log begins there")
+            try replica.log.truncateFully(startingAt: offset)
+            try replica.rebuildProducers()
+            replica.log.requestFlush()
+        case .advanceStart(let offset): try replica.log.advanceStart(to: offset)
+        case .appendFetched:
+            guard let fetched else { preconditionFailure("\(replica.name): nothing was fetched") }
+            try replica.log.appendReplicated(fetched.bytes, headers: fetched.headers, wallMs: reading.wallMs)
+            for header in fetched.headers where header.hasProducer && !header.isControl {
+                replica.producers.record(ProducedBatch(header))
+            }
+        case .assignEpoch(let epoch): replica.log.assign(epoch: epoch)
+        case .flush: replica.log.requestFlush()
+        case .startFetching, .stopFetching: updateFetcher(of: replica)
+        case .failWaiters(let error):
+            failWaiters(of: replica, error)
+            wakeFetches(of: replica)
+        case .wakeFetches: wakeFetches(of: replica)
+        }
+    }
+
+    func isrAnswered(
+        _ topicPartition: TopicPartition, _ proposal: ISRProposal, _ error: ErrorCode, _ answer: ISRAnswer?
+    ) {
+        guard let replica = replicas[topicPartition] else { return }
+        perform(on: replica) {
+            $0.isrAnswered(error: error, answer, for: proposal, log: replica.logView, at: reading.now, into: &$1)
+        }
+    }
+
+    // MARK: Durability
+
+    func flushed(_ ticket: FlushTicket, _ result: FlushResult) {
+        guard ticket.owner != Checkpoints.owner else {
+            if case .failed(let error) = result { log(.error, "a checkpoint file could not be written: \(error)") }
+            return
+        }
+        guard let replica = owners[ticket.owner] else { return }
+        do throws(LogError) {
+            guard try replica.log.flushed(ticket, result) else { return }
+        } catch {
+            return logFailed(replica, error)
+        }
+        perform(on: replica) { $0.flushed(log: replica.logView, at: reading.now, into: &$1) }
+        followerFlushed(replica)
+    }
+
+    /// A log that cannot be written may lie from now on: after a failed barrier the process ends, and starts again from what the disk holds
+    /// (reliability.md §4 rule 8). A full disk refuses writes and goes on reading.
+    func logFailed(_ replica: Replica, _ error: LogError) {
+        switch error {
+        case .disk(.noSpace), .disk(.readOnly):
+            log(.error, "\(replica.name): \(error)")
+        case .damaged:
+            log(.error, "\(replica.name): \(error)")
+        default:
+            halt("\(replica.name): \(error); a log that failed once is not trusted again")
+        }
+    }
+
+    func halt(_ reason: String) { effects.append(.halt(reason)) }
+
+    func writeCheckpoints() {
+        for replica in replicas.values {
+            checkpoints.note(
+                replica.name, recoveryPoint: replica.log.recoveryPoint, logStartOffset: replica.log.startOffset,
+                highWatermark: replica.partition.highWatermark)
+        }
+        checkpoints.write(to: disk, directory)
+    }
+
+    // MARK: The end
+
+    func stop() {
+        guard !isStopping else { return }
+        isStopping = true
+        var clean = true
+        for replica in replicas.values {
+            failWaiters(of: replica, .notLeaderOrFollower)
+            do throws(LogError) { try replica.log.close(flushing: true) } catch {
+                clean = false
+                log(.error, "\(replica.name) could not be closed: \(error)")
+            }
+        }
+        do throws(DiskError) { try writeCheckpointsNow() } catch {
+            clean = false
+            log(.error, "the checkpoints could not be written: \(error)")
+        }
+        for (link, _) in fetchers { effects.append(.closeLink(link)) }
+        fetchers.removeAll()
+        replicas.removeAll()
+        effects.append(.mail(.shardStopped(shard: index, clean: clean)))
+    }
+
+    private func writeCheckpointsNow() throws(DiskError) {
+        for replica in replicas.values {
+            checkpoints.note(
+                replica.name, recoveryPoint: replica.log.recoveryPoint, logStartOffset: replica.log.startOffset,
+                highWatermark: replica.partition.highWatermark)
+        }
+        try checkpoints.writeNow(to: disk, directory)
+    }
+}

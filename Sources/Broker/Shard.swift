@@ -1,0 +1,130 @@
+// A shard: the connections and partitions of one event loop, as one synchronous machine. Nothing in it is locked and nothing in it waits.
+
+import Metadata
+import Model
+import NIOCore
+import Replication
+import Storage
+import Wire
+
+package final class Shard {
+    let index: Int
+    let configuration: NodeConfiguration
+    let directory: DataDirectory
+    let disk: any Disk
+
+    /// The step's clock and effects; effects leave when the step is over.
+    var reading: ClockReading
+    var effects: [ShardEffect] = []
+
+    var view: ClusterView
+    var connections: [ConnectionID: ClientConnection] = [:]
+    var replicas = SortedMap<TopicPartition, Replica>()
+    /// Replicas by the owner number of their log's flush tickets.
+    var owners: [UInt32: Replica] = [:]
+    var nextOwner: UInt32 = 1
+
+    var pendingProduces = SortedMap<UInt64, PendingProduce>()
+    var pendingFetches = SortedMap<UInt64, PendingFetch>()
+    var nextRequest: UInt64 = 0
+    /// Parked fetches to run again before this step ends.
+    var wokenFetches = SortedMap<UInt64, Bool>()
+    var timers = Timers<ShardTimer>()
+    var sessions = FetchSessions()
+    var fetchers = SortedMap<LinkID, Fetcher>()
+    var fetches = OutstandingRequests<LinkID>()
+    var checkpoints = Checkpoints()
+    var isStopping = false
+
+    /// What lies in the data directory from before: recovery points and high watermarks by "topic-partition".
+    init(
+        index: Int, configuration: NodeConfiguration, directory: DataDirectory, disk: any Disk, checkpoints: Checkpoints,
+        at reading: ClockReading
+    ) {
+        self.index = index
+        self.configuration = configuration
+        self.directory = directory
+        self.disk = disk
+        self.checkpoints = checkpoints
+        self.reading = reading
+        self.view = ClusterView(image: .empty, clusterID: "", controllerID: nil, brokerEpoch: -1)
+        timers.add(.checkpoint, at: reading.now.advanced(byMs: Checkpoints.intervalMs))
+        timers.add(.partitions, at: reading.now.advanced(byMs: Self.partitionTickMs))
+    }
+
+    /// How often leaders look for lagging followers.
+    static let partitionTickMs: Int64 = 250
+
+    package func step(_ input: ShardInput, at reading: ClockReading, into output: inout [ShardEffect]) {
+        self.reading = reading
+        switch input {
+        case .connectionOpened(let id, let client):
+            connections[id] = ClientConnection(id: id, client: client)
+        case .frameReceived(let id, let frame): frameReceived(id, frame)
+        case .frameRejected(let id, let fault): frameRejected(id, fault)
+        case .connectionClosed(let id): connectionClosed(id)
+        case .outboundDrained(let id):
+            connections[id]?.drained()
+            updateReading(id)
+        case .link(let event): linkEvent(event)
+        case .flushed(let ticket, let result): flushed(ticket, result)
+        case .mailed(let mail): mailed(mail)
+        case .ticked: break
+        }
+        runTimers()
+        runWokenFetches()
+        runFetchers()
+        output += effects
+        effects.removeAll(keepingCapacity: true)
+    }
+
+    /// When `.ticked` is wanted next; `.distantFuture`: not at all. Read after every step.
+    package var nextDeadline: Instant { min(timers.nextDeadline, fetches.nextDeadline) }
+
+    private func mailed(_ mail: ShardMail) {
+        switch mail {
+        case .answered(let connection, let slot, let frame):
+            if let frame { answer(connection, slot, [.bytes(frame)]) } else { close(connection, because: nil) }
+        case .viewPublished(let view, let changes): viewPublished(view, changes)
+        case .controllerChanged(let controllerID, let brokerEpoch):
+            view.controllerID = controllerID
+            view.brokerEpoch = brokerEpoch
+        case .isrAnswered(let topicPartition, let proposal, let error, let isr):
+            isrAnswered(topicPartition, proposal, error, isr)
+        case .stopRequested: stop()
+        }
+    }
+
+    private func runTimers() {
+        while let timer = timers.takeDue(at: reading.now) {
+            switch timer {
+            case .produce(let id): produceTimedOut(id)
+            case .fetch(let id): fetchTimedOut(id)
+            case .fetcher(let link): fetchers[link]?.retryAt = nil
+            case .checkpoint:
+                writeCheckpoints()
+                timers.add(.checkpoint, at: reading.now.advanced(byMs: Checkpoints.intervalMs))
+            case .partitions:
+                tickPartitions()
+                timers.add(.partitions, at: reading.now.advanced(byMs: Self.partitionTickMs))
+            }
+        }
+    }
+
+    private func tickPartitions() {
+        for replica in replicas.values where replica.partition.nextDeadline <= reading.now {
+            perform(on: replica) { $0.ticked(log: replica.logView, at: reading.now, into: &$1) }
+        }
+        sessions.expire(at: reading.now)
+    }
+
+    func log(_ level: LogLine.Level, _ text: String) { effects.append(.log(LogLine(level, text))) }
+}
+
+enum ShardTimer: Equatable {
+    case produce(UInt64)
+    case fetch(UInt64)
+    case fetcher(LinkID)
+    case checkpoint
+    case partitions
+}

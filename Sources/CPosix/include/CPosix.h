@@ -1,0 +1,55 @@
+// The few system calls that Swift's Glibc cannot name, or that read better in C. Every call goes on after EINTR, answers short
+// transfers by going on, and returns an error as a negative errno, so that no caller has to look at the thread's errno.
+#ifndef MARTLET_CPOSIX_H
+#define MARTLET_CPOSIX_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/// Writes all of `head`, then all of `body`, at `position`. 0, or a negative errno (then any part may be written).
+int posix_write_both(int fd, const void *head, size_t head_size, const void *body, size_t body_size, int64_t position);
+
+/// Reads up to `size` bytes at `position`, fewer only at the end of the file. The count, or a negative errno.
+int64_t posix_read_at(int fd, void *buffer, size_t size, int64_t position);
+
+/// Reads what the page cache holds without waiting for the disk. The count, -EAGAIN when nothing is there, or a negative errno.
+int64_t posix_read_cached(int fd, void *buffer, size_t size, int64_t position);
+
+/// Opens for reading and writing with close-on-exec; `create` makes the file where there is none. A descriptor, or a negative errno.
+int posix_open_file(const char *path, int create, int truncate_first);
+
+/// Opens a directory for fsync. A descriptor, or a negative errno.
+int posix_open_directory(const char *path);
+
+/// fdatasync, or fsync for directories. 0, or a negative errno.
+int posix_sync_file(int fd);
+int posix_sync_directory(int fd);
+
+/// Begins write-back of a range without waiting for it. 0, or a negative errno.
+int posix_begin_write_back(int fd, int64_t position, int64_t size);
+
+int posix_truncate(int fd, int64_t size);
+
+/// The size of an open file, or a negative errno.
+int64_t posix_size(int fd);
+
+/// 1 for a directory, 0 for anything else (a link to a directory too), or a negative errno.
+int posix_is_directory(const char *path);
+
+/// Takes the exclusive lock of an open file without waiting. 0, or -EWOULDBLOCK when another process holds it.
+int posix_lock_exclusive(int fd);
+
+/// Raises the soft limit of open files to the hard one and answers the limit then in force.
+int64_t posix_raise_open_files_limit(void);
+
+/// Catches SIGTERM and SIGINT and ignores SIGPIPE. The first signal caught can be read as its number from the descriptor answered;
+/// the second ends the process at once with status 1. Once a process. A negative errno when there is no pipe to be had.
+int posix_catch_stop_signals(void);
+
+/// Puts a zero where the signals' numbers come out. From any thread.
+void posix_wake_signal_reader(void);
+
+/// Waits for the next number; -1 when there will be none.
+int posix_next_signal(int descriptor);
+
+#endif

@@ -1,0 +1,174 @@
+// The system calls of CPosix.h, each with its loop around EINTR and short transfers.
+#define _GNU_SOURCE
+#include "CPosix.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+int posix_write_both(int fd, const void *head, size_t head_size, const void *body, size_t body_size, int64_t position) {
+    struct iovec parts[2] = {{(void *)head, head_size}, {(void *)body, body_size}};
+    struct iovec *next = parts;
+    int count = 2;
+    for (;;) {
+        while (count > 0 && next->iov_len == 0) {
+            next++;
+            count--;
+        }
+        if (count == 0) return 0;
+        ssize_t written = pwritev(fd, next, count, position);
+        if (written < 0) {
+            if (errno == EINTR) continue;
+            return -errno;
+        }
+        if (written == 0) return -EIO;
+        position += written;
+        for (int i = 0; i < count && written > 0; i++) {
+            size_t part = (size_t)written < next[i].iov_len ? (size_t)written : next[i].iov_len;
+            next[i].iov_base = (char *)next[i].iov_base + part;
+            next[i].iov_len -= part;
+            written -= (ssize_t)part;
+        }
+    }
+}
+
+int64_t posix_read_at(int fd, void *buffer, size_t size, int64_t position) {
+    size_t total = 0;
+    while (total < size) {
+        ssize_t got = pread(fd, (char *)buffer + total, size - total, position + (int64_t)total);
+        if (got < 0) {
+            if (errno == EINTR) continue;
+            return -errno;
+        }
+        if (got == 0) break;
+        total += (size_t)got;
+    }
+    return (int64_t)total;
+}
+
+int64_t posix_read_cached(int fd, void *buffer, size_t size, int64_t position) {
+    struct iovec part = {buffer, size};
+    for (;;) {
+        ssize_t got = preadv2(fd, &part, 1, position, RWF_NOWAIT);
+        if (got >= 0) return got;
+        if (errno != EINTR) return -errno;
+    }
+}
+
+int posix_open_file(const char *path, int create, int truncate_first) {
+    int flags = O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0) | (truncate_first ? O_TRUNC : 0);
+    for (;;) {
+        int fd = open(path, flags, 0644);
+        if (fd >= 0) return fd;
+        if (errno != EINTR) return -errno;
+    }
+}
+
+int posix_open_directory(const char *path) {
+    for (;;) {
+        int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd >= 0) return fd;
+        if (errno != EINTR) return -errno;
+    }
+}
+
+int posix_sync_file(int fd) {
+    while (fdatasync(fd) != 0) {
+        if (errno != EINTR) return -errno;
+    }
+    return 0;
+}
+
+int posix_sync_directory(int fd) {
+    while (fsync(fd) != 0) {
+        if (errno != EINTR) return -errno;
+    }
+    return 0;
+}
+
+int posix_begin_write_back(int fd, int64_t position, int64_t size) {
+    return sync_file_range(fd, position, size, SYNC_FILE_RANGE_WRITE) == 0 ? 0 : -errno;
+}
+
+int posix_truncate(int fd, int64_t size) {
+    while (ftruncate(fd, size) != 0) {
+        if (errno != EINTR) return -errno;
+    }
+    return 0;
+}
+
+int64_t posix_size(int fd) {
+    struct stat status;
+    return fstat(fd, &status) == 0 ? (int64_t)status.st_size : -errno;
+}
+
+int posix_is_directory(const char *path) {
+    struct stat status;
+    if (lstat(path, &status) != 0) return -errno;
+    return S_ISDIR(status.st_mode) ? 1 : 0;
+}
+
+int posix_lock_exclusive(int fd) {
+    while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EINTR) return -errno;
+    }
+    return 0;
+}
+
+int64_t posix_raise_open_files_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;
+    if (limit.rlim_cur < limit.rlim_max) {
+        rlim_t before = limit.rlim_cur;
+        limit.rlim_cur = limit.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &limit) != 0) return (int64_t)before;
+    }
+    return limit.rlim_cur > (rlim_t)1 << 40 ? (int64_t)1 << 40 : (int64_t)limit.rlim_cur;
+}
+
+static int signal_writer = -1;
+static volatile sig_atomic_t stop_was_asked = 0;
+
+static void caught(int number) {
+    if (stop_was_asked) _exit(1);
+    stop_was_asked = 1;
+    int saved = errno;
+    unsigned char byte = (unsigned char)number;
+    ssize_t ignored = write(signal_writer, &byte, 1);
+    (void)ignored;
+    errno = saved;
+}
+
+int posix_catch_stop_signals(void) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) return -errno;
+    signal_writer = ends[1];
+    struct sigaction action = {0};
+    action.sa_handler = caught;
+    action.sa_flags = SA_RESTART;
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    return ends[0];
+}
+
+void posix_wake_signal_reader(void) {
+    unsigned char byte = 0;
+    ssize_t ignored = write(signal_writer, &byte, 1);
+    (void)ignored;
+}
+
+int posix_next_signal(int descriptor) {
+    unsigned char byte;
+    for (;;) {
+        ssize_t got = read(descriptor, &byte, 1);
+        if (got == 1) return byte;
+        if (got == 0 || errno != EINTR) return -1;
+    }
+}

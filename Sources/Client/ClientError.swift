@@ -1,0 +1,72 @@
+// What can go wrong between a client and a cluster, each as one sentence and the next step.
+
+import Model
+import Wire
+
+package enum ClientError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// Every address that the client knows was tried.
+    case noNodeAnswered([Endpoint], reason: String)
+    case unreachable(Endpoint, reason: String)
+    case connectionLost(Endpoint)
+    case requestTimedOut(APIKey, Endpoint, afterMs: Int64)
+    /// The peer does not speak Kafka, or speaks it in a way that this build cannot read.
+    case malformedAnswer(APIKey, Endpoint, reason: String)
+    case unsupported(APIKey, Endpoint)
+    /// The cluster answered with an error code; `message` is its own text, where the API carries one.
+    case refused(what: String, ErrorCode, message: String?)
+    case noSuchTopic(String)
+    case noSuchPartition(topic: String, PartitionIndex, count: Int)
+    case noLeader(topic: String, PartitionIndex)
+    case unreadableRecords(topic: String, PartitionIndex, reason: String)
+    /// Tried again and again until the client's patience ended.
+    case gaveUp(what: String, afterMs: Int64, last: String)
+
+    /// Whether the same request may be sent again, perhaps to another node.
+    package var isRetriable: Bool {
+        switch self {
+        case .noNodeAnswered, .unreachable, .connectionLost, .requestTimedOut, .noLeader, .noSuchTopic: true
+        case .refused(_, let code, _): code.isRetriable
+        case .malformedAnswer, .unsupported, .noSuchPartition, .unreadableRecords, .gaveUp: false
+        }
+    }
+
+    package var description: String {
+        switch self {
+        case .noNodeAnswered(let endpoints, let reason):
+            "no node answered at \(endpoints.map(\.description).joined(separator: ", ")) (\(reason)): "
+                + "is the cluster started? make cluster"
+        case .unreachable(let endpoint, let reason): "cannot connect to \(endpoint): \(reason)"
+        case .connectionLost(let endpoint): "\(endpoint) closed the connection before it answered"
+        case .requestTimedOut(let api, let endpoint, let ms):
+            "\(endpoint) did not answer \(api) within \(ms) ms: see its log, or ask another node with --bootstrap"
+        case .malformedAnswer(let api, let endpoint, let reason):
+            "the answer of \(endpoint) to \(api) cannot be read (\(reason)): is that a Kafka port?"
+        case .unsupported(let api, let endpoint):
+            "\(endpoint) does not serve \(api) in a version that this client speaks: update the older of the two"
+        case .refused(let what, let code, let message):
+            "cannot \(what): \(code)" + ((message ?? Self.meaning(of: code)).map { " (\($0))" } ?? "")
+        case .noSuchTopic(let topic):
+            "there is no topic \(topic): martlet topics list, or martlet topics create \(topic)"
+        case .noSuchPartition(let topic, let partition, let count):
+            "topic \(topic) has no partition \(partition), only 0 to \(count - 1)"
+        case .noLeader(let topic, let partition):
+            "partition \(topic)-\(partition) has no leader now: martlet topics describe \(topic)"
+        case .unreadableRecords(let topic, let partition, let reason):
+            "the records of \(topic)-\(partition) cannot be read: \(reason)"
+        case .gaveUp(let what, let ms, let last): "gave up to \(what) after \(ms) ms: \(last)"
+        }
+    }
+
+    /// What a code means and what to do about it, for codes that come without a text of their own.
+    private static func meaning(of code: ErrorCode) -> String? {
+        switch code {
+        case .topicAlreadyExists: "a topic of this name exists: martlet topics describe"
+        case .invalidReplicationFactor: "there are not so many nodes: martlet cluster"
+        case .offsetOutOfRange: "the log does not hold this offset: --from-beginning starts at the oldest"
+        case .notEnoughReplicas, .notEnoughReplicasAfterAppend:
+            "fewer replicas are in sync than min.insync.replicas: martlet cluster"
+        case .messageTooLarge: "a record is larger than max.message.bytes"
+        default: nil
+        }
+    }
+}

@@ -1,0 +1,160 @@
+// A client of one cluster: finds nodes, keeps one connection to each, knows who leads what, and tries again.
+
+import Model
+import Wire
+
+package actor ClusterClient {
+    package let configuration: ClientConfiguration
+    private let bootstrap: [Endpoint]
+    private var connections: [Endpoint: Task<BrokerConnection, any Error>] = [:]
+    private(set) var view = ClusterView()
+
+    package init(bootstrap: [Endpoint], configuration: ClientConfiguration = ClientConfiguration()) {
+        self.bootstrap = bootstrap
+        self.configuration = configuration
+    }
+
+    /// Closes all connections. The client may be used again afterwards.
+    package func close() async {
+        let open = connections.values
+        connections = [:]
+        for connection in open { try? await connection.value.close() }
+    }
+
+    // MARK: Requests
+
+    /// Sends a request to `node`, or to any node when nil. One attempt.
+    func ask<R: WireRequest>(
+        _ request: R, of node: NodeID? = nil, maxVersion: Int16 = .max, extraWaitMs: Int64 = 0
+    ) async throws -> R.Response {
+        try await connection(to: node).send(request, maxVersion: maxVersion, extraWaitMs: extraWaitMs)
+    }
+
+    func tell<R: WireRequest>(_ request: R, of node: NodeID, maxVersion: Int16 = .max) async throws {
+        try await connection(to: node).sendOnly(request, maxVersion: maxVersion)
+    }
+
+    private func connection(to node: NodeID?) async throws -> BrokerConnection {
+        guard let node else { return try await anyConnection() }
+        if view.nodes[node] == nil { try await refreshMetadata(of: []) }
+        guard let endpoint = view.nodes[node] else {
+            throw ClientError.refused(what: "reach node \(node)", .brokerNotAvailable, message: nil)
+        }
+        return try await connection(at: endpoint)
+    }
+
+    private func anyConnection() async throws -> BrokerConnection {
+        var endpoints = bootstrap
+        for endpoint in view.nodes.values where !endpoints.contains(endpoint) { endpoints.append(endpoint) }
+        // An address with an open connection is asked first: a dead bootstrap address costs its timeout only once.
+        endpoints = endpoints.filter { connections[$0] != nil } + endpoints.filter { connections[$0] == nil }
+        var reason = "no address to try"
+        for endpoint in endpoints {
+            do {
+                return try await connection(at: endpoint)
+            } catch ClientError.unreachable(_, let why) {
+                reason = why
+            } catch let error as ClientError where error.isRetriable {
+                reason = error.description
+            }
+        }
+        throw ClientError.noNodeAnswered(endpoints, reason: reason)
+    }
+
+    private func connection(at endpoint: Endpoint) async throws -> BrokerConnection {
+        if let known = connections[endpoint] {
+            if let connection = try? await known.value, connection.isOpen { return connection }
+            // While we waited, another caller may have put a fresh one in its place.
+            if connections[endpoint] == known { connections[endpoint] = nil }
+        }
+        let opening =
+            connections[endpoint]
+            ?? Task { [configuration] in
+                try await BrokerConnection.open(endpoint, configuration)
+            }
+        connections[endpoint] = opening
+        do {
+            return try await opening.value
+        } catch {
+            if connections[endpoint] == opening { connections[endpoint] = nil }
+            throw error
+        }
+    }
+
+    // MARK: Metadata
+
+    /// Asks any node for the cluster and for `topics`; nil asks for all of them.
+    @discardableResult
+    func refreshMetadata(of topics: [String]?, mayCreate: Bool = false) async throws -> MetadataResponse {
+        var request = MetadataRequest()
+        request.topics = topics?.map { name in
+            var topic = MetadataRequest.Topic()
+            topic.name = name
+            return topic
+        }
+        request.allowAutoTopicCreation = mayCreate
+        let response = try await ask(request, maxVersion: 12)
+        view.learned(response)
+        return response
+    }
+
+    /// The partitions of a topic, from memory or from the cluster. One attempt.
+    func topic(_ name: String, mayCreate: Bool = false) async throws -> ClusterView.Topic {
+        if let known = view.topics[name] { return known }
+        let response = try await refreshMetadata(of: [name], mayCreate: mayCreate)
+        if let known = view.topics[name] { return known }
+        let code = response.topics.first?.errorCode ?? .unknownTopicOrPartition
+        if code == .unknownTopicOrPartition, !mayCreate { throw ClientError.noSuchTopic(name) }
+        throw ClientError.refused(what: "find topic \(name)", code, message: nil)
+    }
+
+    func leader(
+        of name: String, _ partition: PartitionIndex, mayCreate: Bool = false
+    ) async throws -> (node: NodeID, epoch: LeaderEpoch) {
+        let topic = try await topic(name, mayCreate: mayCreate)
+        guard let found = topic.partitions.first(where: { $0.index == partition }) else {
+            throw ClientError.noSuchPartition(topic: name, partition, count: topic.partitions.count)
+        }
+        guard let leader = found.leader else {
+            doubt(name)
+            throw ClientError.noLeader(topic: name, partition)
+        }
+        return (leader, found.leaderEpoch)
+    }
+
+    /// Forgets who leads a topic's partitions: a node has just said, or shown, that it is otherwise.
+    func doubt(_ topic: String) { view.doubted(topic) }
+
+    /// The partitions of a topic with retries.
+    package func partitions(of name: String, mayCreate: Bool = false) async throws -> ClusterView.Topic {
+        try await retrying("find topic \(name)") { try await topic(name, mayCreate: mayCreate) }
+    }
+
+    // MARK: Retries
+
+    /// Runs `attempt` until it succeeds, fails for good, or the client's patience ends; pauses double in between.
+    func retrying<T: Sendable>(_ what: String, _ attempt: () async throws -> T) async throws -> T {
+        let clock = ContinuousClock()
+        let start = clock.now
+        var pauseMs = configuration.retryPauseMs.lowerBound
+        while true {
+            do {
+                return try await attempt()
+            } catch let error as ClientError where error.isRetriable {
+                let spentMs = (clock.now - start).milliseconds
+                if case .noSuchTopic = error, spentMs >= configuration.newTopicPatienceMs { throw error }
+                // A cluster that nobody answers for is not there: say so at once rather than wait for it.
+                if case .noNodeAnswered = error, view.nodes.isEmpty { throw error }
+                if spentMs >= configuration.patienceMs {
+                    throw ClientError.gaveUp(what: what, afterMs: spentMs, last: error.description)
+                }
+            }
+            try await Task.sleep(for: .milliseconds(pauseMs))
+            pauseMs = min(pauseMs * 2, configuration.retryPauseMs.upperBound)
+        }
+    }
+}
+
+extension Duration {
+    var milliseconds: Int64 { components.seconds * 1_000 + components.attoseconds / 1_000_000_000_000_000 }
+}

@@ -1,0 +1,45 @@
+// What a loss of power leaves of the writes that no barrier had covered.
+
+package enum PowerLossPolicy: Hashable, Sendable, CustomStringConvertible {
+    /// Nothing.
+    case keepNothing
+    /// All of them, as after a kill of the process.
+    case keepEverything
+    /// Contents of files, but no name made, changed or removed since the last barrier on its directory.
+    case contentsOnly
+    /// Names, but no contents.
+    case namesOnly
+    /// Files have their new sizes, and garbage or zeros where the new bytes should be.
+    case sizesWithoutContents(seed: UInt64)
+    /// Each operation is kept whole or lost whole, by lot.
+    case someOperations(seed: UInt64)
+    /// Each sector of 512 bytes is kept or lost by lot, and each change of a name or a size.
+    case someSectors(seed: UInt64)
+    /// Operations are kept in order up to one drawn by lot, of which only the first bytes are.
+    case tornLastWrite(seed: UInt64)
+    /// All but the oldest operation on each file.
+    case allButFirst
+
+    package var description: String {
+        switch self {
+        case .keepNothing: "keepNothing"
+        case .keepEverything: "keepEverything"
+        case .contentsOnly: "contentsOnly"
+        case .namesOnly: "namesOnly"
+        case .sizesWithoutContents(let seed): "sizesWithoutContents(\(seed))"
+        case .someOperations(let seed): "someOperations(\(seed))"
+        case .someSectors(let seed): "someSectors(\(seed))"
+        case .tornLastWrite(let seed): "tornLastWrite(\(seed))"
+        case .allButFirst: "allButFirst"
+        }
+    }
+
+    var seed: UInt64 {
+        switch self {
+        case .sizesWithoutContents(let seed), .someOperations(let seed), .someSectors(let seed),
+            .tornLastWrite(let seed):
+            seed
+        default: 0
+        }
+    }
+}

@@ -1,0 +1,356 @@
+// A disk in memory that forgets what it may forget, for StorageTests and the Simulation.
+
+import Model
+import NIOCore
+import Storage
+
+/// Keeps for each file and each name what is visible and what is on the medium; only a completed barrier moves the one
+/// to the other, and then only what was written before the barrier was asked for. Barriers complete when the simulator
+/// says so. All lots are drawn from seeds.
+package final class SimulatedDisk: Disk {
+    struct Barrier {
+        enum Kind {
+            case flush(files: [SimulatedFile], directories: [String])
+            case replace(path: String, contents: [UInt8])
+        }
+
+        var ticket: FlushTicket
+        /// The barrier covers operations up to this one.
+        var sequence: UInt64
+        var kind: Kind
+    }
+
+    /// Operations that change something, counted from the start: the points at which a crash can happen.
+    package private(set) var operationCount = 0
+    /// After so many more changes every further one is ignored without a word, and `isCrashed` is true. Reads still
+    /// answer.
+    package var operationsUntilCrash: Int?
+    package private(set) var isCrashed = false
+
+    /// The next write throws this and leaves any part of itself.
+    package var failNextWrite: DiskError?
+    /// The next barrier to complete fails: what it covered stays readable and is lost with the power.
+    package var failNextFlush: DiskError?
+    package var failNextRead: DiskError?
+    /// All files together hold at most this much; nil: no limit.
+    package var capacityBytes: Int64?
+
+    private var names = SimulatedNames()
+    private var files: [SimulatedFile] = []
+    private var handles: [UInt64: SimulatedFile] = [:]
+    private var nextHandle: UInt64 = 1
+    private var sequence: UInt64 = 0
+    private var barriers: [Barrier] = []
+    private var unannounced: [FlushTicket] = []
+    /// The youngest replacement that took effect, by path.
+    private var replaced: [String: UInt64] = [:]
+    private var random: SeededRandom
+
+    package init(seed: UInt64) {
+        random = SeededRandom(seed: seed)
+    }
+
+    // MARK: Names
+
+    package func createDirectory(_ path: String) throws(DiskError) {
+        var path = path
+        var missing: [String] = []
+        while !path.isEmpty, names.current[path] == nil {
+            missing.append(path)
+            path = SimulatedNames.directory(of: path)
+        }
+        guard !missing.isEmpty, begin() else { return }
+        for path in missing.reversed() {
+            if SimulatedNames.directory(of: path).isEmpty {
+                names.mount(path)
+            } else {
+                names.change(sequence, adding: [(path, .directory)])
+            }
+        }
+    }
+
+    package func list(_ directory: String) throws(DiskError) -> [String] {
+        names.names(in: directory)
+    }
+
+    package func rename(_ path: String, to newPath: String) throws(DiskError) {
+        guard names.current[path] != nil else { throw .notFound(path) }
+        guard begin() else { return }
+        var removed: [String] = []
+        var added: [(path: String, entry: SimulatedEntry)] = []
+        for old in names.paths(under: path) {
+            guard let entry = names.current[old] else { continue }
+            removed.append(old)
+            added.append((newPath + old.dropFirst(path.utf8.count), entry))
+        }
+        names.change(sequence, removing: removed, adding: added)
+    }
+
+    package func remove(_ path: String) throws(DiskError) {
+        let paths = names.paths(under: path)
+        guard !paths.isEmpty, begin() else { return }
+        names.change(sequence, removing: paths)
+    }
+
+    // MARK: Files
+
+    package func open(_ path: String, create: Bool) throws(DiskError) -> FileHandle {
+        if case .file(let number) = names.current[path] { return handle(files[number]) }
+        guard create else { throw .notFound(path) }
+        guard names.current[SimulatedNames.directory(of: path)] == .directory || isCrashed else {
+            throw .notFound(path)
+        }
+        let file = SimulatedFile(number: files.count)
+        files.append(file)
+        if begin() { names.change(sequence, adding: [(path, .file(file.number))]) }
+        return handle(file)
+    }
+
+    package func close(_ file: FileHandle) {
+        handles[file.number] = nil
+    }
+
+    package func sizeBytes(of file: FileHandle) throws(DiskError) -> Int64 {
+        Int64(try self.file(file).contents.count)
+    }
+
+    package func write(
+        _ head: ByteBuffer, _ body: ByteBuffer, to file: FileHandle, at position: Int64
+    ) throws(DiskError) {
+        let file = try self.file(file)
+        guard begin() else { return }
+        var bytes = Array(head.readableBytesView)
+        bytes.append(contentsOf: body.readableBytesView)
+        var error = failNextWrite
+        failNextWrite = nil
+        if error == nil, let capacityBytes, usedBytes + Int64(bytes.count) > capacityBytes {
+            error = .noSpace("the simulated disk is full")
+        }
+        if let error {
+            let written = Int(random.below(Int64(bytes.count + 1)))
+            file.write(Array(bytes.prefix(written)), at: Int(position), sequence: sequence)
+            throw error
+        }
+        file.write(bytes, at: Int(position), sequence: sequence)
+    }
+
+    package func read(_ file: FileHandle, at position: Int64, length: Int) throws(DiskError) -> ByteBuffer {
+        let file = try self.file(file)
+        if let error = failNextRead {
+            failNextRead = nil
+            throw error
+        }
+        guard position >= 0, length >= 0, Int(position) + length <= file.contents.count else {
+            throw .pastEnd("\(position)+\(length) of \(file.contents.count)")
+        }
+        return ByteBuffer(bytes: file.contents[Int(position)..<Int(position) + length])
+    }
+
+    package func truncate(_ file: FileHandle, to sizeBytes: Int64) throws(DiskError) {
+        let file = try self.file(file)
+        guard Int64(file.contents.count) != sizeBytes, begin() else { return }
+        file.truncate(to: Int(sizeBytes), sequence: sequence)
+    }
+
+    // MARK: Barriers
+
+    package func flush(_ ticket: FlushTicket, files: [FileHandle], directories: [String]) {
+        let files = files.compactMap { handles[$0.number] }
+        enqueue(ticket, .flush(files: files, directories: directories))
+    }
+
+    package func replace(_ ticket: FlushTicket, path: String, contents: ByteBuffer) {
+        enqueue(ticket, .replace(path: path, contents: Array(contents.readableBytesView)))
+    }
+
+    package func flushNow(files: [FileHandle], directories: [String]) throws(DiskError) {
+        let files = files.compactMap { handles[$0.number] }
+        guard begin() else { return }
+        try finish(.flush(files: files, directories: directories), upTo: sequence)
+    }
+
+    package func replaceNow(path: String, contents: ByteBuffer) throws(DiskError) {
+        guard begin() else { return }
+        try finish(.replace(path: path, contents: Array(contents.readableBytesView)), upTo: sequence)
+    }
+
+    /// The barriers asked for and not completed, oldest first.
+    package var pendingBarriers: [FlushTicket] { barriers.map(\.ticket) }
+
+    /// The barriers asked for since the last call, so that the simulator can decide when each completes.
+    package func takeRequestedBarriers() -> [FlushTicket] {
+        defer { unannounced = [] }
+        return unannounced
+    }
+
+    /// Completes one barrier: what it covers is on the medium from now on, or, when failing, never. Nil when it is not
+    /// pending: a crash took it.
+    package func completeBarrier(_ ticket: FlushTicket) -> (ticket: FlushTicket, result: FlushResult)? {
+        guard !isCrashed, let index = barriers.firstIndex(where: { $0.ticket == ticket }) else { return nil }
+        let barrier = barriers.remove(at: index)
+        unannounced.removeAll { $0 == ticket }
+        do {
+            try finish(barrier.kind, upTo: barrier.sequence)
+            return (ticket, .done)
+        } catch {
+            return (ticket, .failed(error))
+        }
+    }
+
+    private func enqueue(_ ticket: FlushTicket, _ kind: Barrier.Kind) {
+        guard begin() else { return }
+        barriers.append(Barrier(ticket: ticket, sequence: sequence, kind: kind))
+        unannounced.append(ticket)
+    }
+
+    private func finish(_ kind: Barrier.Kind, upTo sequence: UInt64) throws(DiskError) {
+        let error = failNextFlush
+        failNextFlush = nil
+        switch kind {
+        case .flush(let files, let directories):
+            for file in files { if error == nil { file.sync(upTo: sequence) } else { file.lose(upTo: sequence) } }
+            for directory in directories {
+                if error == nil { names.sync(directory, upTo: sequence) } else { names.lose(directory, upTo: sequence) }
+            }
+        case .replace(let path, let contents):
+            // Of two replacements the one asked for last stays, whichever completes last; and a directory that went
+            // takes it along.
+            guard error == nil, replaced[path] ?? 0 < sequence,
+                names.current[SimulatedNames.directory(of: path)] == .directory
+            else { break }
+            replaced[path] = sequence
+            put(contents, at: path)
+        }
+        if let error { throw error }
+    }
+
+    private func put(_ contents: [UInt8], at path: String) {
+        if case .file(let number) = names.current[path] { files[number] = SimulatedFile(number: number) }
+        let file = SimulatedFile(number: files.count)
+        files.append(file)
+        file.replace(with: contents)
+        names.set(path, .file(file.number))
+    }
+
+    // MARK: Crashes
+
+    /// The power fails. What was not behind a completed barrier is kept or lost as `policy` says; pending barriers and
+    /// open handles are gone.
+    package func powerLoss(policy: PowerLossPolicy) {
+        var random = SeededRandom(seed: policy.seed ^ 0x5EED)
+        for barrier in barriers {
+            // A replacement under way happened or did not: it is never torn.
+            guard case .replace(let path, let contents) = barrier.kind else { continue }
+            let happened =
+                switch policy {
+                case .keepNothing, .contentsOnly, .namesOnly: false
+                case .keepEverything, .allButFirst: true
+                default: random.oneIn(2)
+                }
+            if happened, names.durable[SimulatedNames.directory(of: path)] == .directory { put(contents, at: path) }
+        }
+        for file in files { file.losePower(policy, random: &random) }
+        names.losePower(policy, random: &random)
+        restart()
+        // What no name leads to any more is free.
+        let live = Set((names.current.values + names.durable.values).compactMap(\.fileNumber))
+        for number in files.indices where !live.contains(number) { files[number] = SimulatedFile(number: number) }
+    }
+
+    /// The process is killed: the page cache stays, pending barriers and open handles are gone.
+    package func processCrash() {
+        restart()
+    }
+
+    private func restart() {
+        barriers = []
+        unannounced = []
+        handles = [:]
+        replaced = [:]
+        isCrashed = false
+        operationsUntilCrash = nil
+        (failNextWrite, failNextFlush, failNextRead) = (nil, nil, nil)
+    }
+
+    /// An empty disk, as after a replacement.
+    package func wipe() {
+        restart()
+        names.wipe()
+        files = []
+    }
+
+    // MARK: For checks and faults
+
+    /// All files there are, by path, in order.
+    package var filePaths: [String] {
+        names.current.keys.filter { if case .file = names.current[$0] { true } else { false } }
+    }
+
+    /// What is read at `path`; nil when there is no such file.
+    package func contents(of path: String) -> [UInt8]? {
+        guard case .file(let number) = names.current[path] else { return nil }
+        return files[number].contents
+    }
+
+    /// What the medium holds of the file that is now at `path`.
+    package func durableContents(of path: String) -> [UInt8]? {
+        guard case .file(let number) = names.current[path] else { return nil }
+        return files[number].durable
+    }
+
+    /// Bit rot: flips the bits of `mask` in the byte at `position`, in the cache and on the medium.
+    package func corrupt(_ path: String, at position: Int, flipping mask: UInt8 = 1) {
+        guard case .file(let number) = names.current[path] else { return }
+        files[number].flip(mask, at: position)
+    }
+
+    /// Makes the file hold exactly `contents`, on the medium and all: a stale copy, a short file, garbage.
+    package func overwrite(_ path: String, with contents: [UInt8]) {
+        guard case .file(let number) = names.current[path] else { return put(contents, at: path) }
+        files[number].tamper { $0 = contents }
+    }
+
+    /// The file is gone from the medium, as if it had never been.
+    package func lose(_ path: String) {
+        let directory = SimulatedNames.directory(of: path)
+        sequence += 1
+        names.change(sequence, removing: [path])
+        names.sync(directory, upTo: sequence)
+    }
+
+    package var usedBytes: Int64 {
+        var sum: Int64 = 0
+        for key in names.current.keys {
+            if case .file(let number) = names.current[key] { sum += Int64(files[number].contents.count) }
+        }
+        return sum
+    }
+
+    package var openHandleCount: Int { handles.count }
+
+    /// Counts a change; false when it must not happen.
+    private func begin() -> Bool {
+        if isCrashed { return false }
+        if let left = operationsUntilCrash {
+            if left <= 0 {
+                isCrashed = true
+                return false
+            }
+            operationsUntilCrash = left - 1
+        }
+        operationCount += 1
+        sequence += 1
+        return true
+    }
+
+    private func handle(_ file: SimulatedFile) -> FileHandle {
+        defer { nextHandle += 1 }
+        handles[nextHandle] = file
+        return FileHandle(number: nextHandle)
+    }
+
+    private func file(_ handle: FileHandle) throws(DiskError) -> SimulatedFile {
+        guard let file = handles[handle.number] else { throw .notFound("closed handle \(handle.number)") }
+        return file
+    }
+}

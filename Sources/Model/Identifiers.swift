@@ -1,0 +1,67 @@
+// The shared numbers of the house, under Kafka's own names.
+
+/// A node's configured id. −1 means "none" on the wire; inside, an optional says so.
+package typealias NodeID = Int32
+/// A record's position in its partition's log.
+package typealias Offset = Int64
+/// Counts the leaders of one partition, or the terms of the metadata quorum. −1: none.
+package typealias LeaderEpoch = Int32
+/// Counts every change of a partition's state in the metadata log.
+package typealias PartitionEpoch = Int32
+/// The metadata-log offset of a broker's registration: its fencing token for one incarnation. −1: unknown.
+package typealias BrokerEpoch = Int64
+package typealias ProducerID = Int64
+package typealias PartitionIndex = Int32
+
+/// A topic's partition by topic id, the key of everything inside a node: a re-created topic never meets its predecessor.
+package struct TopicPartition: Hashable, Comparable, Sendable, CustomStringConvertible {
+    package var topicID: UUID128
+    package var partition: PartitionIndex
+
+    package init(_ topicID: UUID128, _ partition: PartitionIndex) {
+        self.topicID = topicID
+        self.partition = partition
+    }
+
+    package static func < (a: Self, b: Self) -> Bool {
+        a.topicID == b.topicID ? a.partition < b.partition : a.topicID < b.topicID
+    }
+
+    package var description: String { "\(topicID)-\(partition)" }
+}
+
+/// The metadata quorum's topic, by Kafka's reserved name and id.
+package enum MetadataTopic {
+    package static let name = "__cluster_metadata"
+    package static let id = UUID128(high: 0, low: 1)
+}
+
+/// A voter or replica of the metadata quorum: the node and the disk it answers for. A wiped disk is another replica (KIP-853).
+package struct ReplicaKey: Hashable, Comparable, Sendable, CustomStringConvertible {
+    package var id: NodeID
+    package var directoryID: UUID128
+
+    package init(id: NodeID, directoryID: UUID128) {
+        self.id = id
+        self.directoryID = directoryID
+    }
+
+    package static func < (a: Self, b: Self) -> Bool {
+        a.id == b.id ? a.directoryID < b.directoryID : a.id < b.id
+    }
+
+    package var description: String { "\(id)@\(directoryID)" }
+}
+
+/// Where a node can be reached.
+package struct Endpoint: Hashable, Sendable, CustomStringConvertible {
+    package var host: String
+    package var port: UInt16
+
+    package init(host: String, port: UInt16) {
+        self.host = host
+        self.port = port
+    }
+
+    package var description: String { "\(host):\(port)" }
+}

@@ -1,0 +1,31 @@
+// What clients may see: reads below the high watermark, the latest offset, the end of an epoch.
+
+import Model
+
+extension Partition {
+    /// A consumer's fetch: records below the high watermark (no transactions yet, so the last stable offset is the
+    /// same). Between the high watermark and the log's end it waits: after a failover that is where a consumer may well
+    /// stand (protocol.md §3.6).
+    package func consumerFetch(
+        offset: Offset, currentLeaderEpoch: LeaderEpoch?, lastFetchedEpoch: LeaderEpoch = -1, log: LogView
+    ) -> FetchDecision {
+        if let error = fenced(currentLeaderEpoch) { return .error(error) }
+        if let refusal = refusal(of: offset, lastFetchedEpoch: lastFetchedEpoch, log: log) { return refusal }
+        return .read(below: highWatermark, highWatermark: highWatermark)
+    }
+
+    /// The latest offset for ListOffsets. OFFSET_NOT_AVAILABLE while the new leader has not committed all that it began
+    /// with: its high watermark may lie behind what its predecessor has shown (P8).
+    package func latestVisibleOffset(currentLeaderEpoch: LeaderEpoch?) -> OffsetDecision {
+        if let error = fenced(currentLeaderEpoch) { return .error(error) }
+        if let epochStartOffset, highWatermark < epochStartOffset { return .error(.offsetNotAvailable) }
+        return .offset(highWatermark)
+    }
+
+    /// OffsetForLeaderEpoch: the largest known epoch not above `epoch`, and where it ended (KIP-101, KIP-279, KIP-320).
+    package func epochEnd(of epoch: LeaderEpoch, currentLeaderEpoch: LeaderEpoch?, log: LogView) -> EpochEndAnswer {
+        if let error = fenced(currentLeaderEpoch) { return EpochEndAnswer(error: error) }
+        guard let end = log.epochs.end(of: epoch, logEndOffset: log.endOffset) else { return EpochEndAnswer() }
+        return EpochEndAnswer(epoch: end.epoch, endOffset: end.endOffset)
+    }
+}

@@ -1,0 +1,112 @@
+// The `defaults` of cluster.yaml, by Kafka's names where Kafka has them.
+
+import Broker
+import Metadata
+import Model
+
+package struct ClusterDefaults: Sendable {
+    package var autoCreateTopics = true
+    package var partitions: Int32 = 1
+    /// Nil: min(3, nodes).
+    package var replicationFactor: Int16?
+    /// What topics fall back to, under the broker settings' names.
+    package var topics = SortedMap<String, String>()
+    package var log = LogDefaults()
+    package var timing = NodeTiming()
+    package var connections = ConnectionSettings()
+    package var flusherThreads = 4
+    package var openFilesMax = Limits.openFilesMax
+
+    package init() {}
+
+    init(_ mapping: YamlMapping) throws(ConfigurationError) {
+        try mapping.rejectUnknown(Self.keys, in: "defaults")
+        if let value = try mapping.boolean("auto.create.topics.enable") { autoCreateTopics = value }
+        if let value = try mapping.integer("num.partitions", in: 1...Int64(Limits.partitionsPerTopicMax)) {
+            partitions = Int32(value)
+        }
+        if let value = try mapping.integer("default.replication.factor", in: 1...Int64(Int16.max)) {
+            replicationFactor = Int16(value)
+        }
+        try readTopicDefaults(mapping)
+        try mapping.read("log.segment.bytes", in: 1...Int64(Int32.max), into: &log.segmentBytes)
+        try mapping.read("metadata.log.segment.bytes", in: 1 << 14...(1 << 31) - 1, into: &log.metadataSegmentBytes)
+        try mapping.read(
+            "metadata.log.max.record.bytes.between.snapshots", in: 1...Int64.max, into: &log.metadataSnapshotBytes)
+        for (key, path) in Self.timingKeys {
+            try mapping.read(key, in: 1...86_400_000, into: &timing[keyPath: path])
+        }
+        if timing.sessionTimeoutMs <= timing.heartbeatMs {
+            throw mapping.complaint(
+                "broker.session.timeout.ms",
+                "broker.session.timeout.ms (\(timing.sessionTimeoutMs)) must be above broker.heartbeat.interval.ms "
+                    + "(\(timing.heartbeatMs))")
+        }
+        try readConnections(mapping)
+        if let value = try mapping.integer("flusher.threads", in: 1...64) { flusherThreads = Int(value) }
+        if let value = try mapping.integer("open.files.max", in: 16...1_000_000) { openFilesMax = Int(value) }
+    }
+
+    /// A topic setting that acts and has a broker setting behind it may be given here, under the latter's name.
+    private mutating func readTopicDefaults(_ mapping: YamlMapping) throws(ConfigurationError) {
+        for (key, config) in Self.topicKeys {
+            guard let value = try mapping.string(key) else { continue }
+            do throws(InvalidConfig) {
+                try config.validate(value)
+            } catch {
+                throw mapping.complaint(key, error.sentence)
+            }
+            topics[key] = value
+        }
+    }
+
+    private static var topicKeys: [(String, TopicConfig)] {
+        TopicConfig.all.compactMap { config in config.acts ? config.brokerSynonym.map { ($0, config) } : nil }
+    }
+
+    private mutating func readConnections(_ mapping: YamlMapping) throws(ConfigurationError) {
+        try mapping.read("connections.max.idle.ms", in: 1_000...Int64(Int32.max), into: &connections.idleMs)
+        try mapping.read("frame.stall.ms", in: 100...Int64(Int32.max), into: &connections.stallMs)
+        if let value = try mapping.integer("max.connections", in: 1...1_000_000) {
+            connections.connectionsMax = Int(value)
+        }
+        if let value = try mapping.integer("socket.request.max.bytes", in: 1_024...Int64(Limits.frameBytesMax)) {
+            connections.frameBytesMax = Int(value)
+        }
+        if let value = try mapping.integer("queued.max.request.bytes", in: 1 << 20...1 << 40) {
+            connections.partialFrameBytesMax = Int(value)
+        }
+    }
+
+    private static var timingKeys: [(String, WritableKeyPath<NodeTiming, Int64>)] {
+        [
+            ("broker.heartbeat.interval.ms", \.heartbeatMs),
+            ("broker.session.timeout.ms", \.sessionTimeoutMs),
+            ("controller.quorum.fetch.timeout.ms", \.quorumFetchTimeoutMs),
+            ("controller.quorum.election.timeout.ms", \.quorumElectionTimeoutMs),
+            ("controller.quorum.request.timeout.ms", \.requestTimeoutMs),
+            ("controller.quorum.fetch.max.wait.ms", \.quorumFetchMaxWaitMs),
+            ("replica.fetch.wait.max.ms", \.replicaFetchMaxWaitMs),
+            ("replica.lag.time.max.ms", \.replicaLagTimeMaxMs),
+            ("preferred.leader.delay.ms", \.preferredLeaderDelayMs),
+            ("stop.timeout.ms", \.stopTimeoutMs),
+        ]
+    }
+
+    private static var keys: [String] {
+        timingKeys.map(\.0) + topicKeys.map(\.0) + [
+            "auto.create.topics.enable", "num.partitions", "default.replication.factor",
+            "metadata.log.segment.bytes", "metadata.log.max.record.bytes.between.snapshots", "connections.max.idle.ms",
+            "frame.stall.ms", "max.connections", "socket.request.max.bytes", "queued.max.request.bytes",
+            "flusher.threads", "open.files.max",
+        ]
+    }
+}
+
+extension YamlMapping {
+    fileprivate func read(
+        _ key: String, in range: ClosedRange<Int64>, into value: inout Int64
+    ) throws(ConfigurationError) {
+        if let number = try integer(key, in: range) { value = number }
+    }
+}

@@ -1,0 +1,167 @@
+// The disk of a running node: the file system, as Storage's contract wants it.
+
+import CPosix
+import Glibc
+import NIOCore
+import Storage
+
+/// Owned by one event loop. Paths are relative to the root, or as they stand when the root is empty. Barriers run on a
+/// `FlusherPool`, whose threads call `deliver` with each ticket's outcome. Temporary files of replacements end in
+/// `.tmp` and may be left by a crash.
+package final class PosixDisk: Disk {
+    /// Unsynced bytes of one file after which their write-back begins, also where nobody asks for a sync.
+    private static let writeBackBytes = 8 << 20
+
+    private let root: String
+    private let flushers: FlusherPool
+    private let replacer: FileReplacer
+    private let deliver: @Sendable (FlushTicket, FlushResult) -> Void
+    private var table: FileTable
+
+    /// Told before a file gets shorter, so that connections that still send from behind the cut can be closed.
+    package var willTruncate: ((FileHandle, Int64) -> Void)?
+
+    package init(
+        root: String, flushers: FlusherPool, openFilesMax: Int,
+        deliver: @escaping @Sendable (FlushTicket, FlushResult) -> Void
+    ) {
+        self.root = root
+        self.flushers = flushers
+        self.deliver = deliver
+        replacer = FileReplacer(pool: flushers)
+        table = FileTable(root: root, descriptorsMax: openFilesMax)
+    }
+
+    /// Descriptors held for files that are not in use at this moment. For tests and metrics.
+    package var cachedDescriptorCount: Int { table.descriptorCount }
+
+    // MARK: Names
+
+    package func createDirectory(_ path: String) throws(DiskError) {
+        try makeDirectories(absolute(path))
+    }
+
+    package func list(_ directory: String) throws(DiskError) -> [String] {
+        do {
+            return try namesIn(absolute(directory)).sorted()
+        } catch .notFound {
+            return []
+        }
+    }
+
+    package func rename(_ path: String, to newPath: String) throws(DiskError) {
+        if Glibc.rename(absolute(path), absolute(newPath)) != 0 { throw DiskError(path: path, status: -errno) }
+        table.renamed(path, to: newPath)
+    }
+
+    package func remove(_ path: String) throws(DiskError) {
+        try removeTree(absolute(path))
+        table.removed(path)
+    }
+
+    // MARK: Files
+
+    package func open(_ path: String, create: Bool) throws(DiskError) -> FileHandle {
+        let descriptor = posix_open_file(absolute(path), create ? 1 : 0, 0)
+        try check(descriptor, path)
+        return table.insert(path: path, file: OpenFile(descriptor: descriptor))
+    }
+
+    package func close(_ file: FileHandle) {
+        table.close(file)
+    }
+
+    package func sizeBytes(of file: FileHandle) throws(DiskError) -> Int64 {
+        let size = posix_size(try table.use(file).descriptor)
+        if size < 0 { throw DiskError(path: table.path(of: file), status: Int32(size)) }
+        return size
+    }
+
+    package func write(_ head: ByteBuffer, _ body: ByteBuffer, to file: FileHandle, at position: Int64)
+        throws(DiskError)
+    {
+        let open = try table.use(file)
+        let status = head.withUnsafeReadableBytes { head in
+            body.withUnsafeReadableBytes { body in
+                posix_write_both(
+                    open.descriptor, head.baseAddress, head.count, body.baseAddress, body.count, position)
+            }
+        }
+        try check(status, table.path(of: file))
+        let byteCount = head.readableBytes + body.readableBytes
+        if table.countWritten(byteCount, to: file, limit: Self.writeBackBytes) {
+            // From the start of the file: pages that are clean already cost nothing.
+            flushers.beginWriteBack(open, from: 0, sizeBytes: position + Int64(byteCount))
+        }
+    }
+
+    package func read(_ file: FileHandle, at position: Int64, length: Int) throws(DiskError) -> ByteBuffer {
+        let open = try table.use(file)
+        var buffer = ByteBufferAllocator().buffer(capacity: length)
+        var outcome: Int64 = 0
+        _ = buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: length) { space in
+            outcome = posix_read_at(open.descriptor, space.baseAddress, length, position)
+            return max(0, Int(outcome))
+        }
+        if outcome < 0 { throw DiskError(path: table.path(of: file), status: Int32(outcome)) }
+        if outcome < Int64(length) { throw .pastEnd(table.path(of: file)) }
+        return buffer
+    }
+
+    package func truncate(_ file: FileHandle, to sizeBytes: Int64) throws(DiskError) {
+        let open = try table.use(file)
+        willTruncate?(file, sizeBytes)
+        try check(posix_truncate(open.descriptor, sizeBytes), table.path(of: file))
+    }
+
+    // MARK: Barriers
+
+    package func flush(_ ticket: FlushTicket, files: [FileHandle], directories: [String]) {
+        let deliver = deliver
+        do throws(DiskError) {
+            let open = try use(files)
+            flushers.flush(files: open, directories: directories.map(absolute)) { deliver(ticket, $0) }
+        } catch {
+            deliver(ticket, .failed(error))
+        }
+    }
+
+    package func replace(_ ticket: FlushTicket, path: String, contents: ByteBuffer) {
+        let deliver = deliver
+        replacer.replace(path: absolute(path), contents: contents) { deliver(ticket, $0) }
+    }
+
+    package func flushNow(files: [FileHandle], directories: [String]) throws(DiskError) {
+        for (file, open) in zip(files, try use(files)) {
+            try check(posix_sync_file(open.descriptor), table.path(of: file))
+        }
+        for directory in directories {
+            try check(syncDirectory(absolute(directory)), directory)
+        }
+    }
+
+    package func replaceNow(path: String, contents: ByteBuffer) throws(DiskError) {
+        try replacer.replaceNow(path: absolute(path), contents: contents)
+    }
+
+    // MARK: Slices on their way out
+
+    /// The descriptor behind a slice's file, to be held until the slice has left. Effects are carried out after their
+    /// step: when the same step removed the file, that is an error here and not the step's fault.
+    func openFile(for slice: LogSlice) throws(DiskError) -> OpenFile {
+        guard table.isOpen(slice.file) else { throw .notFound("a log file that was just removed") }
+        return try table.use(slice.file)
+    }
+
+    private func use(_ files: [FileHandle]) throws(DiskError) -> [OpenFile] {
+        var open: [OpenFile] = []
+        open.reserveCapacity(files.count)
+        for file in files {
+            open.append(try table.use(file))
+            table.resetWritten(file)
+        }
+        return open
+    }
+
+    private func absolute(_ path: String) -> String { absolutePath(path, in: root) }
+}

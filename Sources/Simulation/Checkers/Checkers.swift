@@ -1,0 +1,83 @@
+// All checkers of one world, and the places at which the world lets them look: after every step, before its effects leave.
+
+import Broker
+import Model
+import Storage
+
+final class Checkers {
+    private(set) var counts = [Int](repeating: 0, count: Invariant.allCases.count)
+    let quorum = QuorumChecker()
+    let partitions = PartitionChecker()
+    let clients = ClientChecker()
+    private(set) var topics: [String] = []
+
+    func count(_ invariant: Invariant) {
+        guard let index = Invariant.allCases.firstIndex(of: invariant) else { return }
+        counts[index] += 1
+    }
+
+    /// Whether the broken rule still binds: an asynchronous topic promises nothing across losses of power.
+    func binds(_ isSynchronous: Bool, _ world: World) -> Bool { isSynchronous || world.powerLosses == 0 }
+
+    // MARK: Where the world calls
+
+    func started(_ node: SimulatedNode, _ process: Node, _ world: World) {
+        partitions.started(node)
+        quorum.stepped(node, process.control, world)
+    }
+
+    func controlStepped(_ node: SimulatedNode, _ control: Control, _ world: World) {
+        quorum.stepped(node, control, world)
+    }
+
+    func controlBarrierDone(_ node: SimulatedNode, _ ticket: FlushTicket, _ world: World) {
+        if ticket.owner == 2, let control = node.process?.control {
+            quorum.voteSaved(node, control.inspectedQuorumStatePath, world)
+        }
+    }
+
+    func shardStepped(_ node: SimulatedNode, _ world: World) {
+        guard let shard = node.process?.shards[0] else { return }
+        partitions.stepped(node, shard, world)
+    }
+
+    func ended(_ node: SimulatedNode, _ world: World) {}
+
+    func wiped(_ node: SimulatedNode) {
+        quorum.wiped(node)
+        partitions.wiped(node)
+    }
+
+    // MARK: Where the clients call
+
+    func topicCreated(_ name: String) { topics.append(name) }
+
+    func sent(_ values: [UInt64], to key: TopicPartition, isIdempotent: Bool) {
+        clients.sent(values, isIdempotent: isIdempotent)
+    }
+
+    func acknowledged(_ acknowledgement: Acknowledgement, by node: SimulatedNode, _ world: World) {
+        partitions.acknowledged(acknowledgement, by: node, world)
+        clients.acknowledged(acknowledgement, isBinding: partitions.isBinding(acknowledgement.key, world), world)
+    }
+
+    func consumed(_ key: TopicPartition, _ offset: Offset, _ value: UInt64?, _ world: World) {
+        partitions.consumed(key, offset, value, world)
+    }
+
+    func consumerTurnedAway(_ key: TopicPartition, at offset: Offset, _ world: World) {
+        guard partitions.isBinding(key, world) else { return }
+        world.violated("P7", "a consumer read \(key) up to \(offset), and now that is out of range")
+    }
+
+    func endShown(_ key: TopicPartition, _ offset: Offset, by node: SimulatedNode, _ world: World) {
+        partitions.endShown(key, offset, by: node, world)
+    }
+
+    func sequenceRefused(_ key: TopicPartition, _ values: [UInt64], _ error: ErrorCode, _ world: World) {
+        guard partitions.isBinding(key, world) else { return }
+        world.violated("I1", "the oldest batch \(values) that an idempotent producer sent to \(key) was refused: \(error)")
+    }
+
+    func producerIDGiven(_ id: ProducerID, _ world: World) { clients.producerIDGiven(id, world) }
+}

@@ -1,0 +1,103 @@
+// What is known to be committed in one log, batch by batch: ghost state that every replica is held against.
+
+import Model
+import NIOCore
+import Records
+import Storage
+
+struct CommittedBatch: Equatable {
+    var baseOffset: Offset
+    var nextOffset: Offset
+    var epoch: LeaderEpoch
+    var crc: UInt32
+    /// The leader epoch in which it was first seen committed: leaders of later epochs must have it.
+    var seenInEpoch: LeaderEpoch
+}
+
+final class CommittedLog {
+    private(set) var batches: [CommittedBatch] = []
+    /// The 8-byte values by offset; nil where a record holds none. Only with `keepsValues`.
+    private(set) var values: [UInt64?] = []
+    private let keepsValues: Bool
+
+    init(keepsValues: Bool) { self.keepsValues = keepsValues }
+
+    var endOffset: Offset { batches.last?.nextOffset ?? 0 }
+
+    /// Where the batches end that were seen committed in an epoch below `epoch`.
+    func end(before epoch: LeaderEpoch) -> Offset {
+        batches.last { $0.seenInEpoch < epoch }?.nextOffset ?? 0
+    }
+
+    private func index(holding offset: Offset) -> Int? {
+        var low = 0
+        var high = batches.count
+        while low < high {
+            let middle = (low + high) / 2
+            if batches[middle].nextOffset <= offset { low = middle + 1 } else { high = middle }
+        }
+        return low < batches.count ? low : nil
+    }
+
+    /// Reads `log` from `from` to `to` and compares it with what is committed; with `extending` what lies behind is committed from now on.
+    /// Answers how far it came and what is wrong.
+    func compare(
+        _ log: SegmentedLog, from: Offset, to: Offset, extending epoch: LeaderEpoch?
+    ) -> (verified: Offset, wrong: String?) {
+        var position = max(from, log.startOffset)
+        while position < to {
+            var bytes: ByteBuffer
+            do throws(LogError) {
+                guard let slice = try log.read(from: position, maxBytes: 64 * 1024, below: to, atLeastOne: true)
+                else { return (position, "nothing can be read at \(position), though \(to) is committed") }
+                bytes = try log.bytes(of: slice)
+            } catch {
+                return (position, "offset \(position) cannot be read: \(error)")
+            }
+            while let header = BatchHeader(reading: bytes, at: bytes.readerIndex),
+                let batch = bytes.readSlice(length: header.sizeBytes)
+            {
+                guard header.nextOffset <= to else { return (position, "\(to) lies inside a batch") }
+                if let wrong = compare(batch, header, extending: epoch) { return (position, wrong) }
+                position = max(position, header.nextOffset)
+            }
+        }
+        return (position, nil)
+    }
+
+    private func compare(_ batch: ByteBuffer, _ header: BatchHeader, extending epoch: LeaderEpoch?) -> String? {
+        guard verifyCRC(of: batch) else { return "the batch at \(header.baseOffset) fails its checksum" }
+        if header.baseOffset < endOffset {
+            guard let index = index(holding: header.baseOffset) else { return nil }
+            let known = batches[index]
+            guard known.baseOffset == header.baseOffset, known.nextOffset == header.nextOffset,
+                known.epoch == header.partitionLeaderEpoch, known.crc == header.crc
+            else {
+                return "offset \(header.baseOffset) holds \(header.baseOffset)..<\(header.nextOffset) of epoch "
+                    + "\(header.partitionLeaderEpoch), committed was \(known.baseOffset)..<\(known.nextOffset) of epoch \(known.epoch)"
+            }
+            return nil
+        }
+        guard let epoch else { return nil }
+        guard header.baseOffset == endOffset || batches.isEmpty else {
+            return "committed ends at \(endOffset), the next batch begins at \(header.baseOffset)"
+        }
+        batches.append(
+            CommittedBatch(
+                baseOffset: header.baseOffset, nextOffset: header.nextOffset, epoch: header.partitionLeaderEpoch,
+                crc: header.crc, seenInEpoch: epoch))
+        if keepsValues { return noteValues(of: batch) }
+        return nil
+    }
+
+    private func noteValues(of batch: ByteBuffer) -> String? {
+        do throws(BatchError) {
+            for record in try decodeRecords(batch) {
+                values.append(record.value.flatMap { $0.getInteger(at: $0.readerIndex, as: UInt64.self) })
+            }
+            return nil
+        } catch {
+            return "a committed batch cannot be read: \(error)"
+        }
+    }
+}

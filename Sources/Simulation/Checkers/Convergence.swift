@@ -1,0 +1,92 @@
+// What must be so again a while after the faults: L1, L2, L4, L6, and M1 and M3 at the very end.
+
+import Broker
+import Metadata
+import Model
+import Storage
+
+enum Convergence {
+    /// Nil when all is well.
+    static func whatIsMissing(in world: World) -> (Invariant, String)? {
+        for node in world.nodes where !node.isRunning { return (.l1, "node \(node.id) does not run") }
+        let controls = world.nodes.compactMap(\.process?.control)
+        let leaders = controls.filter { $0.inspectedQuorum?.isLeader ?? false }
+        guard leaders.count == 1, let leader = leaders.first, let epoch = leader.inspectedQuorum?.epoch else {
+            return (.l1, "\(leaders.count) nodes lead the quorum")
+        }
+        for control in controls where control.inspectedQuorum?.epoch != epoch {
+            return (.l1, "the quorum is in different epochs")
+        }
+        if world.admin?.isDone != true { return (.l4, "the topics are not created") }
+        for topic in leader.inspectedImage.topics.values {
+            for (index, partition) in topic.partitions.enumerated() {
+                if partition.leader == nil { return (.l2, "\(topic.name)-\(index) has no leader") }
+                if partition.isr.count < partition.replicas.count {
+                    return (.l2, "\(topic.name)-\(index) has \(partition.isr) of \(partition.replicas) in sync")
+                }
+            }
+        }
+        for producer in world.producers where !producer.isDone {
+            return (.l4, "a producer of client \(producer.client.number) waits")
+        }
+        for consumer in world.consumers where !consumer.isDone {
+            return (.l4, "a consumer of client \(consumer.client.number) has not reached the end")
+        }
+        return differences(in: world, leader.inspectedImage)
+    }
+
+    private static func differences(in world: World, _ image: MetadataImage) -> (Invariant, String)? {
+        var first = SortedMap<TopicPartition, ReplicaInspection>()
+        var found: (Invariant, String)?
+        var replicas = 0
+        for node in world.nodes {
+            node.process?.shards[0].inspectReplicas { replica in
+                replicas += 1
+                let name = "partition \(replica.topicPartition.partition) of node \(node.id)"
+                if replica.highWatermark != replica.log.endOffset {
+                    found = (.l6, "\(name): \(replica.highWatermark) of \(replica.log.endOffset) committed")
+                }
+                guard let other = first[replica.topicPartition] else {
+                    first[replica.topicPartition] = replica
+                    return
+                }
+                if other.log.endOffset != replica.log.endOffset {
+                    found = (.l6, "\(name) ends at \(replica.log.endOffset), another at \(other.log.endOffset)")
+                }
+            }
+        }
+        let wanted = image.topics.values.reduce(0) { $0 + $1.partitions.reduce(0) { $0 + $1.replicas.count } }
+        if replicas != wanted { found = (.l6, "\(replicas) replicas are open, \(wanted) are assigned") }
+        return found
+    }
+
+    /// Reads every replica whole, and compares images of equal offsets.
+    static func checkImages(of world: World) {
+        for node in world.nodes {
+            guard let control = node.process?.control, let other = world.nodes[0].process?.control else { continue }
+            if control.inspectedImage.lastOffset == other.inspectedImage.lastOffset {
+                world.checkers.count(.m1)
+                if control.inspectedImage != other.inspectedImage {
+                    world.violated("M1", "the images of nodes \(node.id) and 1 differ at \(other.inspectedImage.lastOffset)")
+                }
+            }
+            for name in world.checkers.topics {
+                world.checkers.count(.m3)
+                if control.inspectedImage.topic(named: name) == nil {
+                    world.violated("M3", "node \(node.id) does not know the topic \(name), which was created")
+                }
+            }
+            node.process?.shards[0].inspectReplicas { replica in
+                guard world.checkers.partitions.isBinding(replica.topicPartition, world),
+                    let log = world.checkers.partitions.committedLog(replica.topicPartition)
+                else { return }
+                let (verified, wrong) = log.compare(replica.log, from: 0, to: replica.highWatermark, extending: nil)
+                if let wrong {
+                    world.violated("P2", "at the end, partition \(replica.topicPartition.partition) of node \(node.id): \(wrong)")
+                } else if verified < log.endOffset {
+                    world.violated("P3", "at the end, partition \(replica.topicPartition.partition) of node \(node.id) ends at \(verified), committed was \(log.endOffset)")
+                }
+            }
+        }
+    }
+}

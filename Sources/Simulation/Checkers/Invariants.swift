@@ -1,0 +1,35 @@
+// The invariants that are checked, by their numbers in reliability.md §5, and how often each had something to check.
+
+package enum Invariant: String, CaseIterable, Sendable {
+    case r1 = "R1 one leader per quorum epoch"
+    case r2 = "R2 epoch and vote never go back"
+    case r3 = "R3 metadata logs agree below the high watermark"
+    case r4 = "R4 committed metadata is in every later leader's log"
+    case r6 = "R6 a majority is durable at commit"
+    case r8 = "R8 a quorum member's own state is sound"
+    case p1 = "P1 one value per offset"
+    case p2 = "P2 replicas agree below the high watermark"
+    case p3 = "P3 committed records are in every later leader's log"
+    case p6 = "P6 an acknowledgement is durable on the whole ISR"
+    case p7 = "P7 consumers see committed records only"
+    case p8 = "P8 the high watermark is monotone and inside the log"
+    case p8shown = "P8 the shown end never goes back"
+    case p10 = "P10 one incarnation leads an epoch, and epochs rise"
+    case i1 = "I1 idempotent producers: in order, no duplicates, no refusal"
+    case i2 = "I2 a retry is answered with the first offset"
+    case i3 = "I3 producer ids are given once"
+    case m1 = "M1 equal metadata offsets give equal images"
+    case m3 = "M3 created topics stay"
+    case acked = "P3 acknowledged records are in the final logs"
+    case l1 = "L1 one controller after the faults"
+    case l2 = "L2 all partitions led, all in sync"
+    case l4 = "L4 all operations of clients end"
+    case l6 = "L6 all replicas are equal"
+}
+
+package struct Violation: Error, Sendable {
+    package var invariant: String
+    package var words: String
+    package var atNanoseconds: Int64
+    package var event: UInt64
+}

@@ -1,0 +1,218 @@
+// The partitions' replicas: P2, P3, P6, P7, P8, P10, and P1 for what consumers are shown.
+
+import Broker
+import Model
+import Storage
+
+/// What a producer was told.
+struct Acknowledgement {
+    var key: TopicPartition
+    var baseOffset: Offset
+    var values: [UInt64]
+    var acks: Int16
+
+    var endOffset: Offset { baseOffset + Offset(values.count) }
+}
+
+final class PartitionChecker {
+    private struct ReplicaKey: Hashable, Comparable, Sendable {
+        var node: NodeID
+        var key: TopicPartition
+        static func < (a: Self, b: Self) -> Bool { a.node == b.node ? a.key < b.key : a.node < b.node }
+    }
+
+    private struct Seen {
+        var life = -1
+        var isLeader = false
+        var leaderEpoch: LeaderEpoch = -1
+        var partitionEpoch: PartitionEpoch = -1
+        var highWatermark: Offset = -1
+        var verified: Offset = 0
+        /// Stays when the process ends, because the disk keeps it.
+        var flushedEnd: Offset = 0
+    }
+
+    private struct Leadership: Hashable, Comparable, Sendable {
+        var key: TopicPartition
+        var epoch: LeaderEpoch
+        static func < (a: Self, b: Self) -> Bool { a.key == b.key ? a.epoch < b.epoch : a.key < b.key }
+    }
+
+    private var committed = SortedMap<TopicPartition, CommittedLog>()
+    private var synchronous = SortedMap<TopicPartition, Bool>()
+    private var seen = SortedMap<ReplicaKey, Seen>()
+    /// Node and life.
+    private var leaders = SortedMap<Leadership, [Int]>()
+    private var shown = SortedMap<TopicPartition, (epoch: LeaderEpoch, offset: Offset)>()
+
+    var keys: [TopicPartition] { committed.keys }
+
+    func committedLog(_ key: TopicPartition) -> CommittedLog? { committed[key] }
+
+    func isBinding(_ key: TopicPartition, _ world: World) -> Bool {
+        world.checkers.binds(synchronous[key] ?? true, world)
+    }
+
+    func started(_ node: SimulatedNode) {}
+
+    func wiped(_ node: SimulatedNode) {
+        for key in seen.keys where key.node == node.id { seen[key] = nil }
+    }
+
+    // MARK: After every step
+
+    func stepped(_ node: SimulatedNode, _ shard: Shard, _ world: World) {
+        shard.inspectReplicas { replica in
+            let key = ReplicaKey(node: node.id, key: replica.topicPartition)
+            var last = seen[key] ?? Seen()
+            if last.life != node.life {
+                last = Seen(life: node.life, leaderEpoch: last.leaderEpoch, flushedEnd: last.flushedEnd)
+            }
+            if last.highWatermark == replica.highWatermark, last.leaderEpoch == replica.leaderEpoch,
+                last.partitionEpoch == replica.partitionEpoch, last.isLeader == replica.isLeader,
+                last.flushedEnd == replica.log.flushedEnd, last.life == seen[key]?.life ?? -1
+            {
+                return
+            }
+            synchronous[replica.topicPartition] = replica.isSynchronous
+            check(replica, of: node, &last, world)
+            last.isLeader = replica.isLeader
+            last.leaderEpoch = replica.leaderEpoch
+            last.partitionEpoch = replica.partitionEpoch
+            last.highWatermark = replica.highWatermark
+            last.flushedEnd = replica.log.flushedEnd
+            seen[key] = last
+        }
+    }
+
+    private func check(_ replica: ReplicaInspection, of node: SimulatedNode, _ last: inout Seen, _ world: World) {
+        let name = "\(replica.topicPartition.partition) of node \(node.id)"
+        if replica.leaderEpoch < last.leaderEpoch, replica.leaderEpoch >= 0 {
+            world.violated("P10", "partition \(name) goes back from leader epoch \(last.leaderEpoch) to \(replica.leaderEpoch)")
+        }
+        if replica.partitionEpoch < last.partitionEpoch {
+            world.violated("P10", "partition \(name) goes back from partition epoch \(last.partitionEpoch) to \(replica.partitionEpoch)")
+        }
+        guard world.checkers.binds(replica.isSynchronous, world) else { return }
+        world.checkers.count(.p8)
+        if replica.highWatermark > replica.log.endOffset {
+            world.violated("P8", "partition \(name): high watermark \(replica.highWatermark) beyond the end \(replica.log.endOffset)")
+        }
+        if replica.highWatermark < last.highWatermark, replica.leaderEpoch == last.leaderEpoch {
+            world.violated("P8", "partition \(name): high watermark falls from \(last.highWatermark) to \(replica.highWatermark)")
+        }
+        if replica.isLeader, !last.isLeader || replica.leaderEpoch != last.leaderEpoch {
+            checkElection(replica, of: node, world)
+        }
+        let log = committedLog(for: replica.topicPartition)
+        if replica.log.endOffset < last.verified {
+            world.violated("P2", "partition \(name) cut to \(replica.log.endOffset) what was committed up to \(last.verified)")
+        }
+        guard replica.highWatermark > last.verified else { return }
+        world.checkers.count(.p2)
+        let (verified, wrong) = log.compare(
+            replica.log, from: last.verified, to: replica.highWatermark, extending: replica.leaderEpoch)
+        last.verified = max(verified, last.verified)
+        if let wrong { world.violated("P2", "partition \(name) in epoch \(replica.leaderEpoch): \(wrong)") }
+    }
+
+    private func checkElection(_ replica: ReplicaInspection, of node: SimulatedNode, _ world: World) {
+        let leadership = Leadership(key: replica.topicPartition, epoch: replica.leaderEpoch)
+        let name = "\(replica.topicPartition.partition) of node \(node.id)"
+        world.trace.note(world.now, "node \(node.id) leads partition \(replica.topicPartition.partition) in epoch \(replica.leaderEpoch)")
+        world.checkers.count(.p10)
+        let incarnation = [Int(node.id), node.life]
+        if let other = leaders[leadership], other != incarnation {
+            world.violated("P10", "partition \(name), life \(node.life): epoch \(replica.leaderEpoch) was led by node \(other[0]), life \(other[1])")
+        }
+        leaders[leadership] = incarnation
+        let log = committedLog(for: replica.topicPartition)
+        let end = log.end(before: replica.leaderEpoch)
+        guard end > 0 else { return }
+        world.checkers.count(.p3)
+        if replica.log.endOffset < end {
+            world.violated("P3", "partition \(name) leads epoch \(replica.leaderEpoch) up to \(replica.log.endOffset), committed was \(end)")
+        } else if let wrong = log.compare(replica.log, from: 0, to: end, extending: nil).wrong {
+            world.violated("P3", "partition \(name) leads epoch \(replica.leaderEpoch): \(wrong)")
+        }
+    }
+
+    private func committedLog(for key: TopicPartition) -> CommittedLog {
+        if let log = committed[key] { return log }
+        let log = CommittedLog(keepsValues: true)
+        committed[key] = log
+        return log
+    }
+
+    // MARK: What clients are told
+
+    func acknowledged(_ told: Acknowledgement, by node: SimulatedNode, _ world: World) {
+        guard told.acks == -1, isBinding(told.key, world), let shard = node.process?.shards[0],
+            let isr = shard.inspectedISR(of: told.key)
+        else { return }
+        world.checkers.count(.p6)
+        let name = "partition \(told.key.partition): \(told.baseOffset)..<\(told.endOffset) acknowledged by node \(node.id)"
+        if isr.maximalISR.count < isr.minISR {
+            world.violated("P6", "\(name) with \(isr.maximalISR) in sync, \(isr.minISR) are needed")
+        }
+        let log = committedLog(for: told.key)
+        if log.endOffset < told.endOffset {
+            return world.violated("P6", "\(name), committed is \(log.endOffset)")
+        }
+        for (index, value) in told.values.enumerated() where log.values[Int(told.baseOffset) + index] != value {
+            return world.violated("P12", "\(name), but \(told.baseOffset + Offset(index)) holds another value than \(value)")
+        }
+        guard synchronous[told.key] ?? true else { return }
+        for member in isr.maximalISR {
+            let flushedEnd = seen[ReplicaKey(node: member, key: told.key)]?.flushedEnd ?? 0
+            if flushedEnd < told.endOffset {
+                world.violated("P6", "\(name), node \(member) of the ISR is durable up to \(flushedEnd)")
+            } else if !isOnMedium(told, on: world.node(member), world) {
+                world.violated("P6", "\(name), and the medium of node \(member) of the ISR does not hold it")
+            }
+        }
+    }
+
+    /// Looks at the disk itself, past everything that the node believes. A node that is down is believed: its log is read when it starts.
+    private func isOnMedium(_ told: Acknowledgement, on node: SimulatedNode, _ world: World) -> Bool {
+        var isThere = true
+        node.process?.shards[0].inspectReplicas { replica in
+            guard replica.topicPartition == told.key else { return }
+            let log = replica.log
+            guard let base = log.segmentSummaries.last(where: { $0.baseOffset <= told.baseOffset })?.baseOffset else { return }
+            let digits = String(base)
+            let path = log.directory + "/" + String(repeating: "0", count: 20 - digits.count) + digits + ".log"
+            guard let durable = node.disk.durableContents(of: path), let visible = node.disk.contents(of: path),
+                let slice = try? log.read(from: told.baseOffset, maxBytes: 1, below: .max, atLeastOne: true)
+            else { return isThere = false }
+            let range = Int(slice.position)..<Int(slice.position) + slice.length
+            isThere = durable.count >= range.upperBound && durable[range] == visible[range]
+        }
+        return isThere
+    }
+
+    func consumed(_ key: TopicPartition, _ offset: Offset, _ value: UInt64?, _ world: World) {
+        guard isBinding(key, world) else { return }
+        let log = committedLog(for: key)
+        world.checkers.count(.p7)
+        guard offset < log.endOffset else {
+            return world.violated("P7", "a consumer saw offset \(offset) of partition \(key.partition), committed is \(log.endOffset)")
+        }
+        world.checkers.count(.p1)
+        if log.values[Int(offset)] != value {
+            world.violated("P1", "a consumer saw another value at \(offset) of partition \(key.partition) than is committed")
+        }
+    }
+
+    /// ListOffsets of the latest: withheld rather than shown lower than before (P8).
+    func endShown(_ key: TopicPartition, _ offset: Offset, by node: SimulatedNode, _ world: World) {
+        guard isBinding(key, world), let last = seen[ReplicaKey(node: node.id, key: key)] else { return }
+        world.checkers.count(.p8shown)
+        if let before = shown[key], last.leaderEpoch >= before.epoch, offset < before.offset {
+            world.violated(
+                "P8", "partition \(key.partition): node \(node.id) shows the end \(offset) in epoch \(last.leaderEpoch), "
+                    + "\(before.offset) was shown in epoch \(before.epoch)")
+        }
+        if shown[key].map({ last.leaderEpoch >= $0.epoch }) ?? true { shown[key] = (last.leaderEpoch, offset) }
+    }
+}

@@ -1,0 +1,103 @@
+// One seed from its birth to its verdict: load with faults, then healing, then everything must be well again.
+
+import Broker
+import Model
+
+package struct SeedResult: Sendable {
+    package var seed: UInt64
+    package var violation: Violation?
+    package var events: UInt64
+    package var virtualMs: Int64
+    package var traceHash: UInt64
+    package var lastLines: [String]
+    package var invariantCounts: [Int]
+    package var faultCounts: [Int]
+    package var acknowledgedRecords: Int
+    package var elections: Int
+    package var description: String
+}
+
+package enum SeedRun {
+    /// How long a healed cluster may take until all is well, in virtual milliseconds.
+    static let recoveryMs: Int64 = 60_000
+
+    package static func run(
+        seed: UInt64, allowing faults: [FaultKind] = Swarm.defaultFaults, bug: PlantedBug = .none, trace: Trace
+    ) -> SeedResult {
+        let swarm = Swarm(seed: seed, allowing: faults)
+        let world = World(seed: seed, swarm: swarm, bug: bug, trace: trace)
+        defer { world.dismantle() }
+        play(world)
+        return SeedResult(
+            seed: seed, violation: world.violation, events: world.eventCount, virtualMs: world.now / 1_000_000,
+            traceHash: trace.hash, lastLines: trace.lastLines, invariantCounts: world.checkers.counts,
+            faultCounts: world.faultCounts, acknowledgedRecords: world.checkers.clients.acknowledgedRecords,
+            elections: world.elections, description: swarm.description)
+    }
+
+    private static func play(_ world: World) {
+        for node in world.nodes {
+            let delay = world.nodeRandom.below(400_000)
+            world.plan(.run("node \(node.id) is switched on") { [unowned world] in world.start(node) }, inMicroseconds: delay)
+        }
+        populate(world)
+        // Faults begin anywhere from the first moment to the middle of the load.
+        let quiet = world.faultRandom.below(3) * 700
+        world.plan(.run("faults may begin") { [unowned world] in world.startFaults() }, inMicroseconds: quiet * 1_000)
+        let end = (quiet + world.swarm.faultPhaseMs) * 1_000_000
+        _ = world.run(until: end) { false }
+        guard world.violation == nil else { return }
+        world.healAll()
+        // A while of load without faults, then nothing new.
+        _ = world.run(until: world.now + 800_000_000) { false }
+        world.isLoaded = false
+        recover(world)
+    }
+
+    private static func populate(_ world: World) {
+        var topics = ["t"]
+        if world.swarm.hasAsyncTopic { topics.append("t-async") }
+        func client() -> SimulatedClient {
+            let client = SimulatedClient(number: world.clients.count + 1, world: world)
+            world.clients.append(client)
+            return client
+        }
+        let admin = SimulatedAdmin(client(), topics: topics)
+        world.admin = admin
+        admin.start()
+        for number in 0..<world.swarm.idempotentProducers + world.swarm.plainProducers {
+            let isIdempotent = number < world.swarm.idempotentProducers
+            let acks: Int16 = isIdempotent ? -1 : [-1, 1, 0][Int(world.loadRandom.below(3))]
+            let producer = SimulatedProducer(
+                client(), topic: topics[number % topics.count], isIdempotent: isIdempotent, acks: acks)
+            world.producers.append(producer)
+            producer.start()
+        }
+        for number in 0..<world.swarm.consumers {
+            let consumer = SimulatedConsumer(client(), topic: topics[number % topics.count])
+            world.consumers.append(consumer)
+            consumer.start()
+        }
+    }
+
+    // MARK: Recovery
+
+    private static func recover(_ world: World) {
+        var reason: (Invariant, String)?
+        var lookAt: Int64 = 0
+        let isWell = world.run(until: world.now + recoveryMs * 1_000_000) {
+            guard world.now >= lookAt else { return false }
+            lookAt = world.now + 50_000_000
+            reason = Convergence.whatIsMissing(in: world)
+            return reason == nil
+        }
+        guard world.violation == nil else { return }
+        guard isWell else {
+            let (invariant, words) = reason ?? (.l1, "nothing happens any more")
+            return world.violated(invariant.rawValue, "\(recoveryMs / 1_000) s after all faults ended: \(words)")
+        }
+        for invariant in [Invariant.l1, .l2, .l4, .l6] { world.checkers.count(invariant) }
+        Convergence.checkImages(of: world)
+        world.checkers.clients.checkFinal(world)
+    }
+}

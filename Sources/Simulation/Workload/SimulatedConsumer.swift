@@ -1,0 +1,117 @@
+// A consumer: reads one partition after the other from the start by offset, with long polls, and looks at the end of the log now and then.
+
+import Model
+import NIOCore
+import Records
+import Wire
+
+final class SimulatedConsumer {
+    let client: SimulatedClient
+    let topic: String
+    private var positions: [Offset]
+    private var rounds = 0
+    /// Once the load has stopped, each partition is read until its end is reached.
+    private var atEnd: [Bool]
+
+    private var world: World { client.world }
+
+    init(_ client: SimulatedClient, topic: String) {
+        self.client = client
+        self.topic = topic
+        positions = Array(repeating: 0, count: Int(client.world.swarm.partitions))
+        atEnd = positions.map { _ in false }
+    }
+
+    var isDone: Bool { !world.isLoaded && atEnd.allSatisfy { $0 } }
+
+    func start() {
+        client.later("consumes", ms: 600 + world.loadRandom.below(100)) { [unowned self] in turn() }
+    }
+
+    private func turn() {
+        guard !isDone else { return }
+        rounds += 1
+        let partition = rounds % positions.count
+        guard let topicID = client.topicIDs[topic],
+            let leader = client.leader(of: TopicPartition(topicID, Int32(partition)))
+        else { return lookAgain() }
+        let key = TopicPartition(topicID, Int32(partition))
+        if rounds % 11 == 0 { askForEnd(key, leader) } else { fetch(key, leader) }
+    }
+
+    private func lookAgain() {
+        client.refresh()
+        client.later("looks again", ms: 60) { [unowned self] in turn() }
+    }
+
+    private func fetch(_ key: TopicPartition, _ leader: NodeID) {
+        var partition = FetchRequest.Partition()
+        partition.partitionIndex = key.partition
+        partition.fetchOffset = positions[Int(key.partition)]
+        partition.partitionMaxBytes = 2_000
+        var entry = FetchRequest.Topic()
+        entry.topicID = key.topicID
+        entry.partitions = [partition]
+        var request = FetchRequest()
+        request.maxWaitMs = 300
+        request.minBytes = 1
+        request.maxBytes = 4_000
+        request.topics = [entry]
+        client.ask(request, version: 16, of: leader, timeoutMs: 2_000) { [unowned self] answer in
+            guard let found = answer?.topics.first?.partitions.first else { return lookAgain() }
+            fetched(key, found)
+        }
+    }
+
+    private func fetched(_ key: TopicPartition, _ found: FetchResponse.Partition) {
+        let partition = Int(key.partition)
+        guard found.errorCode == .none else {
+            if found.errorCode == .offsetOutOfRange {
+                world.checkers.consumerTurnedAway(key, at: positions[partition], world)
+                positions[partition] = 0
+            }
+            return lookAgain()
+        }
+        var bytes = found.records ?? ByteBuffer()
+        while let header = BatchHeader(reading: bytes, at: bytes.readerIndex),
+            let batch = bytes.readSlice(length: header.sizeBytes)
+        {
+            do throws(BatchError) {
+                for record in try decodeRecords(batch) where record.offset >= positions[partition] {
+                    guard record.offset == positions[partition] else {
+                        world.violated("P1", "offset \(positions[partition]) of \(key) was skipped, \(record.offset) came")
+                        return
+                    }
+                    let value = record.value.flatMap { $0.getInteger(at: $0.readerIndex, as: UInt64.self) }
+                    world.checkers.consumed(key, record.offset, value, world)
+                    positions[partition] += 1
+                }
+            } catch {
+                return world.violated("P7", "a consumer of \(key) got a batch that cannot be read: \(error)")
+            }
+        }
+        atEnd[partition] = positions[partition] >= found.highWatermark
+        client.later("fetches on", ms: 1 + world.loadRandom.below(10)) { [unowned self] in turn() }
+    }
+
+    private func askForEnd(_ key: TopicPartition, _ leader: NodeID) {
+        var partition = ListOffsetsRequest.Partition()
+        partition.partitionIndex = key.partition
+        partition.timestamp = -1
+        var entry = ListOffsetsRequest.Topic()
+        entry.name = topic
+        entry.partitions = [partition]
+        var request = ListOffsetsRequest()
+        request.replicaID = -1
+        request.topics = [entry]
+        client.ask(
+            request, version: 7, of: leader, timeoutMs: 2_000,
+            peek: { [unowned self] answer, node in
+                guard let place = answer.topics.first?.partitions.first, place.errorCode == .none else { return }
+                world.checkers.endShown(key, place.offset, by: node, world)
+            },
+            then: { [unowned self] _ in
+                client.later("fetches on", ms: 5) { [unowned self] in turn() }
+            })
+    }
+}

@@ -1,0 +1,184 @@
+// Producers: an idempotent one that retries until it knows, and a plain one that asks once and takes what comes.
+
+import Model
+import NIOCore
+import Records
+import Wire
+
+/// One batch as its producer remembers it.
+struct ProducedRecords {
+    var values: [UInt64]
+    var sequence: Int32
+    /// Under way; nil: to be sent, again or at all.
+    var isInFlight = false
+    var attempts = 0
+}
+
+final class SimulatedProducer {
+    private struct Lane {
+        var batches: [ProducedRecords] = []
+        var nextSequence: Int32 = 0
+        /// After a failure nothing is sent before all that is under way has ended.
+        var mustDrain = false
+    }
+
+    let client: SimulatedClient
+    let topic: String
+    let isIdempotent: Bool
+    let acks: Int16
+    private var producerID: Int64?
+    private var producerEpoch: Int16 = 0
+    private var lanes: [Lane]
+    private var nextValue: UInt64
+    private var isAskingForID = false
+    private var mustRenumber = false
+    static let inFlightMax = 5
+
+    private var world: World { client.world }
+
+    init(_ client: SimulatedClient, topic: String, isIdempotent: Bool, acks: Int16) {
+        self.client = client
+        self.topic = topic
+        self.isIdempotent = isIdempotent
+        self.acks = acks
+        lanes = Array(repeating: Lane(), count: Int(client.world.swarm.partitions))
+        nextValue = UInt64(client.number) << 32
+    }
+
+    var isDone: Bool { lanes.allSatisfy(\.batches.isEmpty) }
+
+    func start() {
+        client.later("produces", ms: 500 + world.loadRandom.below(100)) { [unowned self] in turn() }
+    }
+
+    private func turn() {
+        guard world.isLoaded || !isDone else { return }
+        if world.isLoaded { makeBatch() }
+        for partition in lanes.indices { pump(partition) }
+        let pause = 1 + world.loadRandom.below(2 * world.swarm.thinkMs)
+        client.later("goes on producing", ms: pause) { [unowned self] in turn() }
+    }
+
+    private func makeBatch() {
+        let partition = Int(world.loadRandom.below(Int64(lanes.count)))
+        guard lanes[partition].batches.count < Self.inFlightMax + 2 else { return }
+        let count = 1 + Int(world.loadRandom.below(3))
+        var values: [UInt64] = []
+        for _ in 0..<count {
+            values.append(nextValue)
+            nextValue += 1
+        }
+        lanes[partition].batches.append(ProducedRecords(values: values, sequence: lanes[partition].nextSequence))
+        lanes[partition].nextSequence += Int32(count)
+    }
+
+    // MARK: Sending
+
+    private func pump(_ partition: Int) {
+        guard let topicID = client.topicIDs[topic] else { return client.refresh() }
+        guard !isIdempotent || producerID != nil else { return askForID() }
+        let key = TopicPartition(topicID, Int32(partition))
+        guard let leader = client.leader(of: key) else { return client.refresh() }
+        let inFlight = lanes[partition].batches.count { $0.isInFlight }
+        if lanes[partition].mustDrain {
+            guard inFlight == 0 else { return }
+            lanes[partition].mustDrain = false
+        }
+        for index in lanes[partition].batches.indices.prefix(Self.inFlightMax)
+        where !lanes[partition].batches[index].isInFlight {
+            lanes[partition].batches[index].isInFlight = true
+            lanes[partition].batches[index].attempts += 1
+            send(lanes[partition].batches[index], to: key, at: leader)
+        }
+    }
+
+    private func send(_ records: ProducedRecords, to key: TopicPartition, at leader: NodeID) {
+        var builder = RecordBatchBuilder(
+            producerID: isIdempotent ? producerID ?? -1 : -1, producerEpoch: isIdempotent ? producerEpoch : -1,
+            baseSequence: isIdempotent ? records.sequence : -1)
+        for value in records.values {
+            builder.append(timestamp: SimulatedNode.wallStartMs, key: nil, value: ByteBuffer(integer: value))
+        }
+        var partition = ProduceRequest.Partition()
+        partition.partitionIndex = key.partition
+        partition.records = builder.build()
+        var entry = ProduceRequest.Topic()
+        entry.topicID = key.topicID
+        entry.partitions = [partition]
+        var request = ProduceRequest()
+        request.acks = acks
+        request.timeoutMs = 1_500
+        request.topics = [entry]
+        world.checkers.sent(records.values, to: key, isIdempotent: isIdempotent)
+        let (acks, world) = (acks, world)
+        client.ask(
+            request, version: 13, of: leader, timeoutMs: 2_500, expectsAnswer: acks != 0,
+            peek: { answer, node in
+                guard let place = answer.topics.first?.partitions.first, place.errorCode == .none else { return }
+                world.checkers.acknowledged(
+                    Acknowledgement(key: key, baseOffset: place.baseOffset, values: records.values, acks: acks),
+                    by: node, world)
+            },
+            then: { [unowned self] answer in ended(records, key, answer) })
+    }
+
+    private func ended(_ records: ProducedRecords, _ key: TopicPartition, _ answer: ProduceResponse?) {
+        let partition = Int(key.partition)
+        let error = answer?.topics.first?.partitions.first?.errorCode
+        world.trace.note(
+            world.now, "client \(client.number) hears of \(records.values) to partition \(partition): "
+                + (error?.description ?? "nothing"))
+        guard let index = lanes[partition].batches.firstIndex(where: { $0.values == records.values }) else { return }
+        if !isIdempotent || error == ErrorCode.none || error == .duplicateSequenceNumber {
+            lanes[partition].batches.remove(at: index)
+            if error != ErrorCode.none { client.refresh() }
+        } else {
+            retry(partition, index, error)
+        }
+        pump(partition)
+    }
+
+    private func retry(_ partition: Int, _ index: Int, _ error: ErrorCode?) {
+        lanes[partition].batches[index].isInFlight = false
+        lanes[partition].mustDrain = true
+        client.refresh()
+        guard let error, !error.isRetriable else { return }
+        // Behind a batch that failed, the next one is out of order by nature.
+        let isFirst = index == 0 && error == .outOfOrderSequenceNumber
+        if error == .outOfOrderSequenceNumber && !isFirst { return }
+        guard let topicID = client.topicIDs[topic] else { return }
+        world.checkers.sequenceRefused(
+            TopicPartition(topicID, Int32(partition)), lanes[partition].batches[index].values, error, world)
+        // A lost asynchronous tail leaves no other way than to begin anew.
+        producerID = nil
+        mustRenumber = true
+        for lane in lanes.indices { lanes[lane].mustDrain = true }
+    }
+
+    /// Under a new producer id sequences begin at 0.
+    private func renumber() {
+        mustRenumber = false
+        for lane in lanes.indices {
+            lanes[lane].nextSequence = 0
+            for batch in lanes[lane].batches.indices {
+                lanes[lane].batches[batch].sequence = lanes[lane].nextSequence
+                lanes[lane].nextSequence += Int32(lanes[lane].batches[batch].values.count)
+            }
+        }
+    }
+
+    private func askForID() {
+        guard !isAskingForID, !lanes.contains(where: { $0.batches.contains(where: \.isInFlight) }) else { return }
+        isAskingForID = true
+        var request = InitProducerIDRequest()
+        request.transactionTimeoutMs = 60_000
+        client.ask(request, version: 4, of: client.anyNode(), timeoutMs: 2_500) { [unowned self] answer in
+            isAskingForID = false
+            guard let answer, answer.errorCode == .none else { return }
+            world.checkers.producerIDGiven(answer.producerID, world)
+            if mustRenumber { renumber() }
+            producerID = answer.producerID
+            producerEpoch = answer.producerEpoch
+        }
+    }
+}

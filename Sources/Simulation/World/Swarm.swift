@@ -1,0 +1,78 @@
+// What one seed's world is like: each seed draws its own mix, because leaving faults out finds other bugs than putting all in.
+
+import Model
+
+package enum FaultKind: String, CaseIterable, Sendable {
+    case delaySpike
+    case connectionReset
+    case isolation
+    case split
+    case oneWayCut
+    case pause
+    case crash
+    case crashInStep
+    case powerLoss
+    case powerLossInStep
+    case powerLossOfAll
+    case stop
+    case slowDisk
+    case wipe
+}
+
+package struct Swarm: Sendable {
+    var nodes: Int32 = 3
+    var partitions: Int32
+    var hasAsyncTopic: Bool
+    var idempotentProducers: Int
+    var plainProducers: Int
+    var consumers: Int
+    /// Mean pause of a producer between two batches.
+    var thinkMs: Int64
+    var faults: [FaultKind]
+    var faultIntervalMs: Int64
+    /// How long faults go on.
+    var faultPhaseMs: Int64
+    var delayMicroseconds: ClosedRange<Int64>
+    var barrierMicroseconds: ClosedRange<Int64>
+    /// Bytes of a data segment; small ones roll often.
+    var segmentBytes: Int64
+    var metadataSegmentBytes: Int64
+    var metadataSnapshotBytes: Int64
+    /// Whether healed connections deliver what was held, or break.
+    var healsByReset: Bool
+
+    /// Faults that a fixed seed may draw. A wiped disk joins by `allowing` only.
+    package static let defaultFaults = FaultKind.allCases.filter { $0 != .wipe }
+
+    package init(seed: UInt64, allowing allowed: [FaultKind] = Swarm.defaultFaults) {
+        var random = SeededRandom(seed: seed ^ 0x53_5741_524D)
+        partitions = Int32(1 + random.below(3))
+        hasAsyncTopic = random.oneIn(4)
+        idempotentProducers = 1 + Int(random.below(2))
+        plainProducers = Int(random.below(3))
+        consumers = 1 + Int(random.below(2))
+        thinkMs = 5 + random.below(60)
+        // One seed in eight is a quiet one; of the others some know one kind of fault, most a few.
+        let share = random.below(8)
+        faults = []
+        for kind in allowed {
+            let isIn = random.oneIn(share < 3 ? 6 : 2)
+            if share > 0, isIn { faults.append(kind) }
+        }
+        faultIntervalMs = [60, 200, 500, 1_500][Int(random.below(4))]
+        faultPhaseMs = 4_000 + random.below(8_000)
+        let slow = random.oneIn(4)
+        delayMicroseconds = slow ? 200...8_000 : 30...600
+        barrierMicroseconds = random.oneIn(4) ? 500...40_000 : 80...2_500
+        segmentBytes = random.oneIn(3) ? 600 + random.below(4_000) : 1 << 30
+        metadataSegmentBytes = random.oneIn(4) ? 2_000 + random.below(8_000) : 64 << 20
+        metadataSnapshotBytes = random.oneIn(4) ? 3_000 + random.below(20_000) : 20 << 20
+        healsByReset = random.oneIn(2)
+    }
+
+    var description: String {
+        "\(partitions) partitions\(hasAsyncTopic ? " + async" : ""), \(idempotentProducers)+\(plainProducers) producers, "
+            + "faults every \(faultIntervalMs) ms for \(faultPhaseMs) ms: "
+            + (faults.isEmpty ? "none" : faults.map(\.rawValue).joined(separator: " "))
+    }
+}

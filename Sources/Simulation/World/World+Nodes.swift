@@ -1,0 +1,276 @@
+// The nodes' processes: started, stepped, their effects carried out once a step is over, ended in three ways.
+
+import Broker
+import DiskSimulation
+import Model
+import NIOCore
+import Storage
+
+extension World {
+    static let portBase: NodeID = 9_000
+    static let dataDirectory = "/data"
+
+    func node(_ id: NodeID) -> SimulatedNode { nodes[Int(id) - 1] }
+
+    private func configuration(of id: NodeID) -> NodeConfiguration {
+        var voters = SortedMap<NodeID, Endpoint>()
+        for node in nodes { voters[node.id] = World.endpoint(of: node.id) }
+        var configuration = NodeConfiguration(
+            nodeID: id, voters: voters, advertised: World.endpoint(of: id), dataDirectory: World.dataDirectory)
+        configuration.log.segmentBytes = swarm.segmentBytes
+        configuration.topicDefaults["log.segment.bytes"] = String(swarm.segmentBytes)
+        configuration.log.metadataSegmentBytes = swarm.metadataSegmentBytes
+        configuration.log.metadataSnapshotBytes = swarm.metadataSnapshotBytes
+        return configuration
+    }
+
+    static func endpoint(of id: NodeID) -> Endpoint { Endpoint(host: "node\(id)", port: UInt16(portBase + id)) }
+
+    // MARK: Start
+
+    func start(_ node: SimulatedNode) {
+        guard !node.isRunning, node.isHostUp else { return }
+        node.life += 1
+        node.isStopping = false
+        node.deferred = []
+        node.isPaused = false
+        node.monotonicOffset = nodeRandom.below(1_000_000_000_000)
+        node.wallOffsetMs = nodeRandom.below(20_000) - 10_000
+        node.lastMailAt = (now, now)
+        node.tickAt = (.max, .max)
+        trace.note(now, "node \(node.id) starts, life \(node.life)")
+        do throws(BootError) {
+            let process = try Node.boot(
+                configuration(of: node.id), controlDisk: DiskView(node.disk, of: .control),
+                shardDisks: [DiskView(node.disk, of: .shard)], seed: nodeRandom.next(), at: node.reading(now))
+            node.process = process
+            if node.disk.isCrashed { return crashInStep(node) }
+            checkers.started(node, process, self)
+            stepControl(node, .ticked)
+            if node.isRunning { stepShard(node, .ticked) }
+        } catch .refused(let reason) {
+            if node.disk.isCrashed { return crashInStep(node) }
+            trace.note(now, "node \(node.id) refuses to start: \(reason)")
+            if node.isDamaged { return }
+            violated("boot", "node \(node.id) refuses to start although its disk kept its promises: \(reason)")
+        }
+    }
+
+    // MARK: Steps
+
+    func stepControl(_ node: SimulatedNode, _ input: ControlInput) {
+        guard let process = node.process else { return }
+        var effects: [ControlEffect] = []
+        process.control.step(input, at: node.reading(now), into: &effects)
+        if node.disk.isCrashed { return crashInStep(node) }
+        announceBarriers(node)
+        checkers.controlStepped(node, process.control, self)
+        for effect in effects where node.process != nil { carryOut(effect, of: node) }
+        guard node.isRunning else { return }
+        planTick(node, .control, process.control.nextDeadline)
+    }
+
+    func stepShard(_ node: SimulatedNode, _ input: ShardInput) {
+        guard let process = node.process else { return }
+        var effects: [ShardEffect] = []
+        process.shards[0].step(input, at: node.reading(now), into: &effects)
+        if node.disk.isCrashed { return crashInStep(node) }
+        announceBarriers(node)
+        // The checkers look before an acknowledgement leaves.
+        checkers.shardStepped(node, self)
+        for effect in effects where node.process != nil { carryOut(effect, of: node) }
+        guard node.isRunning else { return }
+        planTick(node, .shard, process.shards[0].nextDeadline)
+    }
+
+    private func planTick(_ node: SimulatedNode, _ half: Half, _ deadline: Instant) {
+        guard deadline != .distantFuture else { return }
+        let at = max(now + 50_000, deadline.nanoseconds - node.monotonicOffset)
+        let planned = half == .control ? node.tickAt.control : node.tickAt.shard
+        guard at < planned else { return }
+        if half == .control { node.tickAt.control = at } else { node.tickAt.shard = at }
+        plan(.tick(node.id, life: node.life, half), at: at)
+    }
+
+    private func announceBarriers(_ node: SimulatedNode) {
+        for ticket in node.disk.takeRequestedBarriers() {
+            let range = swarm.barrierMicroseconds
+            var delay = range.lowerBound + diskRandom.below(range.upperBound - range.lowerBound + 1)
+            if node.diskDelay > 0, diskRandom.oneIn(2) { delay += diskRandom.below(node.diskDelay) }
+            if bug.makesBarrierLie(ticket) { delay = 1 }
+            plan(.barrier(node.id, life: node.life, ticket), inMicroseconds: delay)
+        }
+    }
+
+    func barrierDone(_ node: SimulatedNode, _ ticket: FlushTicket) {
+        let (half, own) = DiskView.unmarked(ticket)
+        let result: FlushResult
+        if bug.makesBarrierLie(ticket) {
+            result = .done
+        } else {
+            guard let done = node.disk.completeBarrier(ticket) else { return }
+            result = done.result
+        }
+        if half == .control { checkers.controlBarrierDone(node, own, self) }
+        switch half {
+        case .control: deliver(.control(node.id, life: node.life, .flushed(own, result)))
+        case .shard: deliver(.shard(node.id, life: node.life, .flushed(own, result)))
+        }
+    }
+
+    // MARK: Effects
+
+    private func carryOut(_ effect: ControlEffect, of node: SimulatedNode) {
+        switch effect {
+        case .openLink(let link, let endpoint): openLink(link, endpoint, of: node, .control)
+        case .closeLink(let link): closeLink(link, of: node, .control)
+        case .send(let link, let frame): send(frame, on: link, of: node, .control)
+        case .mail(let mail, _):
+            node.lastMailAt.shard = max(node.lastMailAt.shard, now + mailDelay())
+            plan(.shard(node.id, life: node.life, .mailed(mail)), at: node.lastMailAt.shard)
+        case .log(let line): trace.note(now, "node \(node.id) says: \(line.text)")
+        case .ready: trace.note(now, "node \(node.id) is ready")
+        case .stopped:
+            trace.note(now, "node \(node.id) stopped in order")
+            end(node, silently: false)
+            node.disk.processCrash()
+        case .halt(let reason): halted(node, reason)
+        }
+    }
+
+    private func carryOut(_ effect: ShardEffect, of node: SimulatedNode) {
+        switch effect {
+        case .respond(let id, let pieces): respond(id, pieces, of: node)
+        case .close(let id):
+            guard let connection = connections[Int(id.number)], connection.isAcceptorOpen else { return }
+            close(connection, by: .acceptor)
+            plan(.shard(node.id, life: node.life, .connectionClosed(id)), inMicroseconds: 20)
+        case .pauseReading(let id): connections[Int(id.number)]?.isReadingPaused = true
+        case .resumeReading(let id): resumeReading(id, of: node)
+        case .openLink(let link, let endpoint): openLink(link, endpoint, of: node, .shard)
+        case .closeLink(let link): closeLink(link, of: node, .shard)
+        case .send(let link, let frame): send(frame, on: link, of: node, .shard)
+        case .mail(let mail):
+            node.lastMailAt.control = max(node.lastMailAt.control, now + mailDelay())
+            plan(.control(node.id, life: node.life, .mailed(mail)), at: node.lastMailAt.control)
+        case .log(let line): trace.note(now, "node \(node.id) says: \(line.text)")
+        case .halt(let reason): halted(node, reason)
+        }
+    }
+
+    private func mailDelay() -> Int64 { 1_000 + networkRandom.below(60_000) }
+
+    private func halted(_ node: SimulatedNode, _ reason: String) {
+        trace.note(now, "node \(node.id) halts: \(reason)")
+        if !node.isDamaged {
+            violated("halt", "node \(node.id) gave up although its disk kept its promises: \(reason)")
+        }
+        end(node, silently: false)
+        node.disk.processCrash()
+    }
+
+    private func send(_ frame: ByteBuffer, on link: LinkID, of node: SimulatedNode, _ half: Half) {
+        guard let state = node.links(half)[link], state.isConnected, let number = state.connection,
+            let connection = connections[number]
+        else { return }
+        var frame = frame
+        frame.moveReaderIndex(forwardBy: 4)
+        load(.frame(frame), on: connection, towards: .acceptor)
+    }
+
+    private func respond(_ id: ConnectionID, _ pieces: [OutboundPiece], of node: SimulatedNode) {
+        guard let connection = connections[Int(id.number)], connection.isAcceptorOpen else { return }
+        var bytes = ByteBuffer()
+        for piece in pieces {
+            switch piece {
+            case .bytes(let buffer): bytes.writeImmutableBuffer(buffer)
+            case .file(let slice):
+                do throws(DiskError) {
+                    bytes.writeImmutableBuffer(
+                        try node.disk.read(slice.file, at: slice.position, length: slice.length))
+                } catch {
+                    return violated("response", "node \(node.id) answers with \(slice), which cannot be read: \(error)")
+                }
+            }
+        }
+        while let length = bytes.readInteger(as: Int32.self) {
+            guard let frame = bytes.readSlice(length: Int(length)) else {
+                return violated("response", "node \(node.id) announced \(length) bytes and sent \(bytes.readableBytes)")
+            }
+            if case .client(let client) = connection.initiator { client.answerLeaves(frame, connection, from: node) }
+            load(.frame(frame), on: connection, towards: .initiator)
+        }
+        guard !connection.isDrainPlanned else { return }
+        connection.isDrainPlanned = true
+        plan(.run("drained \(id)") { [unowned self] in
+            connection.isDrainPlanned = false
+            guard connection.isAcceptorOpen, node.life == connection.targetLife else { return }
+            deliver(.shard(node.id, life: connection.targetLife, .outboundDrained(id)))
+        }, inMicroseconds: 30)
+    }
+
+    private func resumeReading(_ id: ConnectionID, of node: SimulatedNode) {
+        guard let connection = connections[Int(id.number)] else { return }
+        connection.isReadingPaused = false
+        for frame in connection.unread {
+            plan(.shard(node.id, life: node.life, .frameReceived(id, frame)), inMicroseconds: 1)
+        }
+        connection.unread = []
+    }
+
+    // MARK: End
+
+    /// The process is no more.
+    func end(_ node: SimulatedNode, silently: Bool) {
+        checkers.ended(node, self)
+        node.process = nil
+        node.deferred = []
+        node.isPaused = false
+        node.pendingCrash = nil
+        node.controlLinks.removeAll()
+        node.shardLinks.removeAll()
+        closeConnections(of: node, silently: silently)
+        planRestart(node)
+    }
+
+    func crashInStep(_ node: SimulatedNode) {
+        let kind = node.pendingCrash ?? .process
+        trace.note(now, "node \(node.id) dies inside a step, \(node.disk.operationCount) disk operations old")
+        crash(node, kind)
+    }
+
+    func crash(_ node: SimulatedNode, _ kind: CrashKind) {
+        switch kind {
+        case .process:
+            trace.note(now, "node \(node.id) is killed")
+            node.disk.processCrash()
+            if node.isRunning { end(node, silently: false) } else { planRestart(node) }
+        case .power(let policy):
+            trace.note(now, "node \(node.id) loses power: \(policy)")
+            powerLosses += 1
+            node.isHostUp = false
+            node.disk.powerLoss(policy: policy)
+            if node.isRunning { end(node, silently: true) } else { planRestart(node) }
+        }
+    }
+
+    private func planRestart(_ node: SimulatedNode) {
+        let life = node.life
+        plan(.run("restart of node \(node.id)") { [unowned self] in
+            guard node.life == life, !node.isRunning else { return }
+            if !node.isHostUp {
+                node.isHostUp = true
+                release()
+            }
+            start(node)
+        }, inMicroseconds: drawDowntime())
+    }
+
+    private func drawDowntime() -> Int64 {
+        switch faultRandom.below(3) {
+        case 0: 5_000 + faultRandom.below(50_000)
+        case 1: 50_000 + faultRandom.below(600_000)
+        default: 500_000 + faultRandom.below(3_000_000)
+        }
+    }
+}

@@ -1,0 +1,173 @@
+// A whole cluster with its clients in one seed: clock, network, disks and lots are all here, so the same seed is the same run.
+
+import Broker
+import Model
+import NIOCore
+import Storage
+
+package final class World {
+    let seed: UInt64
+    let swarm: Swarm
+    let bug: PlantedBug
+    let trace: Trace
+    let checkers = Checkers()
+
+    /// Nanoseconds since the world began.
+    private(set) var now: Int64 = 0
+    private(set) var eventCount: UInt64 = 0
+    private var queue = EventQueue()
+    /// What happens at once, before time goes on.
+    private var immediate: [Event] = []
+    private var nextImmediate = 0
+
+    let nodes: [SimulatedNode]
+    var connections = SortedMap<Int, Connection>()
+    var connectionsMade = 0
+    var linkAttempts = 0
+    /// How many cuts lie between two hosts, by direction; 0 is the clients' network.
+    var cuts: [[Int]]
+    var spikeUntil: Int64 = 0
+    var spikeMicroseconds: Int64 = 0
+
+    var networkRandom: SeededRandom
+    var diskRandom: SeededRandom
+    var nodeRandom: SeededRandom
+    var faultRandom: SeededRandom
+    var loadRandom: SeededRandom
+
+    var clients: [SimulatedClient] = []
+    var admin: SimulatedAdmin?
+    var producers: [SimulatedProducer] = []
+    var consumers: [SimulatedConsumer] = []
+    /// Producers make new batches.
+    var isLoaded = true
+    var areFaultsOn = false
+
+    private(set) var violation: Violation?
+    var powerLosses = 0
+    var hasWiped = false
+    var elections = 0
+    var faultCounts = [Int](repeating: 0, count: FaultKind.allCases.count)
+
+    init(seed: UInt64, swarm: Swarm, bug: PlantedBug, trace: Trace) {
+        self.seed = seed
+        self.swarm = swarm
+        self.bug = bug
+        self.trace = trace
+        func stream(_ number: UInt64) -> SeededRandom { SeededRandom(seed: seed &* 0x9E37_79B9 &+ number << 48) }
+        networkRandom = stream(1)
+        diskRandom = stream(2)
+        nodeRandom = stream(3)
+        faultRandom = stream(4)
+        loadRandom = stream(5)
+        nodes = (1...swarm.nodes).map { SimulatedNode(id: $0, seed: seed &+ UInt64($0) << 56) }
+        cuts = Array(repeating: Array(repeating: 0, count: Int(swarm.nodes) + 1), count: Int(swarm.nodes) + 1)
+        trace.note(0, "seed \(seed): \(swarm.description)")
+    }
+
+    // MARK: Time
+
+    func plan(_ event: Event, at: Int64) { queue.add(event, at: at) }
+
+    func plan(_ event: Event, inMicroseconds delay: Int64) { queue.add(event, at: now + delay * 1_000) }
+
+    /// Happens now, but behind what is already due.
+    func deliver(_ event: Event) { immediate.append(event) }
+
+    /// Runs until `end` is over or `isDone` says so. False at the end of time without it, or at a violation.
+    func run(until end: Int64, _ isDone: () -> Bool) -> Bool {
+        while violation == nil {
+            if nextImmediate < immediate.count {
+                let event = immediate[nextImmediate]
+                nextImmediate += 1
+                if nextImmediate == immediate.count {
+                    immediate.removeAll(keepingCapacity: true)
+                    nextImmediate = 0
+                }
+                happen(event)
+                continue
+            }
+            if isDone() { return true }
+            guard now < end, let entry = queue.takeFirst() else { return false }
+            now = max(now, entry.at)
+            happen(entry.event)
+        }
+        return false
+    }
+
+    private func happen(_ event: Event) {
+        eventCount += 1
+        switch event {
+        case .control(let id, let life, let input):
+            guard let node = living(id, life, event) else { return }
+            trace.note(now, "node \(id) control: \(Words.of(input))")
+            stepControl(node, input)
+        case .shard(let id, let life, let input):
+            guard let node = living(id, life, event) else { return }
+            trace.note(now, "node \(id) shard: \(Words.of(input))")
+            stepShard(node, input)
+        case .tick(let id, let life, let half): ticked(id, life, half, event)
+        case .barrier(let id, let life, let ticket):
+            guard node(id).life == life, node(id).isRunning else { return }
+            barrierDone(node(id), ticket)
+        case .connect(let id, let life, let half, let link, let attempt):
+            guard node(id).life == life, node(id).isRunning else { return }
+            connect(node(id), half, link, attempt: attempt)
+        case .knock(let number):
+            if let connection = connections[number] { knock(connection) }
+        case .arrival(let number, let side):
+            if let connection = connections[number] { arrived(connection, towards: side) }
+        case .run(let words, let action):
+            trace.note(now, words)
+            action()
+        }
+    }
+
+    /// The node, if that life of it still runs; a paused one finds the event when it goes on.
+    private func living(_ id: NodeID, _ life: Int, _ event: Event) -> SimulatedNode? {
+        let node = self.node(id)
+        guard node.life == life, node.isRunning else { return nil }
+        guard !node.isPaused else {
+            node.deferred.append(event)
+            return nil
+        }
+        return node
+    }
+
+    private func ticked(_ id: NodeID, _ life: Int, _ half: Half, _ event: Event) {
+        let node = self.node(id)
+        guard node.life == life, node.isRunning else { return }
+        if node.isPaused { return node.deferred.append(event) }
+        // A tick that an earlier one has made superfluous says nothing.
+        guard now >= (half == .control ? node.tickAt.control : node.tickAt.shard) else { return }
+        if half == .control {
+            node.tickAt.control = .max
+            trace.note(now, "node \(id) control: tick")
+            stepControl(node, .ticked)
+        } else {
+            node.tickAt.shard = .max
+            trace.note(now, "node \(id) shard: tick")
+            stepShard(node, .ticked)
+        }
+    }
+
+    // MARK: What is wrong
+
+    /// The first one ends the run.
+    func violated(_ invariant: String, _ words: String) {
+        guard violation == nil else { return }
+        violation = Violation(invariant: invariant, words: words, atNanoseconds: now, event: eventCount)
+        trace.note(now, "VIOLATED \(invariant): \(words)")
+    }
+
+    /// Lets go of everything that holds the world.
+    func dismantle() {
+        queue = EventQueue()
+        immediate = []
+        connections.removeAll()
+        clients = []
+        producers = []
+        consumers = []
+        admin = nil
+    }
+}

@@ -1,0 +1,296 @@
+// Opening a log: what is there, what of it may be believed, and what was torn by a crash.
+
+import Model
+import NIOCore
+import Records
+
+/// What `LogOpening` hands to the log.
+struct OpenedLog {
+    var segments: [Segment] = []
+    var startOffset: Offset = 0
+    var epochs = EpochHistory()
+    var savedEpochs: EpochHistory?
+    var recovery = Recovery()
+    /// Names that are new and not yet behind a barrier.
+    var dirtyDirectories: [String] = []
+}
+
+struct LogOpening {
+    let disk: any Disk
+    let directory: String
+    let settings: LogSettings
+    let recoveryPoint: Offset
+    let wallMs: Int64
+
+    private var opened = OpenedLog()
+    /// Where checking batch by batch began: headers from here on were all seen.
+    private var scanStart = Boundary(position: 0, offset: 0)
+    private var scannedEpochs: [EpochHistory.Entry] = []
+    private var changedFiles: [Segment] = []
+    private var hasChangedNames = false
+
+    init(disk: any Disk, directory: String, settings: LogSettings, recoveryPoint: Offset, wallMs: Int64) {
+        self.disk = disk
+        self.directory = directory
+        self.settings = settings
+        self.recoveryPoint = recoveryPoint
+        self.wallMs = wallMs
+    }
+
+    mutating func open(startOffset: Offset?) throws(LogError) -> OpenedLog {
+        let (disk, directory) = (disk, directory)
+        let names = try onDisk { () throws(DiskError) in try disk.list(directory) }
+        try openSegments(names)
+        if opened.segments.isEmpty { return try begin(at: startOffset ?? 0) }
+        try dropSegments(below: startOffset ?? 0)
+        let first = opened.segments[0].baseOffset
+        opened.startOffset = max(first, startOffset ?? first)
+        if let startOffset, startOffset < first { opened.recovery.missingStart = startOffset..<first }
+        let firstScanned = try checkClosedSegments()
+        try scan(from: firstScanned)
+        try finish()
+        return opened
+    }
+
+    // MARK: What is there
+
+    private mutating func openSegments(_ names: [String]) throws(LogError) {
+        var bases: [Offset] = []
+        for name in names {
+            if let base = SegmentFiles.baseOffset(of: name, suffix: ".log") { bases.append(base) }
+        }
+        let disk = disk
+        for name in names {
+            // What a removal, a roll or a cleaning left behind: indexes without a log, and files that were on their way
+            // out or not yet in.
+            let isOrphan = [".index", ".timeindex"].contains { suffix in
+                SegmentFiles.baseOffset(of: name, suffix: suffix).map { !bases.contains($0) } ?? false
+            }
+            guard isOrphan || name.hasSuffix(".deleted") || name.hasSuffix(".cleaned") else { continue }
+            let path = directory + "/" + name
+            try onDisk { () throws(DiskError) in try disk.remove(path) }
+            hasChangedNames = true
+        }
+        for base in bases.sorted() {
+            let segment = try Segment(
+                disk: disk, directory: directory, baseOffset: base, create: false, wallMs: wallMs)
+            opened.segments.append(segment)
+        }
+        for index in opened.segments.indices.dropLast() {
+            opened.segments[index].nextOffset = opened.segments[index + 1].baseOffset
+        }
+    }
+
+    /// A new log, or one of which nothing is left.
+    private mutating func begin(at startOffset: Offset) throws(LogError) -> OpenedLog {
+        let (disk, directory) = (disk, directory)
+        try onDisk { () throws(DiskError) in try disk.createDirectory(directory) }
+        let segment = try Segment(
+            disk: disk, directory: directory, baseOffset: startOffset, create: true, wallMs: wallMs)
+        opened.segments = [segment]
+        opened.startOffset = startOffset
+        opened.dirtyDirectories = [directory] + (SegmentFiles.parent(of: directory).map { [$0] } ?? [])
+        if recoveryPoint > startOffset {
+            addDamage(startOffset..<recoveryPoint, segment.path, "no segment is left")
+        }
+        return opened
+    }
+
+    private mutating func dropSegments(below startOffset: Offset) throws(LogError) {
+        while opened.segments.count > 1, opened.segments[1].baseOffset <= startOffset {
+            try opened.segments.removeFirst().remove()
+            hasChangedNames = true
+        }
+    }
+
+    // MARK: Closed segments below the recovery point
+
+    /// Looks at the tail of each segment that lies whole below the recovery point. Answers the index of the first one
+    /// that must be checked batch by batch.
+    private mutating func checkClosedSegments() throws(LogError) -> Int {
+        var index = 0
+        while index + 1 < opened.segments.count, opened.segments[index + 1].baseOffset <= recoveryPoint {
+            let segment = opened.segments[index]
+            let end = tailEnd(segment)
+            let isWhole = end.offset == segment.nextOffset && end.position == segment.sizeBytes
+            if !isWhole, try !cutSurplus(segment) {
+                let upper = max(segment.nextOffset, end.offset + 1)
+                addDamage(end.offset..<upper, segment.path, "its batches end at \(end.offset)")
+                segment.nextOffset = min(end.offset, segment.nextOffset)
+                segment.sizeBytes = end.position
+            }
+            index += 1
+        }
+        return index
+    }
+
+    /// Cuts off what a closed segment holds behind its successor's first offset: a truncation and a roll at its end
+    /// whose cut was lost with the power. Answers whether a batch ended exactly there.
+    private mutating func cutSurplus(_ segment: Segment) throws(LogError) -> Bool {
+        var walk = HeaderWalk(segment, from: 0, expecting: segment.baseOffset)
+        while let found = try? walk.next(), found.header.nextOffset < segment.nextOffset {}
+        guard walk.expectedOffset == segment.nextOffset else { return false }
+        let (disk, file, position) = (disk, segment.file, walk.position)
+        try onDisk { () throws(DiskError) in try disk.truncate(file, to: position) }
+        opened.recovery.tornBytes += segment.sizeBytes - position
+        segment.sizeBytes = position
+        segment.rebuildIndexes(intervalBytes: settings.indexIntervalBytes)
+        segment.unloadIndexes()
+        changedFiles.append(segment)
+        return true
+    }
+
+    /// Where the batches of a closed segment end, by a short walk from its last index entry.
+    private mutating func tailEnd(_ segment: Segment) -> Boundary {
+        if let entry = segment.lastSavedEntry() {
+            var walk = HeaderWalk(segment, from: Int64(entry.position), expecting: nil)
+            if let found = try? walk.next(),
+                found.header.lastOffset - segment.baseOffset == Offset(entry.relativeOffset)
+            {
+                while (try? walk.next()) != nil {}
+                let end = Boundary(position: walk.position, offset: walk.expectedOffset ?? segment.baseOffset)
+                if end.offset == segment.nextOffset, end.position == segment.sizeBytes { return end }
+            }
+        }
+        // The entry was no help: the whole segment is walked, and its indexes are made again.
+        segment.rebuildIndexes(intervalBytes: settings.indexIntervalBytes)
+        opened.recovery.indexesRebuilt += 1
+        var walk = HeaderWalk(segment, from: 0, expecting: segment.baseOffset)
+        while (try? walk.next()) != nil {}
+        segment.unloadIndexes()
+        return Boundary(position: walk.position, offset: walk.expectedOffset ?? segment.baseOffset)
+    }
+
+    // MARK: From the recovery point on
+
+    private mutating func scan(from firstIndex: Int) throws(LogError) {
+        var index = firstIndex
+        var lastEpoch: LeaderEpoch = -1
+        while index < opened.segments.count {
+            let segment = opened.segments[index]
+            let previousEnd = index > firstIndex ? opened.segments[index - 1].nextOffset : nil
+            if let previousEnd, previousEnd != segment.baseOffset {
+                // A name or bytes between them are missing.
+                guard previousEnd < recoveryPoint, segment.baseOffset > previousEnd else {
+                    return try removeSegments(from: index)
+                }
+                let isKnown = opened.recovery.damages.last.map { $0.offsets.contains(previousEnd) } ?? false
+                if !isKnown {
+                    addDamage(previousEnd..<segment.baseOffset, segment.path, "a segment before it is missing")
+                }
+            }
+            let fileBytes = segment.sizeBytes
+            let start = scanStart(in: segment, isFirst: index == firstIndex)
+            if index == firstIndex { scanStart = start }
+            segment.startIndexes(keepingBelow: start)
+            segment.indexesProven = start.position == 0
+            segment.sizeBytes = start.position
+            segment.nextOffset = start.offset
+            var scan = BatchScan(segment, fileBytes: fileBytes, from: start, lastEpoch: lastEpoch)
+            while let header = try scan.next() {
+                segment.note(header, indexIntervalBytes: settings.indexIntervalBytes)
+                noteEpoch(header)
+            }
+            lastEpoch = scan.lastEpoch
+            opened.recovery.segmentsScanned += 1
+            // Also where nothing lies above the recovery point: a cut made just before a kill may have no barrier
+            // behind it.
+            changedFiles.append(segment)
+            if segment.sizeBytes < fileBytes, try cut(segment, at: index, fileBytes: fileBytes) { return }
+            if index + 1 < opened.segments.count { segment.seal() }
+            index += 1
+        }
+        let end = opened.segments[opened.segments.count - 1].nextOffset
+        if end < recoveryPoint, opened.recovery.damages.last.map({ $0.offsets.upperBound < recoveryPoint }) ?? true {
+            addDamage(end..<recoveryPoint, opened.segments[opened.segments.count - 1].path, "the log ends at \(end)")
+        }
+    }
+
+    /// What follows on the last good batch of `segment` does not check out. Answers whether the log ends here.
+    private mutating func cut(_ segment: Segment, at index: Int, fileBytes: Int64) throws(LogError) -> Bool {
+        let end = segment.end
+        if end.offset < recoveryPoint {
+            let hasNext = index + 1 < opened.segments.count
+            let next = hasNext ? opened.segments[index + 1].baseOffset : recoveryPoint
+            addDamage(
+                end.offset..<max(next, end.offset + 1), segment.path, "no sound batch at position \(end.position)")
+            return !hasNext
+        }
+        let (disk, file) = (disk, segment.file)
+        try onDisk { () throws(DiskError) in try disk.truncate(file, to: end.position) }
+        opened.recovery.tornBytes += fileBytes - end.position
+        try removeSegments(from: index + 1)
+        return true
+    }
+
+    private mutating func removeSegments(from index: Int) throws(LogError) {
+        while opened.segments.count > index {
+            let last = opened.segments[opened.segments.count - 1]
+            try last.remove()
+            opened.segments.removeLast()
+            changedFiles.removeAll { $0 === last }
+            opened.recovery.segmentsRemoved += 1
+            hasChangedNames = true
+        }
+    }
+
+    /// The batch at which checking begins: an indexed one shortly below the recovery point, or the first of the
+    /// segment.
+    private mutating func scanStart(in segment: Segment, isFirst: Bool) -> Boundary {
+        let whole = Boundary(position: 0, offset: segment.baseOffset)
+        guard isFirst, recoveryPoint > segment.baseOffset else { return whole }
+        // Nothing is known of its end yet; the index may speak of any offset.
+        segment.nextOffset = segment.baseOffset + Offset(Int32.max)
+        segment.loadIndexes(intervalBytes: settings.indexIntervalBytes)
+        defer { segment.nextOffset = segment.baseOffset }
+        guard let entry = segment.offsetIndex.floor(relativeOffset: recoveryPoint - 1 - segment.baseOffset) else {
+            return whole
+        }
+        var walk = HeaderWalk(segment, from: Int64(entry.position), expecting: nil)
+        guard let found = try? walk.next(), found.header.lastOffset - segment.baseOffset == Offset(entry.relativeOffset)
+        else {
+            opened.recovery.indexesRebuilt += 1
+            return whole
+        }
+        return Boundary(position: found.position, offset: found.header.baseOffset)
+    }
+
+    private mutating func noteEpoch(_ header: BatchHeader) {
+        guard header.partitionLeaderEpoch > scannedEpochs.last?.epoch ?? -1 else { return }
+        scannedEpochs.append(
+            EpochHistory.Entry(epoch: header.partitionLeaderEpoch, startOffset: header.baseOffset))
+    }
+
+    private mutating func addDamage(_ offsets: Range<Offset>, _ file: String, _ reason: String) {
+        opened.recovery.damages.append(Damage(offsets: offsets, file: file, reason: reason))
+    }
+
+    // MARK: The end
+
+    private mutating func finish() throws(LogError) {
+        let end = opened.segments[opened.segments.count - 1].nextOffset
+        if opened.startOffset > end, opened.recovery.damages.isEmpty {
+            // Everything there was lies below the log start.
+            try removeSegments(from: 0)
+            let segment = try Segment(
+                disk: disk, directory: directory, baseOffset: opened.startOffset, create: true, wallMs: wallMs)
+            opened.segments = [segment]
+            changedFiles = [segment]
+        }
+        let active = opened.segments[opened.segments.count - 1]
+        _ = try? active.largestTimestamp(intervalBytes: settings.indexIntervalBytes)
+        active.saveIndexes()
+        let (disk, directory, files) = (disk, directory, changedFiles.map(\.file))
+        if !files.isEmpty || hasChangedNames {
+            // A killed process may have left even the directory's own name without a barrier.
+            let directories = [directory] + (SegmentFiles.parent(of: directory).map { [$0] } ?? [])
+            try onDisk { () throws(DiskError) in try disk.flushNow(files: files, directories: directories) }
+        }
+        var recall = EpochRecall(segments: opened.segments, startOffset: opened.startOffset, settings: settings)
+        opened.savedEpochs = EpochCheckpoint.load(disk, directory: directory)
+        opened.epochs = try recall.history(
+            checkpoint: opened.savedEpochs, scanStart: scanStart.offset, scanned: scannedEpochs)
+        opened.recovery.epochsRebuilt = opened.epochs != opened.savedEpochs
+        for segment in opened.segments.dropLast() { segment.unloadIndexes() }
+    }
+}

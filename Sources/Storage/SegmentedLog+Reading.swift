@@ -1,0 +1,184 @@
+// Finding batches by offset, by size and by time.
+
+import Model
+import NIOCore
+import Records
+
+extension SegmentedLog {
+    /// Whole batches of one segment, from the one that holds `offset`: up to `maxBytes`, but at least one when
+    /// `atLeastOne`; none with a last offset at or behind `limit`. Nil when there is nothing such.
+    package func read(
+        from offset: Offset, maxBytes: Int, below limit: Offset, atLeastOne: Bool
+    ) throws(LogError) -> LogSlice? {
+        guard offset >= startOffset, offset <= endOffset else {
+            throw .offsetOutOfRange(offset, startOffset: startOffset, endOffset: endOffset)
+        }
+        guard offset < min(limit, endOffset) else { return nil }
+        try checkReadable(offset)
+        let interval = settings.indexIntervalBytes
+        let segment = segment(holding: offset)
+        let start = try segment.locate(offset, intervalBytes: interval)
+        var end = limit >= segment.nextOffset ? segment.end : try segment.locate(limit, intervalBytes: interval)
+        guard end.position > start.position else { return nil }
+        if end.position - start.position > Int64(max(0, maxBytes)) {
+            end = try segment.boundary(atOrBefore: start.position + Int64(max(0, maxBytes)), intervalBytes: interval)
+            if end.position <= start.position {
+                guard atLeastOne else { return nil }
+                var walk = HeaderWalk(segment, from: start.position, expecting: start.offset)
+                guard let (header, _) = try walk.next() else { return nil }
+                end = Boundary(position: walk.position, offset: header.nextOffset)
+            }
+        }
+        return LogSlice(
+            file: segment.file, position: start.position, length: Int(end.position - start.position),
+            firstOffset: start.offset, nextOffset: end.offset)
+    }
+
+    package func bytes(of slice: LogSlice) throws(LogError) -> ByteBuffer {
+        let disk = disk
+        return try onDisk { () throws(DiskError) in
+            try disk.read(slice.file, at: slice.position, length: slice.length)
+        }
+    }
+
+    /// The first record with a timestamp of at least `timestamp` and an offset below `limit`.
+    package func offset(
+        forTimestamp timestamp: Int64, below limit: Offset
+    ) throws(LogError) -> (offset: Offset, timestamp: Int64, epoch: LeaderEpoch)? {
+        let interval = settings.indexIntervalBytes
+        for segment in segments where segment.nextOffset > startOffset && segment.baseOffset < limit {
+            noteIndexUse(segment)
+            guard try segment.largestTimestamp(intervalBytes: interval).timestamp >= timestamp else { continue }
+            var start = try segment.searchStart(forTimestamp: timestamp, intervalBytes: interval)
+            if start.offset < startOffset { start = try segment.locate(startOffset, intervalBytes: interval) }
+            var walk = HeaderWalk(segment, from: start.position, expecting: start.offset)
+            while let (header, position) = try walk.next(), header.baseOffset < limit {
+                guard header.maxTimestamp >= timestamp else { continue }
+                let records = try records(of: header, at: position, in: segment)
+                let found = records.first { $0.timestamp >= timestamp && $0.offset >= startOffset && $0.offset < limit }
+                if let found { return (found.offset, found.timestamp, header.partitionLeaderEpoch) }
+            }
+        }
+        return nil
+    }
+
+    /// The first record that has the largest timestamp of all below `limit` (ListOffsets −3, KIP-734).
+    package func offsetOfMaxTimestamp(
+        below limit: Offset
+    ) throws(LogError) -> (offset: Offset, timestamp: Int64, epoch: LeaderEpoch)? {
+        let interval = settings.indexIntervalBytes
+        var best: LargestTimestamp?
+        for segment in segments where segment.nextOffset > startOffset && segment.baseOffset < limit {
+            noteIndexUse(segment)
+            if segment.baseOffset >= startOffset, segment.nextOffset <= limit {
+                let found = try segment.largestTimestamp(intervalBytes: interval)
+                if segment.sizeBytes > 0, found.timestamp > best?.timestamp ?? -1 { best = found }
+                continue
+            }
+            let start = try segment.locate(max(startOffset, segment.baseOffset), intervalBytes: interval)
+            var walk = HeaderWalk(segment, from: start.position, expecting: start.offset)
+            while let (header, _) = try walk.next(), header.nextOffset <= limit {
+                guard header.maxTimestamp > best?.timestamp ?? -1 else { continue }
+                best = LargestTimestamp(timestamp: header.maxTimestamp, offset: header.lastOffset)
+            }
+        }
+        guard let best else { return nil }
+        let segment = segment(holding: best.offset)
+        let boundary = try segment.locate(best.offset, intervalBytes: interval)
+        var walk = HeaderWalk(segment, from: boundary.position, expecting: boundary.offset)
+        guard let (header, position) = try walk.next() else { return nil }
+        let records = try records(of: header, at: position, in: segment)
+        guard let largest = records.filter({ $0.offset >= startOffset }).map(\.timestamp).max(),
+            let found = records.first(where: { $0.timestamp == largest && $0.offset >= startOffset })
+        else { return nil }
+        return (found.offset, found.timestamp, header.partitionLeaderEpoch)
+    }
+
+    /// Walks the batch headers from the one that holds `offset` to the end, for rebuilding what is a function of the
+    /// log.
+    package func forEachHeader(from offset: Offset, _ body: (BatchHeader) -> Void) throws(LogError) {
+        guard offset < endOffset else { return }
+        let offset = max(offset, startOffset, segments[0].baseOffset)
+        for segment in segments where segment.nextOffset > offset || segment === active {
+            if offset >= segment.baseOffset { try checkReadable(offset) }
+            let start =
+                offset <= segment.baseOffset
+                ? Boundary(position: 0, offset: segment.baseOffset)
+                : try segment.locate(offset, intervalBytes: settings.indexIntervalBytes)
+            var walk = HeaderWalk(segment, from: start.position, expecting: start.offset)
+            while let (header, _) = try walk.next() { body(header) }
+            if segment.nextOffset < endOffset { try checkReadable(segment.nextOffset) }
+        }
+    }
+
+    /// The epoch of the record at `offset`; nil where there is none.
+    package func epoch(at offset: Offset) -> LeaderEpoch? {
+        offset >= startOffset && offset < endOffset ? epochs.epoch(at: offset) : nil
+    }
+
+    /// The header of the batch that holds `offset`; nil outside the log.
+    package func header(at offset: Offset) throws(LogError) -> BatchHeader? {
+        guard offset >= startOffset, offset < endOffset else { return nil }
+        try checkReadable(offset)
+        let segment = segment(holding: offset)
+        let start = try segment.locate(offset, intervalBytes: settings.indexIntervalBytes)
+        var walk = HeaderWalk(segment, from: start.position, expecting: start.offset)
+        return try walk.next()?.header
+    }
+
+    /// A segment as retention sees it.
+    package struct SegmentSummary: Equatable, Sendable {
+        package var baseOffset: Offset
+        package var nextOffset: Offset
+        package var sizeBytes: Int64
+    }
+
+    /// In offset order; the last one is active and never removed by `advanceStart`.
+    package var segmentSummaries: [SegmentSummary] {
+        segments.map { SegmentSummary(baseOffset: $0.baseOffset, nextOffset: $0.nextOffset, sizeBytes: $0.sizeBytes) }
+    }
+
+    /// The largest timestamp in the segment that begins at `baseOffset`, −1 without any: what `retention.ms` is
+    /// measured by.
+    package func largestTimestamp(ofSegmentAt baseOffset: Offset) throws(LogError) -> Int64 {
+        guard let segment = segments.first(where: { $0.baseOffset == baseOffset }) else { return -1 }
+        noteIndexUse(segment)
+        return try segment.largestTimestamp(intervalBytes: settings.indexIntervalBytes).timestamp
+    }
+
+    private func records(
+        of header: BatchHeader, at position: Int64, in segment: Segment
+    ) throws(LogError) -> [Record] {
+        let (disk, file) = (disk, segment.file)
+        let batch = try onDisk { () throws(DiskError) in
+            try disk.read(file, at: position, length: header.sizeBytes)
+        }
+        let limit = max(header.sizeBytes, Limits.messageBytesMax) * Limits.decompressionFactorMax
+        guard verifyCRC(of: batch), let records = try? decodeRecords(batch, maxDecompressedBytes: limit) else {
+            throw .damaged("\(segment.path): batch at position \(position) does not check out", from: header.baseOffset)
+        }
+        return records
+    }
+
+    private func checkReadable(_ offset: Offset) throws(LogError) {
+        guard let damage = damages.first(where: { $0.offsets.contains(offset) }) else { return }
+        throw .damaged("\(damage.file): \(damage.reason)", from: damage.offsets.lowerBound)
+    }
+
+    func segmentIndex(holding offset: Offset) -> Int {
+        if offset >= active.baseOffset { return segments.count - 1 }
+        var low = 0
+        var high = segments.count
+        while low < high {
+            let middle = (low + high) / 2
+            if segments[middle].baseOffset <= offset { low = middle + 1 } else { high = middle }
+        }
+        return max(0, low - 1)
+    }
+
+    private func segment(holding offset: Offset) -> Segment {
+        let segment = segments[segmentIndex(holding: offset)]
+        if segment !== active { noteIndexUse(segment) }
+        return segment
+    }
+}

@@ -1,0 +1,118 @@
+// Taking away: from the end, from the start, altogether.
+
+import Model
+import NIOCore
+
+extension SegmentedLog {
+    /// Drops the batch that holds `offset` and all behind it; cuts at the end of a batch at or below `offset`. Raises
+    /// the generation. An epoch that began at or behind the new end is forgotten even where no batch is dropped.
+    package func truncate(to offset: Offset) throws(LogError) {
+        if isFenced { throw .fenced }
+        guard offset >= startOffset, offset > segments[0].baseOffset || offset >= endOffset else {
+            return try truncateFully(startingAt: offset)
+        }
+        guard offset < endOffset else {
+            epochs.truncate(to: endOffset)
+            return
+        }
+        let index = segmentIndex(holding: offset)
+        let segment = segments[index]
+        let readable = min(offset, segment.nextOffset)
+        let boundary = try segment.locate(readable, intervalBytes: settings.indexIntervalBytes)
+        // The log start lies inside the batch that goes: nothing that can be read is left.
+        if boundary.offset < startOffset { return try truncateFully(startingAt: startOffset) }
+        beginTruncation()
+        do {
+            // From the last one on, so that a crash in between leaves a log that is longer, not one with a hole.
+            try removeSegments(index + 1..<segments.count)
+            let (disk, file) = (disk, segment.file)
+            try onDisk { () throws(DiskError) in try disk.truncate(file, to: boundary.position) }
+        } catch {
+            isFenced = true
+            throw error
+        }
+        segment.sizeBytes = boundary.position
+        segment.nextOffset = boundary.offset
+        segment.loadIndexes(intervalBytes: settings.indexIntervalBytes)
+        segment.startIndexes(keepingBelow: boundary)
+        segment.saveIndexes()
+        flushing.markDirty(segment.baseOffset)
+        finishTruncation(at: boundary.offset)
+        // The active segment's running maximum; where it cannot be had, only the time index grows sparser.
+        _ = try? segment.largestTimestamp(intervalBytes: settings.indexIntervalBytes)
+    }
+
+    /// Drops everything and begins again, empty, at `offset`.
+    package func truncateFully(startingAt offset: Offset) throws(LogError) {
+        precondition(offset >= 0, "offsets are not negative")
+        if isFenced { throw .fenced }
+        let createdMs = active.createdMs
+        beginTruncation()
+        do {
+            try removeSegments(0..<segments.count)
+            segments = [
+                try Segment(disk: disk, directory: directory, baseOffset: offset, create: true, wallMs: createdMs)
+            ]
+        } catch {
+            isFenced = true
+            throw error
+        }
+        startOffset = offset
+        flushing.markDirty(offset)
+        flushing.markDirectoryDirty(directory)
+        finishTruncation(at: offset)
+        flushedEnd = offset
+    }
+
+    /// Moves the log start up; records below cannot be read from now on. Whole segments below it are removed, as soon
+    /// as a barrier has made sure of the segment that then comes first, so that no crash can leave the directory empty.
+    package func advanceStart(to offset: Offset) throws(LogError) {
+        guard offset <= endOffset else {
+            throw .offsetOutOfRange(offset, startOffset: startOffset, endOffset: endOffset)
+        }
+        guard offset > startOffset else { return }
+        if isFenced { throw .fenced }
+        startOffset = offset
+        epochs.truncateStart(to: offset)
+        try removeSegmentsBelowStart()
+    }
+
+    func removeSegmentsBelowStart() throws(LogError) {
+        var count = 0
+        while count + 1 < segments.count, segments[count + 1].baseOffset <= startOffset,
+            segments[count + 1].baseOffset < flushedEnd
+        {
+            count += 1
+        }
+        guard count > 0 else { return }
+        flushing.markDirectoryDirty(directory)
+        for _ in 0..<count {
+            let first = segments[0]
+            try first.remove()
+            segments.removeFirst()
+        }
+        damages.removeAll { $0.offsets.upperBound <= startOffset }
+    }
+
+    private func beginTruncation() {
+        generation += 1
+        flushing.forgetBarrier()
+    }
+
+    private func finishTruncation(at end: Offset) {
+        damages.removeAll { $0.offsets.upperBound > end }
+        epochs.truncate(to: end)
+        flushedEnd = min(flushedEnd, end)
+        if let damage = damages.first { flushedEnd = min(flushedEnd, damage.offsets.lowerBound) }
+    }
+
+    /// Removes segments from the highest to the lowest. The list keeps what is still there when one cannot be removed.
+    private func removeSegments(_ range: Range<Int>) throws(LogError) {
+        guard !range.isEmpty else { return }
+        flushing.markDirectoryDirty(directory)
+        for index in range.reversed() {
+            try segments[index].remove()
+            if segments.count > 1 { segments.remove(at: index) }
+        }
+    }
+}

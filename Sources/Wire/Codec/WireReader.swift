@@ -1,0 +1,196 @@
+// The walker that decodes. It reads raw bytes inside one unsafe scope; bytes and records become slices of the frame.
+
+import NIOCore
+
+package struct WireReader: Walker {
+    package let version: Int16
+    let isFlexible: Bool
+    /// The frame as a buffer, only to cut slices from.
+    private let frame: ByteBuffer
+    /// The frame's readable bytes; valid while the scope that made this reader lasts.
+    private let bytes: UnsafeRawBufferPointer
+    private(set) var position = 0
+    /// Where the readable part ends: the frame's end, or the end of the tagged value being read.
+    private var limit: Int
+    private var tags: TagSection?
+
+    /// The tag buffer of the struct being read. It is scanned once per known tag, so that tags may come in any order
+    /// and no table is built.
+    private struct TagSection {
+        var start: Int
+        var end: Int
+        var count: UInt32
+    }
+
+    init(frame: ByteBuffer, bytes: UnsafeRawBufferPointer, version: Int16, isFlexible: Bool) {
+        self.frame = frame
+        self.bytes = bytes
+        self.limit = bytes.count
+        self.version = version
+        self.isFlexible = isFlexible
+    }
+
+    var bytesLeft: Int { limit - position }
+
+    // MARK: Primitives
+
+    mutating func readInteger<T: FixedWidthInteger>(_: T.Type) throws(WireError) -> T {
+        guard limit - position >= MemoryLayout<T>.size else { throw .truncated }
+        let value = T(bigEndian: bytes.loadUnaligned(fromByteOffset: position, as: T.self))
+        position += MemoryLayout<T>.size
+        return value
+    }
+
+    /// LEB128, unsigned, at most 32 bits.
+    mutating func readUVarint() throws(WireError) -> UInt32 {
+        var value: UInt32 = 0
+        var shift: UInt32 = 0
+        while true {
+            guard position < limit else { throw .truncated }
+            let byte = bytes[position]
+            position += 1
+            if shift == 28 && byte > 0x0F { throw .invalidVarint }
+            value |= UInt32(byte & 0x7F) << shift
+            if byte < 0x80 { return value }
+            shift += 7
+        }
+    }
+
+    /// A length or count, −1 for null: a varint of length + 1 in flexible versions, else an int32.
+    mutating func readLength() throws(WireError) -> Int {
+        let length = isFlexible ? Int(try readUVarint()) - 1 : Int(try readInteger(Int32.self))
+        guard length >= -1 else { throw .invalidLength }
+        return length
+    }
+
+    /// A string's length, −1 for null; before flexible versions an int16. Kafka limits both to 32,767.
+    mutating func readStringLength() throws(WireError) -> Int {
+        let length = isFlexible ? Int(try readUVarint()) - 1 : Int(try readInteger(Int16.self))
+        guard length >= -1 && length <= Int(Int16.max) else { throw .invalidLength }
+        return length
+    }
+
+    mutating func readString(length: Int) throws(WireError) -> String {
+        guard bytesLeft >= length else { throw .truncated }
+        let text = UnsafeRawBufferPointer(rebasing: bytes[position..<position + length])
+        position += length
+        if text.allSatisfy({ $0 < 0x80 }) { return String(decoding: text, as: UTF8.self) }
+        guard let string = String(validating: text, as: UTF8.self) else { throw .invalidUTF8 }
+        return string
+    }
+
+    /// A slice of the frame, without a copy.
+    mutating func readSlice(length: Int) throws(WireError) -> ByteBuffer {
+        guard bytesLeft >= length, let slice = frame.getSlice(at: frame.readerIndex + position, length: length) else {
+            throw .truncated
+        }
+        position += length
+        return slice
+    }
+
+    /// Refuses a declared element count that the bytes left cannot hold, so that reserving for it is safe. The shortest
+    /// encoding of an element is measured, not declared; small counts do not pay for it.
+    func checkCount<E: WireField>(_ count: Int, of: E.Type) throws(WireError) {
+        guard count <= bytesLeft else { throw .truncated }
+        guard count > 16 else { return }
+        let smallest = max(1, WireWriter.shortestSize(of: E.self, version: version, isFlexible: isFlexible))
+        guard count <= bytesLeft / smallest else { throw .truncated }
+    }
+
+    // MARK: Walker
+
+    package mutating func visit<V: WireField>(_ value: inout V, _ name: StaticString) throws(WireError) {
+        try value.read(from: &self)
+    }
+
+    package mutating func visit<V: WireNullable>(
+        _ value: inout V?, _ name: StaticString, nullable: Bool
+    ) throws(WireError) {
+        if nullable {
+            value = try V.readNullable(from: &self)
+        } else {
+            var present = V.blank
+            try present.read(from: &self)
+            value = present
+        }
+    }
+
+    package mutating func visitRecords(
+        _ value: inout ByteBuffer?, _ name: StaticString, apartLength: Int?
+    ) throws(WireError) {
+        value = try ByteBuffer.readNullable(from: &self)
+    }
+
+    package mutating func visitTag<V: WireField>(
+        _ tag: UInt32, _ value: inout V, _ name: StaticString, isDefault: (V) -> Bool
+    ) throws(WireError) {
+        guard let outer = try enterTag(tag) else { return }
+        try value.read(from: &self)
+        try leaveTag(outer)
+    }
+
+    package mutating func visitTag<V: WireNullable>(
+        _ tag: UInt32, _ value: inout V?, _ name: StaticString
+    ) throws(WireError) {
+        guard let outer = try enterTag(tag) else { return }
+        value = try V.readNullable(from: &self)
+        try leaveTag(outer)
+    }
+
+    package mutating func end() throws(WireError) {
+        guard isFlexible else { return }
+        let section = try currentTags()
+        position = section.end
+        tags = nil
+    }
+
+    // MARK: Tags
+
+    private struct Outer {
+        var section: TagSection
+        var limit: Int
+    }
+
+    /// The tag buffer at the current position; its extent is checked when it is first met.
+    private mutating func currentTags() throws(WireError) -> TagSection {
+        if let tags { return tags }
+        let count = try readUVarint()
+        let start = position
+        for _ in 0..<count {
+            _ = try readUVarint()
+            let size = Int(try readUVarint())
+            guard bytesLeft >= size else { throw .truncated }
+            position += size
+        }
+        let section = TagSection(start: start, end: position, count: count)
+        tags = section
+        return section
+    }
+
+    /// Moves to the value of `tag` and narrows the limit to it; nil when the peer did not send it. Of a tag sent twice
+    /// the first counts.
+    private mutating func enterTag(_ tag: UInt32) throws(WireError) -> Outer? {
+        guard isFlexible else { return nil }
+        let section = try currentTags()
+        guard section.count > 0 else { return nil }
+        position = section.start
+        for _ in 0..<section.count {
+            let found = try readUVarint()
+            let size = Int(try readUVarint())
+            if found == tag {
+                let outer = Outer(section: section, limit: limit)
+                limit = position + size
+                tags = nil
+                return outer
+            }
+            position += size
+        }
+        return nil
+    }
+
+    private mutating func leaveTag(_ outer: Outer) throws(WireError) {
+        guard position == limit else { throw .tagSizeMismatch }
+        limit = outer.limit
+        tags = outer.section
+    }
+}

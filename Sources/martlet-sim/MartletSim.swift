@@ -1,0 +1,12 @@
+// martlet-sim: the whole broker in a seeded world, as a command.
+
+import ArgumentParser
+import Simulation
+
+@main
+struct MartletSim: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "martlet-sim",
+        abstract: "Runs three brokers in a simulated world of faults, and checks every step.",
+        subcommands: [Run.self, Hash.self])
+}

@@ -1,0 +1,11 @@
+// The one executable: a node, and the commands to work with a cluster.
+
+import ArgumentParser
+
+@main
+struct Martlet: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "martlet",
+        abstract: "A log cluster that speaks the Kafka protocol.",
+        subcommands: [Start.self, Topics.self, Produce.self, Consume.self, ClusterCommand.self])
+}

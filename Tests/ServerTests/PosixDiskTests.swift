@@ -1,0 +1,163 @@
+// The real disk against the contract of `Disk`.
+
+import Glibc
+import NIOCore
+import Server
+import Storage
+import Testing
+
+struct PosixDiskTests {
+    private let directory: TemporaryDirectory
+    private let reports = Reports()
+    private let flushers = FlusherPool(threadCount: 3)
+    private let disk: PosixDisk
+
+    init() throws {
+        directory = try TemporaryDirectory()
+        let reports = reports
+        disk = PosixDisk(
+            root: directory.path, flushers: flushers, openFilesMax: 2, deliver: { reports.add($0, $1) })
+    }
+
+    private func text(_ file: FileHandle, _ length: Int, at position: Int64 = 0) throws -> String {
+        String(buffer: try disk.read(file, at: position, length: length))
+    }
+
+    private func write(_ text: String, to file: FileHandle, at position: Int64 = 0) throws {
+        try disk.write(ByteBuffer(), ByteBuffer(string: text), to: file, at: position)
+    }
+
+    @Test func headAndBodyLieOneBehindTheOther() throws {
+        let file = try disk.open("a", create: true)
+        try disk.write(ByteBuffer(string: "head"), ByteBuffer(string: "body"), to: file, at: 3)
+        #expect(try text(file, 8, at: 3) == "headbody")
+        #expect(try disk.sizeBytes(of: file) == 11)
+        try disk.truncate(file, to: 5)
+        #expect(try disk.sizeBytes(of: file) == 5)
+        #expect(throws: DiskError.pastEnd("a")) { try text(file, 6) }
+    }
+
+    @Test func namesAreSortedAndNothingThereIsEmpty() throws {
+        try disk.createDirectory("x/y/z")
+        try disk.createDirectory("x/y/z")
+        for name in ["c", "a", "b"] { disk.close(try disk.open("x/y/\(name)", create: true)) }
+        #expect(try disk.list("x/y") == ["a", "b", "c", "z"])
+        #expect(try disk.list("nowhere") == [])
+        #expect(throws: DiskError.notFound("x/q")) { _ = try disk.open("x/q", create: false) }
+        try disk.remove("x")
+        try disk.remove("x")
+        #expect(try disk.list("") == [])
+    }
+
+    @Test func handlesOutliveTheirDescriptors() throws {
+        let files = try (0..<6).map { try disk.open("f\($0)", create: true) }
+        for (index, file) in files.enumerated() { try write("text \(index)", to: file) }
+        #expect(disk.cachedDescriptorCount == 2)
+        for (index, file) in files.enumerated() { #expect(try text(file, 6) == "text \(index)") }
+        #expect(disk.cachedDescriptorCount == 2)
+        for file in files { disk.close(file) }
+        #expect(disk.cachedDescriptorCount == 0)
+    }
+
+    @Test func aHandleFollowsItsFileToAnotherName() throws {
+        try disk.createDirectory("old")
+        let file = try disk.open("old/a", create: true)
+        try write("kept", to: file)
+        try disk.rename("old", to: "new")
+        for name in ["p", "q", "r"] { _ = try disk.open(name, create: true) }
+        #expect(try text(file, 4) == "kept")
+    }
+
+    @Test func aHandleNeverReadsTheNextFileOfItsName() throws {
+        let old = try disk.open("a", create: true)
+        try write("old", to: old)
+        for name in ["p", "q", "r"] { _ = try disk.open(name, create: true) }
+        try disk.remove("a")
+        let new = try disk.open("a", create: true)
+        try write("new", to: new)
+        #expect(throws: DiskError.notFound("a")) { try text(old, 3) }
+        #expect(try text(new, 3) == "new")
+    }
+
+    @Test func aRemovedFileIsReadableWhileItIsOpen() throws {
+        let file = try disk.open("a", create: true)
+        try write("gone", to: file)
+        try disk.remove("a")
+        for name in ["p", "q", "r", "s"] { _ = try disk.open(name, create: true) }
+        #expect(try text(file, 4) == "gone")
+        disk.close(file)
+        #expect(disk.cachedDescriptorCount == 2)
+    }
+
+    @Test func everyBarrierIsReportedOnce() throws {
+        let files = try (0..<5).map { try disk.open("f\($0)", create: true) }
+        for round in 0..<20 {
+            for file in files { try write("round \(round)", to: file) }
+            disk.flush(ticket(UInt64(round)), files: files, directories: ["", ""])
+        }
+        disk.flush(ticket(100), files: [], directories: [])
+        let all = reports.wait(for: 21)
+        #expect(Set(all.map(\.ticket.sequence)) == Set(Array(0..<20) + [100]))
+        #expect(all.allSatisfy { $0.result == .done })
+    }
+
+    @Test func aBarrierThatCannotBeKeptIsReportedAsFailed() throws {
+        disk.flush(ticket(1), files: [], directories: ["nowhere"])
+        let all = reports.wait(for: 1)
+        #expect(all[0].ticket == ticket(1))
+        #expect(all[0].result == .failed(.notFound(directory.path + "/nowhere")))
+        #expect(throws: DiskError.self) { try disk.flushNow(files: [], directories: ["nowhere"]) }
+    }
+
+    @Test func replacementsOfOneFileEndInTheOrderAskedFor() throws {
+        for round in 1...60 {
+            disk.replace(ticket(UInt64(round)), path: "state", contents: ByteBuffer(string: "state \(round)"))
+        }
+        try disk.replaceNow(path: "state", contents: ByteBuffer(string: "last"))
+        let all = reports.wait(for: 60)
+        #expect(all.map(\.ticket.sequence) == Array(1...60))
+        #expect(all.allSatisfy { $0.result == .done })
+        let file = try disk.open("state", create: false)
+        #expect(try text(file, 4) == "last")
+        #expect(try disk.sizeBytes(of: file) == 4)
+        #expect(try disk.list("") == ["state"])
+    }
+
+    @Test func whoSendsFromAFileIsToldBeforeItGetsShorter() throws {
+        let file = try disk.open("a", create: true)
+        try write("0123456789", to: file)
+        var told: [Int64] = []
+        disk.willTruncate = { [disk] handle, size in
+            told = [size, (try? disk.sizeBytes(of: handle)) ?? -1]
+        }
+        try disk.truncate(file, to: 4)
+        disk.willTruncate = nil
+        #expect(told == [4, 10])
+    }
+
+    @Test func aFullDiskSaysSo() throws {
+        let place = directory.path + "/tiny"
+        try disk.createDirectory("tiny")
+        guard mount("tmpfs", place, "tmpfs", 0, "size=64k") == 0 else {
+            print("skipped: a full disk needs a mount, and this user may not mount")
+            return
+        }
+        defer { umount2(place, Int32(MNT_DETACH)) }
+        let file = try disk.open("tiny/a", create: true)
+        let bytes = ByteBuffer(repeating: 1, count: 256 << 10)
+        #expect(throws: DiskError.noSpace("tiny/a")) { try disk.write(ByteBuffer(), bytes, to: file, at: 0) }
+        #expect(throws: DiskError.self) { try disk.replaceNow(path: "tiny/b", contents: bytes) }
+        #expect(try disk.list("tiny") == ["a"])
+        disk.close(file)
+    }
+
+    @Test func oneProcessLocksADirectory() throws {
+        let place = directory.path + "/deep/data"
+        let lock = try DirectoryLock(dataDirectory: place)
+        let failure = #expect(throws: StartError.self) { _ = try DirectoryLock(dataDirectory: place) }
+        #expect(
+            failure?.description.contains("another process uses the data directory \(place) (process \(getpid()))")
+                == true)
+        withExtendedLifetime(lock) {}
+    }
+}

@@ -1,0 +1,29 @@
+// All messages of the module as test arguments.
+
+import Testing
+import Wire
+
+struct MessageCase: Sendable, CustomTestStringConvertible {
+    let type: any WireMessage.Type
+    var name: String { "\(type)" }
+    var testDescription: String { name }
+}
+
+let everyMessage: [MessageCase] = requestsAndResponses.map(MessageCase.init) + recordTypes.map(MessageCase.init)
+
+private let requestsAndResponses: [any WireMessage.Type] = allRequests.types.flatMap { request in
+    func pair<M: WireRequest>(_: M.Type) -> [any WireMessage.Type] { [M.self, M.Response.self] }
+    return pair(request)
+}
+
+let metadataRecordTypes: [any WireMetadataRecord.Type] = [
+    RegisterBrokerRecord.self, UnregisterBrokerRecord.self, TopicRecord.self, PartitionRecord.self, ConfigRecord.self,
+    PartitionChangeRecord.self, RemoveTopicRecord.self, FeatureLevelRecord.self, ProducerIDsRecord.self,
+    BrokerRegistrationChangeRecord.self, NoOpRecord.self, BeginTransactionRecord.self, EndTransactionRecord.self,
+    AbortTransactionRecord.self,
+]
+
+let recordTypes: [any WireMessage.Type] = metadataRecordTypes + [
+    LeaderChangeMessage.self, KRaftVersionRecord.self, VotersRecord.self, SnapshotHeaderRecord.self,
+    SnapshotFooterRecord.self, ControlRecordKey.self,
+]
