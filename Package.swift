@@ -54,8 +54,9 @@ let package = Package(
         .target(
             name: "Server",
             dependencies: [
-                "Broker", "Storage", "Model", "CPosix", byteBuffer,
+                "Broker", "Metadata", "Storage", "Model", "CPosix", byteBuffer,
                 .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
                 "Yams",
             ],
@@ -68,13 +69,17 @@ let package = Package(
             swiftSettings: strict),
         .target(
             name: "Simulation",
-            dependencies: ["Broker", "DiskSimulation", "Storage", "Raft", "Replication", "Metadata", "Model", "Records", "Wire", byteBuffer],
+            dependencies: [
+                "Broker", "DiskSimulation", "Storage", "Raft", "Replication", "Metadata", "Model", "Records", "Wire",
+                byteBuffer,
+            ],
             swiftSettings: strict),
         // Floor 6
         .executableTarget(
             name: "martlet",
             dependencies: [
-                "Server", "Client", "Records", "Wire", "Model",
+                "Server", "Client", "Records", "Wire", "Model", byteBuffer,
+                .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
@@ -86,10 +91,25 @@ let package = Package(
         .testTarget(name: "TidyTests"),
         .testTarget(
             name: "RecordsTests", dependencies: ["Records", "Model", "CChecksum", byteBuffer], swiftSettings: strict),
-        .testTarget(name: "WireTests", dependencies: ["Wire", "Model", byteBuffer], swiftSettings: strict),
-        .testTarget(name: "RaftTests", dependencies: ["Raft", "Model"], swiftSettings: strict),
-        .testTarget(name: "ReplicationTests", dependencies: ["Replication", "Model"], swiftSettings: strict),
+        .testTarget(
+            name: "WireTests", dependencies: ["Wire", "Model", byteBuffer], exclude: ["Golden"], swiftSettings: strict),
+        .testTarget(name: "RaftTests", dependencies: ["Raft", "Model"], exclude: ["Scripts"], swiftSettings: strict),
+        .testTarget(
+            name: "ReplicationTests", dependencies: ["Replication", "Model"], exclude: ["Scripts"],
+            swiftSettings: strict),
         .testTarget(name: "MetadataTests", dependencies: ["Metadata", "Wire", "Model"], swiftSettings: strict),
+        .testTarget(
+            name: "ClientTests",
+            dependencies: [
+                "Client", "Model", "Records", "Wire", byteBuffer, .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ServerTests",
+            dependencies: [
+                "Server", "Broker", "Storage", "Model", byteBuffer, .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: strict),
         .testTarget(
             name: "StorageTests", dependencies: ["Storage", "DiskSimulation", "Records", "Model", byteBuffer],
             swiftSettings: strict),

@@ -26,10 +26,11 @@ BINARY = bytes(range(256)) * 12
 # Long values that repeat, so that no client leaves a batch uncompressed because it would not shrink.
 RECORDS = [
     Record(b"one line after the other " * 120, None, (), START_MS),
-    Record(BINARY, b"\x00binary\xff", (("a", b"1"), ("a", b"2"), ("empty", b""), ("null", None)), START_MS + 5_000),
+    Record(BINARY, b"\x00binary\xff", (("a", b"1"), ("a", b"2"), ("", b""), ("bytes", BINARY[200:300])), START_MS + 5_000),
     Record(b"", b"", (), START_MS + 1_000),
     Record("grüße".encode(), "schlüssel".encode(), (("Überschrift", "wért".encode()),), START_MS + 1_000),
     Record(None, b"tombstone", (), START_MS + 2_000),
+    Record(b"null in a header", None, (("null", None),), START_MS),
 ]
 # What a command line can carry: text as key and headers, and no timestamp of its own.
 KCAT_RECORDS = [
@@ -72,9 +73,14 @@ def written(cluster, clients):
     return write
 
 
+def records_of(name):
+    # kafka-python refuses to send a header of null, though it reads one.
+    return {"kcat": KCAT_RECORDS, "kafka-python": RECORDS[:-1]}.get(name, RECORDS)
+
+
 def produce_all_ways(cluster, client, topic):
-    records = KCAT_RECORDS if client.name == "kcat" else RECORDS
-    if not client.name == "kcat":
+    records = records_of(client.name)
+    if client.name != "kcat":
         client.create_topic(topic, len(WAYS))
     before = int(time.time() * 1000)
     for partition, (codec, acks, idempotent) in enumerate(WAYS):

@@ -12,13 +12,15 @@ class ConfluentClient:
     name = "confluent"
 
     def __init__(self, bootstrap):
-        self.settings = {"bootstrap.servers": bootstrap, "allow.auto.create.topics": False}
+        self.settings = {"bootstrap.servers": bootstrap, "log_level": 0, "allow.auto.create.topics": False}
 
     def list_topics(self):
         return sorted(AdminClient(self.settings).list_topics(timeout=PATIENCE_SECONDS).topics)
 
     def create_topic(self, topic, partitions):
-        futures = AdminClient(self.settings).create_topics(
+        # Held until the answer is there: its end would end the request.
+        admin = AdminClient(self.settings)
+        futures = admin.create_topics(
             [NewTopic(topic, num_partitions=partitions, replication_factor=-1)], operation_timeout=PATIENCE_SECONDS)
         futures[topic].result(timeout=PATIENCE_SECONDS)
 
@@ -30,8 +32,9 @@ class ConfluentClient:
         producer = confluent_kafka.Producer(settings)
         reports = []
         for record in records:
+            stamp = {} if record.timestamp is None else {"timestamp": record.timestamp}
             producer.produce(
-                topic, value=record.value, key=record.key, partition=partition, timestamp=record.timestamp,
+                topic, value=record.value, key=record.key, partition=partition, **stamp,
                 headers=list(record.headers), on_delivery=lambda error, message: reports.append((error, message)))
         left = producer.flush(PATIENCE_SECONDS)
         errors = [str(error) for error, _ in reports if error]

@@ -1,4 +1,5 @@
-// The line between the node's decisions and the outside world: what comes in, what goes out. Server and Simulation both speak exactly this.
+// The line between the node's decisions and the outside world: what comes in, what goes out. Server and Simulation both
+// speak exactly this.
 
 import Model
 import NIOCore
@@ -14,7 +15,8 @@ package struct ConnectionID: Hashable, Comparable, Sendable, CustomStringConvert
     package var description: String { "#\(number)" }
 }
 
-/// A connection that this node makes to another. One of each kind per node, because answers on a connection come in order.
+/// A connection that this node makes to another. One of each kind per node, because answers on a connection come in
+/// order.
 package struct LinkID: Hashable, Comparable, Sendable, CustomStringConvertible {
     package enum Kind: UInt8, Sendable {
         /// Raft's messages.
@@ -51,8 +53,8 @@ package enum LinkFailure: Hashable, Sendable {
     case timedOut
 }
 
-/// What happens on links. After `openLink` the shell connects, and while the link stays open connects again after every failure,
-/// at once after a `reset`, else after `LinkTiming.retryMs`; each failed attempt is reported.
+/// What happens on links. After `openLink` the shell connects, and while the link stays open connects again after every
+/// failure, at once after a `reset`, else after `LinkTiming.retryMs`; each failed attempt is reported.
 package enum LinkEvent: Sendable {
     case connected(LinkID)
     /// A whole answer frame, without its length prefix.
@@ -67,7 +69,8 @@ package enum LinkTiming {
 
 /// Why a connection's bytes are no request.
 package enum FrameFault: Hashable, Sendable {
-    /// The length prefix is negative, zero or above the limit. `firstBytes` tells a TLS hello from an HTTP request in the log line.
+    /// The length prefix is negative, zero or above the limit. `firstBytes` tells a TLS hello from an HTTP request in
+    /// the log line.
     case badLength(Int32, firstBytes: UInt32)
     /// Part of a frame came, and then nothing for too long.
     case stalled
@@ -106,7 +109,8 @@ package enum ShardEffect: Sendable {
     case resumeReading(ConnectionID)
     case openLink(LinkID, Endpoint)
     case closeLink(LinkID)
-    /// A whole request frame, with its length prefix. On a link that is not connected it is dropped: the failure was or will be reported.
+    /// A whole request frame, with its length prefix. On a link that is not connected it is dropped: the failure was or
+    /// will be reported.
     case send(LinkID, ByteBuffer)
     case mail(ControlMail)
     case log(LogLine)
@@ -119,7 +123,8 @@ package enum ControlInput: Sendable {
     case flushed(FlushTicket, FlushResult)
     case mailed(ControlMail)
     case ticked
-    /// An orderly stop: hand over, flush, mark the clean shutdown; `.stopped` ends it. The shell gives it `stopTimeoutMs` at most.
+    /// An orderly stop: hand over, flush, mark the clean shutdown; `.stopped` ends it. The shell gives it
+    /// `stopTimeoutMs` at most.
     case stopRequested
 }
 

@@ -1,5 +1,6 @@
-// Kafka's offset checkpoint files of one data directory: recovery points, log starts and high watermarks, one line a partition.
-// All are caches, but for the log start after DeleteRecords: lost ones cost a longer scan at the next start, never a record.
+// Kafka's offset checkpoint files of one data directory: recovery points, log starts and high watermarks, one line a
+// partition. All are caches, but for the log start after DeleteRecords: lost ones cost a longer scan at the next start,
+// never a record.
 
 import Model
 import NIOCore

@@ -1,4 +1,5 @@
-// This node as a broker: it registers with the controller, sends heartbeats, asks for ISR changes and producer ids, and leaves in order.
+// This node as a broker: it registers with the controller, sends heartbeats, asks for ISR changes and producer ids, and
+// leaves in order.
 
 import Metadata
 import Model

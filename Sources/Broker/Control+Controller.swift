@@ -1,4 +1,5 @@
-// The controller's part of Control: requests become decisions, decisions become one batch each, answers leave once that is committed.
+// The controller's part of Control: requests become decisions, decisions become one batch each, answers leave once that
+// is committed.
 
 import Metadata
 import Model
@@ -10,7 +11,8 @@ import Wire
 extension Control {
     // MARK: Office
 
-    /// Leading the quorum is being the controller. It decides on the whole log, committed or not, as its successor would find it.
+    /// Leading the quorum is being the controller. It decides on the whole log, committed or not, as its successor
+    /// would find it.
     func becomeController() throws {
         var settings = ControllerSettings()
         settings.sessionTimeoutMs = configuration.timing.sessionTimeoutMs
@@ -74,7 +76,8 @@ extension Control {
 
     // MARK: Requests
 
-    /// Requests that only the controller answers. Clients' are forwarded to it; nodes are told to look for it themselves.
+    /// Requests that only the controller answers. Clients' are forwarded to it; nodes are told to look for it
+    /// themselves.
     func controllerRequestReceived(_ request: ControlRequest) throws(WireError) {
         let route = Routes.route(request.header.api)
         guard canDecide else {
@@ -135,8 +138,9 @@ extension Control {
         }
     }
 
-    /// One request, one decision. `isUrgent`: an answer that promises nothing leaves at once. `servingWithinMs`: the answer waits, so long at
-    /// most, until every live node has applied the decision, so that a client's next call anywhere finds it.
+    /// One request, one decision. `isUrgent`: an answer that promises nothing leaves at once. `servingWithinMs`: the
+    /// answer waits, so long at most, until every live node has applied the decision, so that a client's next call
+    /// anywhere finds it.
     private func decide<M: WireRequest>(
         _ request: ControlRequest, _ type: M.Type, isUrgent: Bool = false, servingWithinMs: Int32? = nil,
         _ decision: (inout Controller, Offset) -> Decision<M.Response>
@@ -164,7 +168,11 @@ extension Control {
         guard let highWatermark = raft?.highWatermark, raft?.isHighWatermarkOfEpoch == true else { return }
         while let waiter = commitWaiters.first, waiter.endOffset <= highWatermark {
             commitWaiters.removeFirst()
-            if waiter.servingDeadline != nil { servingWaiters.append(waiter) } else { deliver(waiter.frame, waiter.route) }
+            if waiter.servingDeadline != nil {
+                servingWaiters.append(waiter)
+            } else {
+                deliver(waiter.frame, waiter.route)
+            }
         }
     }
 
@@ -172,13 +180,16 @@ extension Control {
         guard !servingWaiters.isEmpty, let raft else { return }
         let applied = appliedByAll(raft)
         servingWaiters.removeAll { waiter in
-            guard waiter.endOffset <= applied || waiter.servingDeadline.map({ $0 <= reading.now }) == true else { return false }
+            guard waiter.endOffset <= applied || waiter.servingDeadline.map({ $0 <= reading.now }) == true else {
+                return false
+            }
             deliver(waiter.frame, waiter.route)
             return true
         }
     }
 
-    /// A follower's next fetch tells the high watermark that it knows, and it has applied all below before it asks again.
+    /// A follower's next fetch tells the high watermark that it knows, and it has applied all below before it asks
+    /// again.
     private func appliedByAll(_ raft: RaftNode) -> Offset {
         var applied = image.lastOffset + 1
         for broker in image.eligibleBrokers where broker.id != me {
@@ -221,7 +232,8 @@ extension Control {
         case .deleteTopics:
             let asked = try request.read(DeleteTopicsRequest.self)
             var answer = DeleteTopicsResponse()
-            answer.topics = (asked.topics.map { ($0.name, $0.topicID) } + asked.topicNames.map { ($0, .zero) }).map { name, id in
+            answer.topics = (asked.topics.map { ($0.name, $0.topicID) } + asked.topicNames.map { ($0, .zero) }).map {
+                name, id in
                 var result = DeleteTopicsResponse.Topic()
                 result.name = name
                 result.topicID = id
@@ -234,7 +246,9 @@ extension Control {
         }
     }
 
-    private func otherFailure(of request: ControlRequest, _ error: ErrorCode, _ message: String) throws(WireError) -> ByteBuffer {
+    private func otherFailure(of request: ControlRequest, _ error: ErrorCode, _ message: String) throws(WireError)
+        -> ByteBuffer
+    {
         switch request.header.api {
         case .createPartitions:
             var answer = CreatePartitionsResponse()

@@ -1,5 +1,6 @@
-// How a cluster comes to be (DESIGN.md §2): only when all configured voters are reached and none belongs to a cluster yet. The lowest id draws
-// the cluster id, makes it and the voters durable, and tells the others; from then on the log is the truth.
+// How a cluster comes to be (DESIGN.md §2): only when all configured voters are reached and none belongs to a cluster
+// yet. The lowest id draws the cluster id, makes it and the voters durable, and tells the others; from then on the log
+// is the truth.
 
 import Metadata
 import Model
@@ -19,7 +20,8 @@ struct Formation {
 extension Control {
     var isFormed: Bool { directory.identity.clusterID != nil }
 
-    /// A peer's cluster, seen from here. INVALID_VOTER_KEY tells an empty node that this cluster was formed without its disk.
+    /// A peer's cluster, seen from here. INVALID_VOTER_KEY tells an empty node that this cluster was formed without its
+    /// disk.
     func judge(node: NodeID, cluster: String?, directoryID: UUID128) -> ErrorCode {
         guard let own = directory.identity.clusterID else { return .none }
         if let cluster { return cluster == own ? .none : .inconsistentClusterId }
@@ -38,7 +40,9 @@ extension Control {
             }
         } else {
             formation.unformed.removeValue(forKey: node)
-            if !isFormed, answer.errorCode == .invalidVoterKey, let cluster = answer.clusterID { joinAsObserver(cluster) }
+            if !isFormed, answer.errorCode == .invalidVoterKey, let cluster = answer.clusterID {
+                joinAsObserver(cluster)
+            }
         }
         formIfPossible()
     }
@@ -49,7 +53,9 @@ extension Control {
         guard missing.isEmpty else {
             if missing != formation.saidWaitingFor {
                 formation.saidWaitingFor = missing
-                log(.notice, "waiting for \(missing.map { "node \($0)" }.joined(separator: " and ")) to form the cluster")
+                log(
+                    .notice,
+                    "waiting for \(missing.map { "node \($0)" }.joined(separator: " and ")) to form the cluster")
             }
             return
         }
@@ -97,7 +103,9 @@ extension Control {
             answer.errorCode = .inconsistentVoterSet
             answer.errorMessage = "node \(me) is configured with the voters \(configuration.voters.keys)"
         } else if form(word.clusterID, voters) {
-            log(.notice, "joined cluster \(word.clusterID), formed by \(voters.ids.map(String.init).joined(separator: ", "))")
+            log(
+                .notice,
+                "joined cluster \(word.clusterID), formed by \(voters.ids.map(String.init).joined(separator: ", "))")
         } else {
             answer.errorCode = .kafkaStorageError
         }
@@ -105,12 +113,15 @@ extension Control {
     }
 
     func formClusterAnswered(by node: NodeID, _ answer: FormClusterResponse) {
-        if answer.errorCode == .none { formation.unformed.removeValue(forKey: node) } else {
+        if answer.errorCode == .none {
+            formation.unformed.removeValue(forKey: node)
+        } else {
             log(.error, "node \(node) refused the new cluster: \(answer.errorMessage ?? answer.errorCode.description)")
         }
     }
 
-    /// Durable before anything is done with it: the zero snapshot with the voters first, then the cluster id, which makes it count.
+    /// Durable before anything is done with it: the zero snapshot with the voters first, then the cluster id, which
+    /// makes it count.
     private func form(_ cluster: String, _ voters: VoterSet) -> Bool {
         do {
             try disk.createDirectory(directory.metadataPath)
@@ -129,7 +140,8 @@ extension Control {
         return true
     }
 
-    /// This disk had no part in the cluster's forming: it holds nothing and votes for nothing until the controller takes it in.
+    /// This disk had no part in the cluster's forming: it holds nothing and votes for nothing until the controller
+    /// takes it in.
     private func joinAsObserver(_ cluster: String) {
         do {
             try directory.join(cluster: cluster, on: disk)
@@ -147,7 +159,8 @@ extension Control {
         if isFormed {
             do {
                 let saved = try QuorumStateSaves.read(directory.quorumStatePath, on: disk)
-                startQuorum(saved: saved, voters: formation.voters ?? VoterSet([]), later: try metadataLog.votersInLog())
+                startQuorum(
+                    saved: saved, voters: formation.voters ?? VoterSet([]), later: try metadataLog.votersInLog())
             } catch {
                 halt("the quorum's state cannot be read: \(error)")
             }

@@ -1,4 +1,5 @@
-// Any node takes admin calls: a node that is not the controller wraps them into an Envelope (key 58) and gives back what comes.
+// Any node takes admin calls: a node that is not the controller wraps them into an Envelope (key 58) and gives back
+// what comes.
 
 import Metadata
 import Model
@@ -17,7 +18,8 @@ extension Control {
             answer.errorCode = .notController
             return deliver(
                 encodeResponseFrame(
-                    answer, to: EnvelopeRequest.self, version: header.version, correlationID: header.correlationID), outer)
+                    answer, to: EnvelopeRequest.self, version: header.version, correlationID: header.correlationID),
+                outer)
         }
         wait(request, until: reading.now.advanced(byMs: Self.forwardingMs))
         sendWaiting()
@@ -44,7 +46,8 @@ extension Control {
         for (request, deadline) in waiting {
             var data = ByteBuffer()
             request.header.encode(
-                into: &data, isFlexible: request.header.version >= (allRequests.flexibleSince(request.header.api) ?? .max))
+                into: &data,
+                isFlexible: request.header.version >= (allRequests.flexibleSince(request.header.api) ?? .max))
             data.writeImmutableBuffer(request.body)
             var envelope = EnvelopeRequest()
             envelope.requestData = data

@@ -54,7 +54,8 @@ extension Control {
             guard links[link] != nil else { return }
             connected.removeValue(forKey: link)
             failRequests(on: link)
-            // Nobody listens at the address where that incarnation did: it is gone. A broken connection alone proves nothing.
+            // Nobody listens at the address where that incarnation did: it is gone. A broken connection alone proves
+            // nothing.
             if failure == .refused, let incarnation = incarnations[link.node] { proveDead(link.node, incarnation) }
         case .frameReceived(let link, let frame): answerReceived(frame, on: link)
         }
@@ -107,7 +108,8 @@ extension Control {
 
     func helloAnswered(by node: NodeID, _ answer: NodeHelloResponse) {
         guard answer.nodeID == node else {
-            return log(.error, "the address of node \(node) is answered by node \(answer.nodeID): check the configuration")
+            return log(
+                .error, "the address of node \(node) is answered by node \(answer.nodeID): check the configuration")
         }
         if let cluster = answer.clusterID, let own = directory.identity.clusterID, cluster != own {
             return log(.error, "node \(node) belongs to cluster \(cluster), and this node to \(own)")
@@ -138,7 +140,10 @@ extension Control {
         do throws(WireError) {
             try answered(request.purpose, request.version, frame)
         } catch {
-            log(.error, "an answer of \(link.map { "node \($0.node)" } ?? "this node") to \(request.api) cannot be read (\(error))")
+            log(
+                .error,
+                "an answer of \(link.map { "node \($0.node)" } ?? "this node") to \(request.api) cannot be read (\(error))"
+            )
             requestFailed(request.purpose, timedOut: false)
         }
     }
@@ -200,7 +205,10 @@ extension Control {
         do throws(WireError) {
             try dispatch(request)
         } catch {
-            refuse(request, because: "sent a \(request.header.api) version \(request.header.version) that cannot be read (\(error))")
+            refuse(
+                request,
+                because: "sent a \(request.header.api) version \(request.header.version) that cannot be read (\(error))"
+            )
         }
     }
 
@@ -223,7 +231,9 @@ extension Control {
 
     func connectionClosed(_ shard: Int, _ id: ConnectionID) {
         for (requestID, request) in quorumRequests {
-            guard let connection = request.route.connection, connection.shard == shard, connection.id == id else { continue }
+            guard let connection = request.route.connection, connection.shard == shard, connection.id == id else {
+                continue
+            }
             quorumRequests.removeValue(forKey: requestID)
             quorum(.fetchCancelled(requestID))
         }

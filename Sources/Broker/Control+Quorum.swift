@@ -1,4 +1,5 @@
-// The quorum's machine at work: its inputs fed, its effects run on the metadata log, its committed records folded into the image.
+// The quorum's machine at work: its inputs fed, its effects run on the metadata log, its committed records folded into
+// the image.
 
 import Metadata
 import Model
@@ -109,7 +110,8 @@ extension Control {
 
     private func appendFetched() throws {
         guard let fetched = fetchedRecords else { preconditionFailure("nothing was fetched") }
-        let facts = try MetadataLog.quorumFacts(fetched.bytes, fetched.headers, after: metadataLog.log.epochs.latestEpoch)
+        let facts = try MetadataLog.quorumFacts(
+            fetched.bytes, fetched.headers, after: metadataLog.log.epochs.latestEpoch)
         try metadataLog.appendFetched(fetched.bytes, headers: fetched.headers, wallMs: reading.wallMs)
         quorum(.appended(endOffset: metadataLog.log.endOffset, epochs: facts.epochs, voters: facts.voters))
     }

@@ -1,5 +1,5 @@
-// The quorum's messages on the wire: Vote (52), BeginQuorumEpoch (53), EndQuorumEpoch (54), Fetch (1) and FetchSnapshot (59) of the metadata log,
-// and DescribeQuorum (55), which tells what the leader knows.
+// The quorum's messages on the wire: Vote (52), BeginQuorumEpoch (53), EndQuorumEpoch (54), Fetch (1) and FetchSnapshot
+// (59) of the metadata log, and DescribeQuorum (55), which tells what the leader knows.
 
 import Metadata
 import Model
@@ -172,7 +172,8 @@ extension Control {
         }
         quorum(
             .endQuorumEpochReceived(
-                leader: partition.leaderID, epoch: partition.leaderEpoch, preferredCandidates: candidates, keep(request)))
+                leader: partition.leaderID, epoch: partition.leaderEpoch, preferredCandidates: candidates, keep(request)
+            ))
     }
 
     func answerEndQuorumEpoch(_ id: RequestID, _ error: ErrorCode, _ epoch: LeaderEpoch, _ leaderID: NodeID?) {
@@ -252,7 +253,8 @@ extension Control {
             partition.snapshotID.epoch = end.epoch
         case .read(let offset):
             let log = metadataLog.log
-            if let slice = try log.read(from: offset, maxBytes: 8 * 1024 * 1024, below: log.endOffset, atLeastOne: true) {
+            if let slice = try log.read(from: offset, maxBytes: 8 * 1024 * 1024, below: log.endOffset, atLeastOne: true)
+            {
                 partition.records = try log.bytes(of: slice)
             }
         }
@@ -382,7 +384,9 @@ extension Control {
             replica.logEndOffset = progress.key == raft.key ? raft.log.endOffset : progress.fetchedOffset ?? -1
             replica.lastFetchTimestamp = progress.key == raft.key ? reading.wallMs : wallMs(progress.lastFetch)
             replica.lastCaughtUpTimestamp = progress.key == raft.key ? reading.wallMs : wallMs(progress.lastCaughtUp)
-            if raft.voters.contains(progress.key) { partition.currentVoters.append(replica) } else {
+            if raft.voters.contains(progress.key) {
+                partition.currentVoters.append(replica)
+            } else {
                 partition.observers.append(replica)
             }
         }

@@ -1,4 +1,5 @@
-// A wiped node's way back into the quorum: when its new disk has caught up, the controller removes the old voter and then adds the new one.
+// A wiped node's way back into the quorum: when its new disk has caught up, the controller removes the old voter and
+// then adds the new one.
 
 import Metadata
 import Model

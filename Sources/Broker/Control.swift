@@ -1,4 +1,5 @@
-// Control: the quorum member, the controller when it leads, and this node's dealings with the controller, as one synchronous machine.
+// Control: the quorum member, the controller when it leads, and this node's dealings with the controller, as one
+// synchronous machine.
 
 import Metadata
 import Model
@@ -177,6 +178,8 @@ package final class Control {
     func send<M: WireRequest>(
         _ message: M, on link: LinkID, for purpose: ControlPurpose, version: Int16? = nil, timeoutMs: Int64? = nil
     ) {
+        // On a link that is down the frame would be dropped, and no failure need follow to tell of it.
+        guard isConnected(link) else { return requestFailed(purpose, timedOut: false) }
         let version = version ?? M.versions.upperBound
         let id = requests.add(
             purpose, api: M.api, version: version, link: link,

@@ -1,4 +1,5 @@
-// A request that Control answers, and the way its answer goes back: to a connection, through another node's Envelope, or to this node itself.
+// A request that Control answers, and the way its answer goes back: to a connection, through another node's Envelope,
+// or to this node itself.
 
 import Model
 import NIOCore
@@ -30,7 +31,7 @@ struct ControlRequest {
 
     func read<M: WireRequest>(_ type: M.Type) throws(WireError) -> M {
         var body = body
-        return try wireDecodeWhole(type, from: &body, version: header.version)
+        return try wireDecode(type, from: &body, version: header.version)
     }
 
     func frame<M: WireRequest>(_ response: M.Response, to request: M.Type) -> ByteBuffer {

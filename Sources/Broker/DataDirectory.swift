@@ -1,4 +1,5 @@
-// A node's data directory: who it belongs to, and where partitions lie. File names and formats are Kafka's (protocol.md §4.3).
+// A node's data directory: who it belongs to, and where partitions lie. File names and formats are Kafka's (protocol.md
+// §4.3).
 
 import Model
 import NIOCore
@@ -33,8 +34,9 @@ package struct DataDirectory: Sendable {
             guard names.contains("meta.properties") else {
                 if let stranger = names.first(where: { $0.hasSuffix("-0") || $0 == "__cluster_metadata-0" }) {
                     throw BootRefusal.words(
-                        "the data directory \(path) has logs (\(stranger)) but no meta.properties: it is damaged, or not one of Martlet's")
-                        .asDiskError
+                        "the data directory \(path) has logs (\(stranger)) but no meta.properties: it is damaged, or not one of Martlet's"
+                    )
+                    .asDiskError
                 }
                 try directory.writeIdentity(to: disk)
                 return directory
@@ -42,8 +44,9 @@ package struct DataDirectory: Sendable {
             directory.identity = try readIdentity(directory.metaPath, on: disk)
             guard directory.identity.nodeID == nodeID else {
                 throw BootRefusal.words(
-                    "the data directory \(path) belongs to node \(directory.identity.nodeID), and this is node \(nodeID)")
-                    .asDiskError
+                    "the data directory \(path) belongs to node \(directory.identity.nodeID), and this is node \(nodeID)"
+                )
+                .asDiskError
             }
             for name in names where name.hasSuffix("-delete") { try disk.remove("\(path)/\(name)") }
             return directory
@@ -60,7 +63,10 @@ package struct DataDirectory: Sendable {
         }
         guard fields["version"] == "1", let node = fields["node.id"].flatMap({ Int32($0) }),
             let directoryID = fields["directory.id"].flatMap({ UUID128($0) })
-        else { throw BootRefusal.words("\(path) cannot be read: version=1, node.id and directory.id are expected").asDiskError }
+        else {
+            throw BootRefusal.words("\(path) cannot be read: version=1, node.id and directory.id are expected")
+                .asDiskError
+        }
         return DirectoryIdentity(nodeID: node, directoryID: directoryID, clusterID: fields["cluster.id"])
     }
 
@@ -81,7 +87,8 @@ package struct DataDirectory: Sendable {
 
     // MARK: Orderly stops
 
-    /// The broker epoch of the incarnation that stopped in order, read and taken away: a second start after it proves nothing.
+    /// The broker epoch of the incarnation that stopped in order, read and taken away: a second start after it proves
+    /// nothing.
     func takeCleanShutdown(on disk: any Disk) throws(DiskError) -> BrokerEpoch? {
         guard try disk.list(path).contains(".kafka_cleanshutdown") else { return nil }
         let text = try DataDirectory.readText(cleanPath, on: disk)
@@ -97,7 +104,8 @@ package struct DataDirectory: Sendable {
 
     // MARK: Partitions
 
-    /// The directory of a partition, made on first use. One that holds another topic of the same name is set aside, never removed.
+    /// The directory of a partition, made on first use. One that holds another topic of the same name is set aside,
+    /// never removed.
     func openPartition(name: String, topicID: UUID128, on disk: any Disk) throws(DiskError) -> String {
         let directory = "\(path)/\(name)"
         let file = "\(directory)/partition.metadata"
@@ -119,7 +127,8 @@ package struct DataDirectory: Sendable {
     }
 
     private static func topicID(_ file: String, on disk: any Disk) throws(DiskError) -> UUID128? {
-        for line in (try readTextIfPresent(file, on: disk) ?? "").split(separator: "\n") where line.hasPrefix("topic_id: ") {
+        for line in (try readTextIfPresent(file, on: disk) ?? "").split(separator: "\n")
+        where line.hasPrefix("topic_id: ") {
             return UUID128(line.dropFirst("topic_id: ".count))
         }
         return nil

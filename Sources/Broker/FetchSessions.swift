@@ -37,11 +37,8 @@ final class FetchSession {
 
     func update(_ target: FetchTarget) {
         if let index = index(of: target.topicPartition, target.topicName) {
-            let old = targets[index]
+            // What was told before does not count: the reader may have thrown that answer away, and asks anew.
             targets[index] = target
-            targets[index].toldHighWatermark = old.toldHighWatermark
-            targets[index].toldLogStartOffset = old.toldLogStartOffset
-            targets[index].toldError = old.toldError
         } else {
             targets.append(target)
         }

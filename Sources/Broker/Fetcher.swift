@@ -1,4 +1,5 @@
-// The follower loop: one per leader and kind of durability. Ask, write, flush, ask again; the next question is the acknowledgement.
+// The follower loop: one per leader and kind of durability. Ask, write, flush, ask again; the next question is the
+// acknowledgement.
 
 import Model
 import NIOCore
@@ -15,16 +16,32 @@ struct FetchPosition: Equatable {
     var logStartOffset: Offset
 }
 
+/// A position and the fetch that carried it. Answers to earlier fetches are void for this partition: a later one asks
+/// anew.
+struct ToldPosition {
+    var position: FetchPosition
+    var sequence: UInt64
+}
+
+/// A fetch under way.
+struct OwnFetch {
+    var link: LinkID
+    var sequence: UInt64
+}
+
 struct Fetcher {
     let link: LinkID
     var endpoint: Endpoint
     var isConnected = false
     var partitions = SortedMap<TopicPartition, Bool>()
     /// What the leader's session holds for us.
-    var told = SortedMap<TopicPartition, FetchPosition>()
+    var told = SortedMap<TopicPartition, ToldPosition>()
+    /// Counts the fetches sent.
+    var sequence: UInt64 = 0
     var sessionID: Int32 = 0
     var sessionEpoch: Int32 = 0
-    /// Fetches under way. A second one leaves beside a waiting one when partitions joined or moved: the leader then answers the first at once.
+    /// Fetches under way. A second one leaves beside a waiting one when partitions joined or moved: the leader then
+    /// answers the first at once.
     var outstanding = 0
     /// Partitions whose fetched records are not on disk yet; no fetch leaves before they are.
     var unflushed = SortedMap<TopicPartition, Offset>()
@@ -49,7 +66,7 @@ extension Shard {
     /// Puts a replica with the fetcher that its role asks for.
     func updateFetcher(of replica: Replica) {
         var wanted: LinkID?
-        if case .follower(let leader?) = replica.partition.role, replica.partition.nextFetch(log: replica.logView) != nil {
+        if case .follower(let leader?) = replica.partition.role {
             wanted = LinkID(node: leader, kind: replica.settings.synchronous ? .fetchSync : .fetchAsync)
         }
         if let current = replica.fetcher, current != wanted { removeFromFetcher(replica) }
@@ -111,7 +128,8 @@ extension Shard {
             fetchers[link]?.sessionEpoch = next.sessionEpoch == .max ? 1 : next.sessionEpoch + 1
         }
         let correlationID = fetches.add(
-            link, api: .fetch, version: FetchRequest.versions.upperBound, link: link,
+            OwnFetch(link: link, sequence: next.sequence), api: .fetch, version: FetchRequest.versions.upperBound,
+            link: link,
             deadline: reading.now.advanced(
                 byMs: configuration.timing.replicaFetchMaxWaitMs + 4 * configuration.timing.requestTimeoutMs))
         effects.append(
@@ -125,6 +143,7 @@ extension Shard {
     /// The next question, and the fetcher as it is once that is sent.
     private func nextRequest(of current: Fetcher) -> (FetchRequest, Fetcher) {
         var fetcher = current
+        fetcher.sequence += 1
         var request = FetchRequest()
         request.replicaState.replicaID = configuration.nodeID
         request.replicaState.replicaEpoch = view.brokerEpoch
@@ -139,8 +158,8 @@ extension Shard {
             let position = FetchPosition(
                 offset: next.offset, lastFetchedEpoch: next.lastFetchedEpoch, leaderEpoch: next.currentLeaderEpoch,
                 logStartOffset: replica.log.startOffset)
-            guard fetcher.told[topicPartition] != position else { continue }
-            fetcher.told[topicPartition] = position
+            guard fetcher.told[topicPartition]?.position != position else { continue }
+            fetcher.told[topicPartition] = ToldPosition(position: position, sequence: fetcher.sequence)
             request.add(topicPartition, position, directoryID: directory.identity.directoryID)
         }
         for topicPartition in fetcher.told.keys
@@ -169,7 +188,8 @@ extension Shard {
             else { return }
             fetchers[link]?.outstanding -= 1
             do throws(WireError) {
-                fetched(on: link, try decodeResponse(of: FetchRequest.self, version: request.version, from: &frame).response)
+                let answer = try decodeResponse(of: FetchRequest.self, version: request.version, from: &frame).response
+                fetched(on: link, answer, sequence: request.purpose.sequence)
             } catch {
                 log(.error, "node \(link.node) answered a fetch with what cannot be read (\(error))")
                 fetchers[link]?.resetSession()
@@ -178,7 +198,7 @@ extension Shard {
         }
     }
 
-    private func fetched(on link: LinkID, _ response: FetchResponse) {
+    private func fetched(on link: LinkID, _ response: FetchResponse, sequence: UInt64) {
         guard response.errorCode == .none else {
             fetchers[link]?.resetSession()
             return rest(link)
@@ -189,16 +209,19 @@ extension Shard {
         }
         for topic in response.topics {
             for partition in topic.partitions {
-                fetched(TopicPartition(topic.topicID, partition.partitionIndex), partition, on: link)
+                fetched(TopicPartition(topic.topicID, partition.partitionIndex), partition, on: link, sequence)
             }
         }
         // Without a session the leader keeps nothing, so all is told again.
         if fetchers[link]?.sessionID == 0 { fetchers[link]?.told.removeAll() }
     }
 
-    private func fetched(_ topicPartition: TopicPartition, _ answer: FetchResponse.Partition, on link: LinkID) {
+    private func fetched(
+        _ topicPartition: TopicPartition, _ answer: FetchResponse.Partition, on link: LinkID, _ sequence: UInt64
+    ) {
         guard let replica = replicas[topicPartition], replica.fetcher == link,
-            let position = fetchers[link]?.told[topicPartition],
+            let told = fetchers[link]?.told[topicPartition], told.sequence <= sequence,
+            case let position = told.position,
             let next = replica.partition.nextFetch(log: replica.logView), next.offset == position.offset,
             next.currentLeaderEpoch == position.leaderEpoch
         else { return }
@@ -235,7 +258,8 @@ extension Shard {
         }
     }
 
-    /// The records of a partition reached the disk; when it was the last that the next fetch waited for, that one leaves.
+    /// The records of a partition reached the disk; when it was the last that the next fetch waited for, that one
+    /// leaves.
     func followerFlushed(_ replica: Replica) {
         guard let link = replica.fetcher, let end = fetchers[link]?.unflushed[replica.topicPartition],
             replica.log.flushedEnd >= min(end, replica.log.endOffset)
@@ -244,7 +268,9 @@ extension Shard {
     }
 
     private func rest(_ link: LinkID, _ topicPartition: TopicPartition? = nil) {
-        if let topicPartition { fetchers[link]?.resting[topicPartition] = true } else {
+        if let topicPartition {
+            fetchers[link]?.resting[topicPartition] = true
+        } else {
             for key in fetchers[link]?.partitions.keys ?? [] { fetchers[link]?.resting[key] = true }
         }
         guard fetchers[link]?.retryAt == nil else { return }

@@ -48,4 +48,3 @@ package enum ShardMail: Sendable {
     case isrAnswered(TopicPartition, ISRProposal, ErrorCode, ISRAnswer?)
     case stopRequested
 }
-

@@ -1,4 +1,5 @@
-// The metadata log: an ordinary segmented log whose batches hold metadata and control records, and the snapshots beside it.
+// The metadata log: an ordinary segmented log whose batches hold metadata and control records, and the snapshots beside
+// it.
 
 import Metadata
 import Model
@@ -29,7 +30,8 @@ final class MetadataLog {
     static let owner: UInt32 = 1
     private static let decodedBytesMax = 64 * 1024 * 1024
 
-    /// Opens the log and reads the newest whole snapshot. A snapshot that cannot be read is an error, never "no state" (reliability.md S8).
+    /// Opens the log and reads the newest whole snapshot. A snapshot that cannot be read is an error, never "no state"
+    /// (reliability.md S8).
     static func open(
         disk: any Disk, directory: String, settings: LogSettings, wallMs: Int64
     ) throws -> (MetadataLog, MetadataSnapshot?) {
@@ -89,7 +91,8 @@ final class MetadataLog {
         bytesSinceSnapshot += Int64(batches.readableBytes)
     }
 
-    private static func controlBatch<R: WireControlRecord>(_ record: R, epoch: LeaderEpoch, wallMs: Int64) -> ByteBuffer {
+    private static func controlBatch<R: WireControlRecord>(_ record: R, epoch: LeaderEpoch, wallMs: Int64) -> ByteBuffer
+    {
         var builder = RecordBatchBuilder(leaderEpoch: epoch, isControl: true)
         builder.append(timestamp: wallMs, key: ControlRecordKey(R.type).encode(), value: encodeControlRecord(record))
         return builder.build()
@@ -173,7 +176,8 @@ final class MetadataLog {
         return LogEnd(offset: offset, epoch: epoch)
     }
 
-    /// The bytes of a snapshot: header, kraft.version and voters, the image's records, footer; each batch numbered on from 0.
+    /// The bytes of a snapshot: header, kraft.version and voters, the image's records, footer; each batch numbered on
+    /// from 0.
     static func snapshot(_ image: MetadataImage, voters: VoterSet?, end: LogEnd, wallMs: Int64) -> ByteBuffer {
         var bytes = ByteBuffer()
         var offset: Offset = 0
@@ -210,7 +214,9 @@ final class MetadataLog {
         var hasFooter = false
         var whole = 0
         for (header, batch) in BatchSequence(bytes) {
-            guard verifyCRC(of: batch) else { throw MetadataCorruption(text: "snapshot \(end): a batch's CRC is wrong") }
+            guard verifyCRC(of: batch) else {
+                throw MetadataCorruption(text: "snapshot \(end): a batch's CRC is wrong")
+            }
             whole += header.sizeBytes
             if header.isControl, let key = try decodeRecords(batch, maxDecompressedBytes: decodedBytesMax).first?.key {
                 hasFooter = try ControlRecordKey.decode(key).type == .snapshotFooter
@@ -241,7 +247,9 @@ final class MetadataLog {
     func adopt(_ end: LogEnd) throws {
         snapshotEnd = end
         bytesSinceSnapshot = 0
-        if log.endOffset < end.offset { try log.truncateFully(startingAt: end.offset) } else {
+        if log.endOffset < end.offset {
+            try log.truncateFully(startingAt: end.offset)
+        } else {
             try log.advanceStart(to: end.offset)
         }
         for name in try disk.list(directory) {

@@ -1,4 +1,5 @@
-// One node: its control and its shards, made together from a data directory. Each half is stepped by its own thread and never touches the other.
+// One node: its control and its shards, made together from a data directory. Each half is stepped by its own thread and
+// never touches the other.
 
 import Metadata
 import Model
@@ -13,7 +14,8 @@ package struct Node {
     package let control: Control
     package let shards: [Shard]
 
-    /// Reads (and formats, when empty) the data directory and recovers the metadata log. Blocking; before anything is served.
+    /// Reads (and formats, when empty) the data directory and recovers the metadata log. Blocking; before anything is
+    /// served.
     package static func boot(
         _ configuration: NodeConfiguration, controlDisk: any Disk, shardDisks: [any Disk], seed: UInt64,
         at reading: ClockReading

@@ -36,7 +36,8 @@ package struct LogDefaults: Sendable {
     package init() {}
 }
 
-/// Ours, shorter than Kafka's: docs/decisions lists them as differences. `scaled` stretches all of them for slow test machines.
+/// Ours, shorter than Kafka's: docs/decisions lists them as differences. `scaled` stretches all of them for slow test
+/// machines.
 package struct NodeTiming: Hashable, Sendable {
     package var heartbeatMs: Int64 = 150
     package var sessionTimeoutMs: Int64 = 1_500

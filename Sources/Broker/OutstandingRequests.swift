@@ -36,7 +36,8 @@ struct OutstandingRequests<Purpose> {
 
     var nextDeadline: Instant { requests.values.reduce(.distantFuture) { min($0, $1.deadline) } }
 
-    private mutating func takeAll(where matches: (OutstandingRequest<Purpose>) -> Bool) -> [OutstandingRequest<Purpose>] {
+    private mutating func takeAll(where matches: (OutstandingRequest<Purpose>) -> Bool) -> [OutstandingRequest<Purpose>]
+    {
         var taken: [OutstandingRequest<Purpose>] = []
         for (id, request) in requests where matches(request) {
             taken.append(request)

@@ -1,4 +1,5 @@
-// The quorum-state file: epoch and vote, durable before they are told. JSON with Kafka's field names; one save at a time, the newest wins.
+// The quorum-state file: epoch and vote, durable before they are told. JSON with Kafka's field names; one save at a
+// time, the newest wins.
 
 import Model
 import NIOCore
@@ -38,7 +39,8 @@ struct QuorumStateSaves {
     static func encode(_ state: QuorumState) -> ByteBuffer {
         let voted = state.voted
         return ByteBuffer(
-            string: "{\"leaderId\":\(state.leaderID ?? -1),\"leaderEpoch\":\(state.epoch),\"votedId\":\(voted?.id ?? -1),"
+            string:
+                "{\"leaderId\":\(state.leaderID ?? -1),\"leaderEpoch\":\(state.epoch),\"votedId\":\(voted?.id ?? -1),"
                 + "\"votedDirectoryId\":\"\(voted?.directoryID ?? .zero)\",\"data_version\":1}")
     }
 
@@ -46,7 +48,9 @@ struct QuorumStateSaves {
     static func read(_ path: String, on disk: any Disk) throws -> QuorumState {
         guard let text = try DataDirectory.readTextIfPresent(path, on: disk) else { return QuorumState() }
         var fields: [String: String] = [:]
-        guard text.hasPrefix("{"), text.hasSuffix("}") else { throw MetadataCorruption(text: "\(path) is not whole: \(text)") }
+        guard text.hasPrefix("{"), text.hasSuffix("}") else {
+            throw MetadataCorruption(text: "\(path) is not whole: \(text)")
+        }
         for pair in text.dropFirst().dropLast().split(separator: ",") {
             let parts = pair.split(separator: ":", maxSplits: 1)
             guard parts.count == 2 else { throw MetadataCorruption(text: "\(path) cannot be read: \(text)") }

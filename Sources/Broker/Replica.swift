@@ -22,7 +22,12 @@ final class Replica {
     let directory: String
     let log: SegmentedLog
     var partition: Partition
-    var producers = ProducerTable(entries: [])
+    var producers = ProducerTable()
+    /// The segment whose snapshot was last thought of, and the one that waits until its offset is committed.
+    var snapshotNoted: Offset = 0
+    var snapshotDue: (offset: Offset, table: ProducerTable)?
+    /// How far the log was durable when it was last looked at, and since when it has not moved.
+    var flushWatch: (end: Offset, since: Instant)?
     var settings: EffectiveTopicConfig
     /// In the order of their offsets.
     var produceWaiters: [ProduceWaiter] = []
@@ -65,9 +70,40 @@ final class Replica {
     }
 
     /// After a truncation the table is what the remaining log says, never what it said before (I3).
-    func rebuildProducers() throws(LogError) {
-        producers = ProducerTable(entries: [])
-        try replayProducers(from: log.startOffset)
+    /// It begins with the newest snapshot that the log still reaches.
+    func rebuildProducers(on disk: any Disk) throws(LogError) {
+        producers = ProducerTable()
+        snapshotDue = nil
+        snapshotNoted = log.activeBaseOffset
+        var start = log.startOffset
+        do throws(DiskError) {
+            try ProducerSnapshots.prune(directory, above: log.endOffset, on: disk)
+            if let snapshot = try ProducerSnapshots.newest(in: directory, below: log.endOffset, on: disk) {
+                producers = snapshot.table
+                start = max(start, snapshot.offset)
+            }
+        } catch {
+            throw .disk(error)
+        }
+        try replayProducers(from: start)
+    }
+
+    /// Remembers a batch that was just appended, and takes note of a roll that it brought.
+    func record(_ headers: [BatchHeader]) {
+        let roll = log.activeBaseOffset
+        if roll > snapshotNoted {
+            // The table as it stands at the new segment's beginning is what its snapshot holds.
+            for header in headers where header.baseOffset < roll { remember(header) }
+            snapshotNoted = roll
+            snapshotDue = (roll, producers)
+            for header in headers where header.baseOffset >= roll { remember(header) }
+        } else {
+            for header in headers { remember(header) }
+        }
+    }
+
+    private func remember(_ header: BatchHeader) {
+        if header.hasProducer && !header.isControl { producers.record(ProducedBatch(header)) }
     }
 }
 

@@ -1,4 +1,5 @@
-// The index of what this node serves: one row per API. ApiVersions is computed from it, so nothing is advertised that is not here.
+// The index of what this node serves: one row per API. ApiVersions is computed from it, so nothing is advertised that
+// is not here.
 
 import Wire
 
@@ -23,7 +24,8 @@ struct Route {
     let place: Place
 
     init<M: WireRequest>(
-        _ request: M.Type, _ scope: Scope, _ place: Place, versions: ClosedRange<Int16>? = nil, advertisedFrom: Int16? = nil
+        _ request: M.Type, _ scope: Scope, _ place: Place, versions: ClosedRange<Int16>? = nil,
+        advertisedFrom: Int16? = nil
     ) {
         self.api = request.api
         self.versions = versions ?? request.versions

@@ -1,4 +1,5 @@
-// Connections of a shard: frames to handlers, answers back in order, and strangers shown the door with one line in the log.
+// Connections of a shard: frames to handlers, answers back in order, and strangers shown the door with one line in the
+// log.
 
 import Model
 import NIOCore
@@ -68,7 +69,8 @@ extension Shard {
 
     func read<M: WireRequest>(_ type: M.Type, _ header: RequestHeader, _ body: ByteBuffer) throws(WireError) -> M {
         var body = body
-        return try wireDecodeWhole(type, from: &body, version: header.version)
+        // Bytes behind the message are let be, as in Kafka: librdkafka leaves some behind a null array.
+        return try wireDecode(type, from: &body, version: header.version)
     }
 
     func respond<M: WireRequest>(_ response: M.Response, to request: M.Type, _ context: RequestContext) {
@@ -129,7 +131,8 @@ extension Shard {
     private func isMetadataFetch(_ header: RequestHeader, _ body: ByteBuffer) -> Bool {
         guard header.api == .fetch, header.version >= 13 else { return false }
         var body = body
-        // Only a replica of the quorum asks this way, with one topic of one partition; a short frame, so the second decoding costs little.
+        // Only a replica of the quorum asks this way, with one topic of one partition; a short frame, so the second
+        // decoding costs little.
         guard body.readableBytes < 256,
             let request = try? wireDecode(FetchRequest.self, from: &body, version: header.version)
         else { return false }

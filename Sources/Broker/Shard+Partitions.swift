@@ -1,4 +1,5 @@
-// Partitions of a shard: the metadata image becomes replicas, their machines' effects become log calls, mail and woken requests.
+// Partitions of a shard: the metadata image becomes replicas, their machines' effects become log calls, mail and woken
+// requests.
 
 import Metadata
 import Model
@@ -33,7 +34,9 @@ extension Shard {
     }
 
     private func openReplica(_ topicPartition: TopicPartition, of topic: TopicImage) {
-        guard let settings = view.image.effectiveConfig(topic.id, brokerDefaults: configuration.topicDefaults) else { return }
+        guard let settings = view.image.effectiveConfig(topic.id, brokerDefaults: configuration.topicDefaults) else {
+            return
+        }
         let owner = nextOwner
         nextOwner += 1
         let name = "\(topic.name)-\(topicPartition.partition)"
@@ -43,29 +46,50 @@ extension Shard {
                 disk: disk, directory: path, owner: owner, settings: settings.logSettings,
                 recoveryPoint: checkpoints.recoveryPoints[name] ?? 0, startOffset: checkpoints.logStartOffsets[name],
                 wallMs: reading.wallMs)
-            if let known = checkpoints.recoveryPoints[name], log.endOffset < known {
-                // Bytes that were durable are gone: leading, or voting by presence, would lose what others hold.
-                return halt("\(name): its log ends at \(log.endOffset), and \(known) was on disk once; wipe the directory to copy it anew")
-            }
-            if let damage = log.recovery.damage {
-                self.log(.error, "\(name): damaged \(damage); this copy serves nothing until it is replaced")
-            }
+            if let trouble = trouble(of: log, named: name) { return halt(trouble) }
             let replica = Replica(
                 topicPartition, topicName: topic.name, directory: path, log: log,
                 partition: Partition(
-                    topicPartition, me: configuration.nodeID, myBrokerEpoch: view.brokerEpoch, settings: partitionSettings(settings),
+                    topicPartition, me: configuration.nodeID, myBrokerEpoch: view.brokerEpoch,
+                    settings: partitionSettings(settings),
                     log: LogView(
                         startOffset: log.startOffset, endOffset: log.endOffset, flushedEnd: log.flushedEnd,
                         epochs: log.epochs),
                     highWatermark: checkpoints.highWatermarks[name]),
                 settings: settings)
-            try replica.rebuildProducers()
+            try replica.rebuildProducers(on: disk)
             replicas[topicPartition] = replica
             owners[owner] = replica
             assign(replica)
         } catch {
             halt("cannot open \(name): \(error)")
         }
+    }
+
+    /// Bytes that were durable once and are gone or changed: with such a copy this node must neither lead nor count as
+    /// in sync, and nothing is cut away. The operator decides; a wiped directory is copied anew from the other
+    /// replicas.
+    private func trouble(of log: SegmentedLog, named name: String) -> String? {
+        let advice = "move \(directory.path) away, and this node copies everything anew from the others"
+        if let damage = log.recovery.damage {
+            return "\(name) is damaged: \(damage.reason) in \(damage.file), offsets \(damage.offsets); \(advice)"
+        }
+        if let missing = log.recovery.missingStart {
+            return "\(name) is damaged: offsets \(missing) are missing; \(advice)"
+        }
+        if let known = checkpoints.recoveryPoints[name], log.endOffset < known {
+            return "\(name) is damaged: it ends at \(log.endOffset), and \(known) was on disk once; \(advice)"
+        }
+        return nil
+    }
+
+    /// The recovery point must never lie above a cut, or the next start would take the cut for damage.
+    private func lowerRecoveryPoint(of replica: Replica, to offset: Offset) throws(LogError) {
+        guard let known = checkpoints.recoveryPoints[replica.name], known > offset else { return }
+        checkpoints.note(
+            replica.name, recoveryPoint: offset, logStartOffset: min(replica.log.startOffset, offset),
+            highWatermark: min(replica.partition.highWatermark, offset))
+        do throws(DiskError) { try checkpoints.writeNow(to: disk, directory) } catch { throw .disk(error) }
     }
 
     /// Tells a replica what the image says of it and of the brokers that it names.
@@ -77,7 +101,9 @@ extension Shard {
             guard let broker = view.image.brokers[id] else { continue }
             brokers[id] = BrokerView(epoch: broker.epoch, eligible: broker.eligible, directoryID: broker.directoryID)
         }
-        perform(on: replica) { $0.assigned(registration, brokers: brokers, log: replica.logView, at: reading.now, into: &$1) }
+        perform(on: replica) {
+            $0.assigned(registration, brokers: brokers, log: replica.logView, at: reading.now, into: &$1)
+        }
         updateFetcher(of: replica)
     }
 
@@ -148,27 +174,30 @@ extension Shard {
     ) throws(LogError) {
         switch effect {
         case .advanceHighWatermark:
+            replica.writeSnapshotIfDue(on: disk)
             completeWaiters(of: replica)
             wakeFetches(of: replica)
         case .proposeISR(let proposal):
             effects.append(.mail(.isrProposed(shard: index, replica.topicPartition, proposal)))
         case .truncate(let offset):
-            log(.notice, "\(replica.name): truncating from \(replica.log.endOffset) to \(offset), as its leader's epochs say")
+            log(
+                .notice,
+                "\(replica.name): truncating from \(replica.log.endOffset) to \(offset), as its leader's epochs say")
+            try lowerRecoveryPoint(of: replica, to: offset)
             try replica.log.truncate(to: offset)
-            try replica.rebuildProducers()
+            try replica.rebuildProducers(on: disk)
             replica.log.requestFlush()
         case .truncateFully(let offset):
             log(.warning, "\(replica.name): starting over at \(offset); the leader's log begins there")
+            try lowerRecoveryPoint(of: replica, to: 0)
             try replica.log.truncateFully(startingAt: offset)
-            try replica.rebuildProducers()
+            try replica.rebuildProducers(on: disk)
             replica.log.requestFlush()
         case .advanceStart(let offset): try replica.log.advanceStart(to: offset)
         case .appendFetched:
             guard let fetched else { preconditionFailure("\(replica.name): nothing was fetched") }
             try replica.log.appendReplicated(fetched.bytes, headers: fetched.headers, wallMs: reading.wallMs)
-            for header in fetched.headers where header.hasProducer && !header.isControl {
-                replica.producers.record(ProducedBatch(header))
-            }
+            replica.record(fetched.headers)
         case .assignEpoch(let epoch): replica.log.assign(epoch: epoch)
         case .flush: replica.log.requestFlush()
         case .startFetching, .stopFetching: updateFetcher(of: replica)
@@ -205,8 +234,8 @@ extension Shard {
         followerFlushed(replica)
     }
 
-    /// A log that cannot be written may lie from now on: after a failed barrier the process ends, and starts again from what the disk holds
-    /// (reliability.md §4 rule 8). A full disk refuses writes and goes on reading.
+    /// A log that cannot be written may lie from now on: after a failed barrier the process ends, and starts again from
+    /// what the disk holds (reliability.md §4 rule 8). A full disk refuses writes and goes on reading.
     func logFailed(_ replica: Replica, _ error: LogError) {
         switch error {
         case .disk(.noSpace), .disk(.readOnly):
@@ -220,11 +249,22 @@ extension Shard {
 
     func halt(_ reason: String) { effects.append(.halt(reason)) }
 
+    /// Above the high watermark a cut is always possible, so the recovery point stays at or below it.
+    private func noteCheckpoints(of replica: Replica) {
+        checkpoints.note(
+            replica.name, recoveryPoint: min(replica.log.recoveryPoint, replica.partition.highWatermark),
+            logStartOffset: replica.log.startOffset, highWatermark: replica.partition.highWatermark)
+    }
+
+    /// Kafka's `producer.id.expiration.ms`.
+    static let producerExpiryMs: Int64 = 24 * 3_600_000
+
     func writeCheckpoints() {
         for replica in replicas.values {
-            checkpoints.note(
-                replica.name, recoveryPoint: replica.log.recoveryPoint, logStartOffset: replica.log.startOffset,
-                highWatermark: replica.partition.highWatermark)
+            noteCheckpoints(of: replica)
+            if replica.producers.count > Limits.producersPerPartitionMax {
+                replica.producers.expire(before: reading.wallMs - Self.producerExpiryMs)
+            }
         }
         checkpoints.write(to: disk, directory)
     }
@@ -237,7 +277,10 @@ extension Shard {
         var clean = true
         for replica in replicas.values {
             failWaiters(of: replica, .notLeaderOrFollower)
-            do throws(LogError) { try replica.log.close(flushing: true) } catch {
+            do {
+                try replica.log.close(flushing: true)
+                try replica.writeSnapshotNow(on: disk)
+            } catch {
                 clean = false
                 log(.error, "\(replica.name) could not be closed: \(error)")
             }
@@ -254,9 +297,7 @@ extension Shard {
 
     private func writeCheckpointsNow() throws(DiskError) {
         for replica in replicas.values {
-            checkpoints.note(
-                replica.name, recoveryPoint: replica.log.recoveryPoint, logStartOffset: replica.log.startOffset,
-                highWatermark: replica.partition.highWatermark)
+            noteCheckpoints(of: replica)
         }
         try checkpoints.writeNow(to: disk, directory)
     }

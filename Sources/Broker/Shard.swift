@@ -1,4 +1,5 @@
-// A shard: the connections and partitions of one event loop, as one synchronous machine. Nothing in it is locked and nothing in it waits.
+// A shard: the connections and partitions of one event loop, as one synchronous machine. Nothing in it is locked and
+// nothing in it waits.
 
 import Metadata
 import Model
@@ -32,13 +33,14 @@ package final class Shard {
     var timers = Timers<ShardTimer>()
     var sessions = FetchSessions()
     var fetchers = SortedMap<LinkID, Fetcher>()
-    var fetches = OutstandingRequests<LinkID>()
+    var fetches = OutstandingRequests<OwnFetch>()
     var checkpoints = Checkpoints()
     var isStopping = false
 
     /// What lies in the data directory from before: recovery points and high watermarks by "topic-partition".
     init(
-        index: Int, configuration: NodeConfiguration, directory: DataDirectory, disk: any Disk, checkpoints: Checkpoints,
+        index: Int, configuration: NodeConfiguration, directory: DataDirectory, disk: any Disk,
+        checkpoints: Checkpoints,
         at reading: ClockReading
     ) {
         self.index = index
@@ -112,10 +114,29 @@ package final class Shard {
     }
 
     private func tickPartitions() {
+        watchFlushes()
         for replica in replicas.values where replica.partition.nextDeadline <= reading.now {
             perform(on: replica) { $0.ticked(log: replica.logView, at: reading.now, into: &$1) }
         }
         sessions.expire(at: reading.now)
+    }
+
+    /// A disk that takes no barrier for `replica.lag.time.max.ms` is as good as gone: whoever leads on it must not go on.
+    private func watchFlushes() {
+        for replica in replicas.values {
+            guard replica.log.isFlushUnderWay else {
+                replica.flushWatch = nil
+                continue
+            }
+            if let watch = replica.flushWatch, watch.end == replica.log.flushedEnd {
+                let waitedMs = reading.now.milliseconds(since: watch.since)
+                if waitedMs > configuration.timing.replicaLagTimeMaxMs {
+                    return halt("\(replica.name): the disk has not flushed for \(waitedMs) ms; this node must not lead")
+                }
+            } else {
+                replica.flushWatch = (replica.log.flushedEnd, reading.now)
+            }
+        }
     }
 
     func log(_ level: LogLine.Level, _ text: String) { effects.append(.log(LogLine(level, text))) }

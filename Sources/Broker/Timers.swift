@@ -20,7 +20,8 @@ struct Timers<Action: Equatable> {
         nextNumber += 1
     }
 
-    /// The next action that is due. Work that ended before its deadline leaves its timer behind; whoever runs the action finds nothing to do.
+    /// The next action that is due. Work that ended before its deadline leaves its timer behind; whoever runs the
+    /// action finds nothing to do.
     mutating func takeDue(at now: Instant) -> Action? {
         guard let first = actions.keys.first, first.at <= now else { return nil }
         return actions.removeValue(forKey: first)

@@ -18,8 +18,8 @@ package struct EpochHistory: Hashable, Sendable, CustomStringConvertible {
 
     package var latestEpoch: LeaderEpoch? { entries.last?.epoch }
 
-    /// Notes that `epoch` begins at `offset`. An epoch not above the latest is already known and changes nothing. Entries that would begin
-    /// at or behind `offset` held no record and are dropped. Answers whether anything changed.
+    /// Notes that `epoch` begins at `offset`. An epoch not above the latest is already known and changes nothing.
+    /// Entries that would begin at or behind `offset` held no record and are dropped. Answers whether anything changed.
     @discardableResult
     package mutating func assign(_ epoch: LeaderEpoch, startOffset offset: Offset) -> Bool {
         if let last = entries.last {
@@ -48,7 +48,8 @@ package struct EpochHistory: Hashable, Sendable, CustomStringConvertible {
         return true
     }
 
-    /// OffsetForLeaderEpoch (protocol.md §4.8): the largest known epoch not above `epoch`, and where it ended. Nil when nothing is known of it:
+    /// OffsetForLeaderEpoch (protocol.md §4.8): the largest known epoch not above `epoch`, and where it ended. Nil when
+    /// nothing is known of it:
     /// `epoch` is −1 or lies above the latest.
     package func end(of epoch: LeaderEpoch, logEndOffset: Offset) -> (epoch: LeaderEpoch, endOffset: Offset)? {
         guard epoch >= 0, let latest = entries.last, epoch <= latest.epoch else { return nil }

@@ -13,7 +13,8 @@ package typealias BrokerEpoch = Int64
 package typealias ProducerID = Int64
 package typealias PartitionIndex = Int32
 
-/// A topic's partition by topic id, the key of everything inside a node: a re-created topic never meets its predecessor.
+/// A topic's partition by topic id, the key of everything inside a node: a re-created topic never meets its
+/// predecessor.
 package struct TopicPartition: Hashable, Comparable, Sendable, CustomStringConvertible {
     package var topicID: UUID128
     package var partition: PartitionIndex
@@ -36,7 +37,8 @@ package enum MetadataTopic {
     package static let id = UUID128(high: 0, low: 1)
 }
 
-/// A voter or replica of the metadata quorum: the node and the disk it answers for. A wiped disk is another replica (KIP-853).
+/// A voter or replica of the metadata quorum: the node and the disk it answers for. A wiped disk is another replica
+/// (KIP-853).
 package struct ReplicaKey: Hashable, Comparable, Sendable, CustomStringConvertible {
     package var id: NodeID
     package var directoryID: UUID128

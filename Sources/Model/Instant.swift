@@ -12,7 +12,8 @@ package struct Instant: Hashable, Comparable, Sendable, CustomStringConvertible 
     package static func < (a: Self, b: Self) -> Bool { a.nanoseconds < b.nanoseconds }
 
     package func advanced(byMs milliseconds: Int64) -> Instant {
-        let (sum, overflow) = nanoseconds.addingReportingOverflow(milliseconds.multipliedReportingOverflow(by: 1_000_000).0)
+        let (sum, overflow) = nanoseconds.addingReportingOverflow(
+            milliseconds.multipliedReportingOverflow(by: 1_000_000).0)
         return overflow ? .distantFuture : Instant(nanoseconds: sum)
     }
 

@@ -1,4 +1,5 @@
-// Randomness as a value: SplitMix64 seeding xoshiro256**. The only generator below Server; a copy replays the same draws.
+// Randomness as a value: SplitMix64 seeding xoshiro256**. The only generator below Server; a copy replays the same
+// draws.
 
 package struct SeededRandom: RandomNumberGenerator, Hashable, Sendable {
     private var s0: UInt64

@@ -1,4 +1,5 @@
-// A map that is always walked in key order, so that no decision depends on hashing. An array with binary search: few keys, many reads.
+// A map that is always walked in key order, so that no decision depends on hashing. An array with binary search: few
+// keys, many reads.
 
 package struct SortedMap<Key: Comparable & Hashable & Sendable, Value>: Sequence {
     package private(set) var keys: [Key] = []

@@ -1,4 +1,5 @@
-// Kafka's 128-bit ids: topic ids, directory ids, incarnations. Printed in URL-safe base64 without padding, as Kafka prints them.
+// Kafka's 128-bit ids: topic ids, directory ids, incarnations. Printed in URL-safe base64 without padding, as Kafka
+// prints them.
 
 package struct UUID128: Hashable, Comparable, Sendable, CustomStringConvertible {
     package var high: UInt64
@@ -11,8 +12,8 @@ package struct UUID128: Hashable, Comparable, Sendable, CustomStringConvertible 
         self.low = low
     }
 
-    /// A random version-4 id. Ids whose text would begin with "-" are drawn again, as Kafka does, because command lines choke on them;
-    /// so are the reserved ids below 100.
+    /// A random version-4 id. Ids whose text would begin with "-" are drawn again, as Kafka does, because command lines
+    /// choke on them; so are the reserved ids below 100.
     package static func random(using generator: inout SeededRandom) -> UUID128 {
         while true {
             let id = UUID128(

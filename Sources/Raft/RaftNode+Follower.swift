@@ -144,7 +144,7 @@ extension RaftNode {
             if !hasAnswered { canvass?.askAt[to] = again }
         case .beginQuorumEpoch(let epoch):
             guard epoch == self.epoch, leading?.beginAt[to] != nil else { return }
-            leading?.beginAt[to] = again
+            leading?.beginAt[to] = now.advanced(byMs: settings.retryBackoffMs * 5)
         }
     }
 

@@ -80,7 +80,8 @@ private func decodePayload(_ payload: ByteBuffer, _ header: BatchHeader) throws(
                 let (name, value) = try headerCursor.nextHeader()
                 headers.append(RecordHeader(name: String(decoding: bytes[name], as: UTF8.self), value: slice(value)))
             }
-            let timestamp = header.timestampTypeIsLogAppend
+            let timestamp =
+                header.timestampTypeIsLogAppend
                 ? header.maxTimestamp : header.baseTimestamp &+ view.timestampDelta
             records.append(
                 Record(

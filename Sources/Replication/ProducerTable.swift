@@ -82,20 +82,42 @@ package struct ProducerTable: Equatable, Sendable {
 
     package init(entries: [ProducerEntry]) {
         for entry in entries {
-            var producer = Producer(epoch: entry.epoch, timestampMs: entry.timestampMs)
+            var producer = producers[entry.producerID] ?? Producer(epoch: entry.epoch, timestampMs: entry.timestampMs)
+            if producer.epoch != entry.epoch { producer = Producer(epoch: entry.epoch, timestampMs: entry.timestampMs) }
+            producer.timestampMs = max(producer.timestampMs, entry.timestampMs)
             if entry.lastSequence >= 0 {
-                producer.batches = [
+                producer.batches.append(
                     Batch(
                         baseSequence: Self.stepBack(entry.lastSequence, by: entry.offsetDelta),
                         lastSequence: entry.lastSequence, lastOffset: entry.lastOffset, offsetDelta: entry.offsetDelta,
-                        timestampMs: entry.timestampMs)
-                ]
+                        timestampMs: entry.timestampMs))
+                if producer.batches.count > Limits.producerBatchesRemembered { producer.batches.removeFirst() }
             }
             producers[entry.producerID] = producer
         }
     }
 
     package var count: Int { producers.count }
+
+    /// Every remembered batch, by producer id and age: what a snapshot holds. Kafka writes one entry a producer and, reading,
+    /// lets the last one of an id win, so it reads these too; and here a restart forgets no duplicate (I4).
+    package var snapshotEntries: [ProducerEntry] {
+        producers.keys.sorted().flatMap { id -> [ProducerEntry] in
+            guard let producer = producers[id] else { return [] }
+            guard !producer.batches.isEmpty else {
+                return [
+                    ProducerEntry(
+                        producerID: id, epoch: producer.epoch, lastSequence: -1, lastOffset: -1, offsetDelta: 0,
+                        timestampMs: producer.timestampMs)
+                ]
+            }
+            return producer.batches.map { batch in
+                ProducerEntry(
+                    producerID: id, epoch: producer.epoch, lastSequence: batch.lastSequence,
+                    lastOffset: batch.lastOffset, offsetDelta: batch.offsetDelta, timestampMs: batch.timestampMs)
+            }
+        }
+    }
 
     /// By producer id, rising.
     package var entries: [ProducerEntry] {

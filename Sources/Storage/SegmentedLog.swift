@@ -48,6 +48,8 @@ package final class SegmentedLog {
     package internal(set) var damages: [Damage]
     /// For the owner's checkpoint; see the rule about truncations above.
     package var recoveryPoint: Offset { flushedEnd }
+    /// Where the newest segment begins: it changes with every roll.
+    package var activeBaseOffset: Offset { active.baseOffset }
     package var sizeBytes: Int64 { segments.reduce(0) { $0 + $1.sizeBytes } }
 
     let disk: any Disk

@@ -32,7 +32,8 @@ package struct RequestHeader: Equatable, Sendable {
         let isStrange = header.api == .apiVersions && !ApiVersionsRequest.versions.contains(version)
         guard !isStrange, let flexibleSince = flexibleSince(header.api) else { return header }
         // The client id keeps its two-byte length in v2, so the header's own fields are never "flexible".
-        let rest = version >= flexibleSince
+        let rest =
+            version >= flexibleSince
             ? try wireDecode(RequestHeaderRest.self, from: &frame, version: 2)
             : try wireDecode(RequestHeaderRest.self, from: &frame, version: 1)
         header.clientID = rest.clientID

@@ -43,16 +43,18 @@ import Wire
         world.die(1)
         let decision = world.alterConfig(.topic, "t", [("unclean.leader.election.enable", 0, "true")])
         #expect(decision.records.count == 2)
-        #expect(decision.records.last
-            == change(key, isr: [2], leader: 2, elr: [], lastKnown: [], recovery: .recovering))
+        #expect(
+            decision.records.last
+                == change(key, isr: [2], leader: 2, elr: [], lastKnown: [], recovery: .recovering))
     }
 
     @Test func anAsyncTopicTakesItsLastLeaderBackAfterAnUncleanRestartAndASyncOneWithANewDiskDoesNot() {
         var world = ControllerWorld(brokers: 1)
         let key = world.createTopic(on: [1], configs: [("flush.mode", "async")])
         #expect(world.register(1).last == change(key, isr: [], leader: -1, lastKnown: [1]))
-        #expect(world.heartbeat(1).records.last
-            == change(key, isr: [1], leader: 1, lastKnown: [], recovery: .recovering))
+        #expect(
+            world.heartbeat(1).records.last
+                == change(key, isr: [1], leader: 1, lastKnown: [], recovery: .recovering))
         world.start(1, newDirectory: true)
         #expect(world.partition(key)?.leader == nil)
     }

@@ -51,6 +51,7 @@ extension Cluster {
         case "start": start(numbers[0] - 1)
         case "wipe": wipe(numbers[0] - 1)
         case "died": for node in nodes.indices where nodes[node].raft != nil { step(node, .peerDied(NodeID(numbers[0]))) }
+        case "proof": step(numbers[0] - 1, .peerDied(NodeID(numbers[1])))
         case "cut":
             for other in nodes.indices where other != numbers[0] - 1 {
                 isCut[numbers[0] - 1][other] = true

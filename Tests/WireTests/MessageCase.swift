@@ -23,7 +23,8 @@ let metadataRecordTypes: [any WireMetadataRecord.Type] = [
     AbortTransactionRecord.self,
 ]
 
-let recordTypes: [any WireMessage.Type] = metadataRecordTypes + [
-    LeaderChangeMessage.self, KRaftVersionRecord.self, VotersRecord.self, SnapshotHeaderRecord.self,
-    SnapshotFooterRecord.self, ControlRecordKey.self,
-]
+let recordTypes: [any WireMessage.Type] =
+    metadataRecordTypes + [
+        LeaderChangeMessage.self, KRaftVersionRecord.self, VotersRecord.self, SnapshotHeaderRecord.self,
+        SnapshotFooterRecord.self, ControlRecordKey.self,
+    ]

@@ -36,7 +36,9 @@ import Wire
     }
 
     @Test func strangeRecordsAreErrors() {
-        #expect(throws: WireError.unknownRecordType(77)) { try MetadataRecord.decode(ByteBuffer(bytes: [1, 77, 0, 0])) }
+        #expect(throws: WireError.unknownRecordType(77)) {
+            try MetadataRecord.decode(ByteBuffer(bytes: [1, 77, 0, 0]))
+        }
         #expect(throws: WireError.unsupportedVersion(9)) { try MetadataRecord.decode(ByteBuffer(bytes: [1, 2, 9, 0])) }
         #expect(throws: WireError.unsupportedFrameVersion(2)) {
             try MetadataRecord.decode(ByteBuffer(bytes: [2, 2, 0]))

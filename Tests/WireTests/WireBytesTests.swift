@@ -28,17 +28,19 @@ import Wire
         request.acks = -1
         request.timeoutMs = 1500
         request.topics = [topic]
-        try expect(request, 9, [
-            0,  // transactional id: null
-            0xFF, 0xFF,  // acks
-            0, 0, 0x05, 0xDC,  // timeout
-            2,  // one topic
-            2, 0x74,  // "t"
-            2,  // one partition
-            0, 0, 0, 3,
-            3, 0xAA, 0xBB,  // records
-            0, 0, 0,  // tags of partition, topic, request
-        ])
+        try expect(
+            request, 9,
+            [
+                0,  // transactional id: null
+                0xFF, 0xFF,  // acks
+                0, 0, 0x05, 0xDC,  // timeout
+                2,  // one topic
+                2, 0x74,  // "t"
+                2,  // one partition
+                0, 0, 0, 3,
+                3, 0xAA, 0xBB,  // records
+                0, 0, 0,  // tags of partition, topic, request
+            ])
     }
 
     @Test func produceResponseVersion10NamesTheNewLeader() throws {
@@ -58,7 +60,8 @@ import Wire
         response.topics = [topic]
         response.nodeEndpoints = [node]
         let minusOne = [UInt8](repeating: 0xFF, count: 8)
-        try expect(response, 10,
+        try expect(
+            response, 10,
             [2, 2, 0x74, 2, 0, 0, 0, 0, 0, 6] + minusOne + minusOne + minusOne + [
                 1, 0,  // no record errors, no message
                 1, 0, 9, 0, 0, 0, 2, 0, 0, 0, 7, 0,  // one tag: 0, nine bytes, leader 2, epoch 7, no tags
@@ -89,18 +92,20 @@ import Wire
         request.topics = [topic]
         request.forgottenTopics = [forgotten]
         request.rackID = "r"
-        try expect(request, 12, [
-            0xFF, 0xFF, 0xFF, 0xFF,  // replica id −1
-            0, 0, 0x01, 0xF4, 0, 0, 0, 1, 0x03, 0x40, 0, 0, 1,
-            0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF,  // session id 0, epoch −1
-            2, 3, 0x61, 0x62, 2,
-            0, 0, 0, 1, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 1, 0, 0xFF, 0xFF, 0xFF, 0xFF,  // … last epoch −1
-            0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0x10, 0, 0, 0,  // log start −1, max bytes, no tags
-            0,
-            2, 2, 0x63, 2, 0, 0, 0, 4, 0,  // forgotten
-            2, 0x72,  // rack
-            1, 0, 3, 3, 0x6D, 0x65,  // tag 0: cluster id "me"
-        ])
+        try expect(
+            request, 12,
+            [
+                0xFF, 0xFF, 0xFF, 0xFF,  // replica id −1
+                0, 0, 0x01, 0xF4, 0, 0, 0, 1, 0x03, 0x40, 0, 0, 1,
+                0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF,  // session id 0, epoch −1
+                2, 3, 0x61, 0x62, 2,
+                0, 0, 0, 1, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 1, 0, 0xFF, 0xFF, 0xFF, 0xFF,  // … last epoch −1
+                0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0x10, 0, 0, 0,  // log start −1, max bytes, no tags
+                0,
+                2, 2, 0x63, 2, 0, 0, 0, 4, 0,  // forgotten
+                2, 0x72,  // rack
+                1, 0, 3, 3, 0x6D, 0x65,  // tag 0: cluster id "me"
+            ])
     }
 
     @Test func metadataVersion12() throws {
@@ -128,9 +133,12 @@ import Wire
         response.clusterID = "x"
         response.controllerID = 1
         response.topics = [topic]
-        try expect(response, 12,
+        try expect(
+            response, 12,
             [0, 0, 0, 0, 2, 0, 0, 0, 1, 2, 0x68, 0, 0, 0x23, 0x84, 0, 0, 2, 0x78, 0, 0, 0, 1, 2, 0, 0, 2, 0x74]
-                + Self.idBytes + [0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2] + [2, 0, 0, 0, 1, 2, 0, 0, 0, 1, 1, 0]
+                + Self.idBytes + [0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2] + [
+                    2, 0, 0, 0, 1, 2, 0, 0, 0, 1, 1, 0,
+                ]
                 + [0x80, 0, 0, 0, 0, 0])
     }
 
@@ -150,10 +158,12 @@ import Wire
         try expect(request, 3, [2, 0x61, 2, 0x31, 0])
         response.errorCode = .none
         response.finalizedFeaturesEpoch = 9
-        try expect(response, 3, [
-            0, 0, 2, 0, 18, 0, 0, 0, 4, 0, 0, 0, 0, 0,  // error, one range with its tags, throttle time
-            1, 1, 8, 0, 0, 0, 0, 0, 0, 0, 9,  // tag 1: epoch
-        ])
+        try expect(
+            response, 3,
+            [
+                0, 0, 2, 0, 18, 0, 0, 0, 4, 0, 0, 0, 0, 0,  // error, one range with its tags, throttle time
+                1, 1, 8, 0, 0, 0, 0, 0, 0, 0, 9,  // tag 1: epoch
+            ])
     }
 
     @Test func aNullableStructIsMarkedByOneByte() throws {

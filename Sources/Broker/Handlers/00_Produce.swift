@@ -1,5 +1,6 @@
-// Produce (key 0), versions 3–13; 0–2 are advertised for old librdkafka and never accepted. One batch per partition; acks 0, 1 or all.
-// v13 names topics by id. acks=all is answered when the high watermark has passed the batch: it is then on disk on every in-sync replica.
+// Produce (key 0), versions 3–13; 0–2 are advertised for old librdkafka and never accepted. One batch per partition;
+// acks 0, 1 or all. v13 names topics by id. acks=all is answered when the high watermark has passed the batch: it is
+// then on disk on every in-sync replica.
 
 import Metadata
 import Model
@@ -58,12 +59,14 @@ extension Shard {
         timers.add(.produce(requestID), at: reading.now.advanced(byMs: Int64(max(0, request.timeoutMs))))
     }
 
-    /// acks=0: nothing is ever answered, so an error has only one voice left: the connection ends, as in Kafka, and the client looks again.
+    /// acks=0: nothing is ever answered, so an error has only one voice left: the connection ends, as in Kafka, and the
+    /// client looks again.
     private func produceUnanswered(_ id: ConnectionID, _ header: RequestHeader, _ request: ProduceRequest) {
         for topic in request.topics {
             for partition in topic.partitions {
                 if case .failed(let error, _, _) = produce(partition, of: topic, request, header.version) {
-                    return close(id, because: "produced with acks=0 to \(topic.name)-\(partition.partitionIndex): \(error)")
+                    return close(
+                        id, because: "produced with acks=0 to \(topic.name)-\(partition.partitionIndex): \(error)")
                 }
             }
         }
@@ -75,7 +78,8 @@ extension Shard {
     }
 
     private func produce(
-        _ partition: ProduceRequest.Partition, of topic: ProduceRequest.Topic, _ request: ProduceRequest, _ version: Int16
+        _ partition: ProduceRequest.Partition, of topic: ProduceRequest.Topic, _ request: ProduceRequest,
+        _ version: Int16
     ) -> Produced {
         guard [-1, 0, 1].contains(request.acks) else {
             return .failed(.invalidRequiredAcks, "acks is \(request.acks); 0, 1 and -1 (all) are known", nil)
@@ -137,7 +141,7 @@ extension Shard {
             logFailed(replica, error)
             return .failed(error.errorCode, "the log of \(replica.name) cannot be written", replica)
         }
-        if header.hasProducer { replica.producers.record(ProducedBatch(header)) }
+        replica.record([header])
         replica.log.requestFlush()
         perform(on: replica) { $0.appended(log: replica.logView, at: reading.now, into: &$1) }
         wakeFetches(of: replica)
@@ -246,7 +250,8 @@ extension PendingProduce {
 
 extension RequestContext {
     static let none = RequestContext(
-        connection: ConnectionID(number: 0), slot: 0, header: RequestHeader(api: .produce, version: 0, correlationID: 0))
+        connection: ConnectionID(number: 0), slot: 0, header: RequestHeader(api: .produce, version: 0, correlationID: 0)
+    )
 }
 
 extension Replica {

@@ -1,5 +1,6 @@
-// Fetch (key 1), versions 4–18: consumers and follower replicas read the same log on the same path. Long poll: a fetch that has too little is
-// parked and this same handler runs again when one of its partitions has news. v7 sessions; v12 diverging epochs; v13 topic ids; v15 replica state.
+// Fetch (key 1), versions 4–18: consumers and follower replicas read the same log on the same path. Long poll: a fetch
+// that has too little is parked and this same handler runs again when one of its partitions has news. v7 sessions; v12
+// diverging epochs; v13 topic ids; v15 replica state.
 
 import Metadata
 import Model
@@ -50,7 +51,9 @@ extension Shard {
         park(pending)
     }
 
-    private func target(_ partition: FetchRequest.Partition, of topic: FetchRequest.Topic, _ version: Int16) -> FetchTarget {
+    private func target(_ partition: FetchRequest.Partition, of topic: FetchRequest.Topic, _ version: Int16)
+        -> FetchTarget
+    {
         let image = version >= 13 ? view.image.topic(id: topic.topicID) : view.image.topic(named: topic.name)
         var unknown: ErrorCode?
         if image == nil { unknown = version >= 13 ? .unknownTopicId : .unknownTopicOrPartition }
@@ -61,7 +64,8 @@ extension Shard {
             logStartOffset: partition.logStartOffset, maxBytes: max(0, Int(partition.partitionMaxBytes)))
     }
 
-    /// KIP-227: (0, 0) opens a session, (id, n) goes on with one, (id, −1) closes it and is answered whole; (0, −1) wants none.
+    /// KIP-227: (0, 0) opens a session, (id, n) goes on with one, (id, −1) closes it and is answered whole; (0, −1)
+    /// wants none.
     private func attachSession(_ request: FetchRequest, _ pending: inout PendingFetch) -> ErrorCode? {
         guard pending.context.header.version >= 7 else { return nil }
         if request.sessionEpoch <= 0 {
@@ -207,7 +211,8 @@ extension Shard {
     }
 
     private func read(
-        _ target: FetchTarget, _ pending: PendingFetch, _ answer: inout FetchResponse.Partition, _ round: inout FetchRound
+        _ target: FetchTarget, _ pending: PendingFetch, _ answer: inout FetchResponse.Partition,
+        _ round: inout FetchRound
     ) -> LogSlice? {
         guard let replica = replicas[target.topicPartition], target.unknown == nil else {
             answer.errorCode = target.unknown ?? missing(target)
@@ -261,7 +266,9 @@ extension Shard {
                 log: replica.logView)
         }
         // A forged replica id names no registered incarnation, and changes nothing.
-        guard view.image.brokers[follower.id]?.epoch == follower.brokerEpoch else { return .error(.notLeaderOrFollower) }
+        guard view.image.brokers[follower.id]?.epoch == follower.brokerEpoch else {
+            return .error(.notLeaderOrFollower)
+        }
         let fetch = ReplicaFetch(
             replica: follower.id, brokerEpoch: follower.brokerEpoch, fetchOffset: target.fetchOffset,
             lastFetchedEpoch: target.lastFetchedEpoch, currentLeaderEpoch: target.currentLeaderEpoch,

@@ -1,4 +1,5 @@
-// ListOffsets (key 2), versions 1–11, and OffsetForLeaderEpoch (key 23), versions 2–4: where in the log a time, an end or an epoch lies.
+// ListOffsets (key 2), versions 1–11, and OffsetForLeaderEpoch (key 23), versions 2–4: where in the log a time, an end
+// or an epoch lies.
 
 import Metadata
 import Model
@@ -58,7 +59,8 @@ extension Shard {
                 if let found = try replica.log.offsetOfMaxTimestamp(below: end) {
                     answer.set(found.offset, found.timestamp, found.epoch)
                 }
-            case NamedTimestamp.latestTiered where version >= 9, NamedTimestamp.earliestPendingUpload where version >= 11:
+            case NamedTimestamp.latestTiered where version >= 9,
+                NamedTimestamp.earliestPendingUpload where version >= 11:
                 break  // nothing is tiered: offset −1 says so
             case 0...:
                 if let found = try replica.log.offset(forTimestamp: asked.timestamp, below: end) {

@@ -1,4 +1,5 @@
-// Metadata (key 3), versions 0–13, with DescribeCluster (60) and DescribeTopicPartitions (75): what the shard's image says, told three ways.
+// Metadata (key 3), versions 0–13, with DescribeCluster (60) and DescribeTopicPartitions (75): what the shard's image
+// says, told three ways.
 
 import Metadata
 import Model
@@ -127,7 +128,9 @@ extension Shard {
         respond(response, to: DescribeTopicPartitionsRequest.self, context)
     }
 
-    private func described(_ index: Int, _ registration: PartitionRegistration) -> DescribeTopicPartitionsResponse.Partition {
+    private func described(_ index: Int, _ registration: PartitionRegistration)
+        -> DescribeTopicPartitionsResponse.Partition
+    {
         var partition = DescribeTopicPartitionsResponse.Partition()
         partition.partitionIndex = Int32(index)
         partition.leaderID = registration.leader ?? -1

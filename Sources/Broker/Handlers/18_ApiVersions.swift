@@ -1,4 +1,5 @@
-// ApiVersions (key 18), versions 0–4, and FindCoordinator (key 10): the first thing every client asks, and the one that has no answer yet.
+// ApiVersions (key 18), versions 0–4, and FindCoordinator (key 10): the first thing every client asks, and the one that
+// has no answer yet.
 
 import Model
 import NIOCore

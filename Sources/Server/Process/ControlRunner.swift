@@ -19,12 +19,12 @@ final class ControlRunner {
     private var isReady = false
     private lazy var links = Links(
         loop: loop, frameBytesMax: frameBytesMax,
-        report: { [unowned self] in self.take(.link($0)) }, endTurn: { [unowned self] in self.finishTurn() })
+        report: { [self] in take(.link($0)) }, endTurn: { [self] in finishTurn() })
     private lazy var timer = StepTimer(
-        loop: loop, nextDeadline: { [unowned self] in self.machine.nextDeadline },
-        fire: { [unowned self] in
-            self.take(.ticked)
-            self.finishTurn()
+        loop: loop, nextDeadline: { [self] in machine.nextDeadline },
+        fire: { [self] in
+            take(.ticked)
+            finishTurn()
         })
 
     init(
@@ -40,13 +40,13 @@ final class ControlRunner {
     }
 
     func start(flushes: Mailbox<(FlushTicket, FlushResult)>, mail: Mailbox<ControlMail>) {
-        flushes.install { [unowned self] reports in
-            for (ticket, result) in reports { self.take(.flushed(ticket, result)) }
-            self.finishTurn()
+        flushes.install { [self] reports in
+            for (ticket, result) in reports { take(.flushed(ticket, result)) }
+            finishTurn()
         }
-        mail.install { [unowned self] messages in
-            for message in messages { self.take(.mailed(message)) }
-            self.finishTurn()
+        mail.install { [self] messages in
+            for message in messages { take(.mailed(message)) }
+            finishTurn()
         }
         finishTurn()
     }

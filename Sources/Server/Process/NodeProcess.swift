@@ -22,10 +22,10 @@ package enum NodeProcess {
             let nodeID = configuration.node.nodeID
             let log = Logger(label: "martlet") { _ in StderrLog(nodeID: nodeID, level: level) }
             let parts = try start(configuration, log: log, startedAt: startedAt, end: end)
-            let code = end.wait { name in stop(parts, configuration.node.timing.stopTimeoutMs, name, log: log, end: end)
-            }
-            // The process ends here and the kernel closes what is open: waiting for loops could only delay it.
-            withExtendedLifetime(parts) { log.notice("\(code == 0 ? "stopped" : "ends after a failure")") }
+            let stopTimeoutMs = configuration.node.timing.stopTimeoutMs
+            let code = end.wait { stop(parts, stopTimeoutMs, $0, log: log, end: end) }
+            log.notice("\(code == 0 ? "stopped" : "ends after a failure")")
+            // The loops run until the kernel ends them: waiting for them could only delay the end.
             return code
         } catch {
             writeToStandardError("martlet: \(error.description)\n")
@@ -35,7 +35,6 @@ package enum NodeProcess {
 
     /// What must live as long as the node.
     private struct Parts {
-        var lock: DirectoryLock
         var listener: any Channel
         var control: NIOLoopBound<ControlRunner>
         var groups: [MultiThreadedEventLoopGroup]
@@ -57,7 +56,8 @@ package enum NodeProcess {
     ) throws(StartError) -> Parts {
         var configuration = configuration
         fitToOpenFilesLimit(&configuration, log: log)
-        let lock = try DirectoryLock(dataDirectory: configuration.node.dataDirectory)
+        // Only the end of the process gives the lock back: loops and flushers may write until then.
+        _ = Unmanaged.passRetained(try DirectoryLock(dataDirectory: configuration.node.dataDirectory))
         let controlGroup = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let controlLoop = controlGroup.next()
         let shardGroup = MultiThreadedEventLoopGroup(numberOfThreads: shardCount)
@@ -79,7 +79,7 @@ package enum NodeProcess {
         let listener = try Listener.open(on: configuration.listen, group: shardGroup, shards: shards)
         introduce(configuration, log: log, loop: controlLoop)
         let control = try wiring.startControl(on: controlLoop)
-        return Parts(lock: lock, listener: listener, control: control, groups: [controlGroup, shardGroup])
+        return Parts(listener: listener, control: control, groups: [controlGroup, shardGroup])
     }
 
     private static func boot(_ configuration: StartConfiguration, boxes: Mailboxes) throws(StartError) -> Booted {

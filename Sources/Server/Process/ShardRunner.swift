@@ -7,6 +7,7 @@ import Storage
 
 /// Everything here happens on one loop. Inputs are stepped one by one and their effects carried out after each; answers
 /// go to the sockets once at the end of a turn (`finishTurn`), which every source of inputs calls after its last one.
+/// Timer, links and mailboxes hold the runner: it lives as long as its loop, which is as long as the process.
 package final class ShardRunner {
     package let loop: any EventLoop
     private let index: Int
@@ -32,12 +33,12 @@ package final class ShardRunner {
     private var lastRefusalAt: Instant?
     private lazy var links = Links(
         loop: loop, frameBytesMax: settings.frameBytesMax,
-        report: { [unowned self] in self.take(.link($0)) }, endTurn: { [unowned self] in self.finishTurn() })
+        report: { [self] in take(.link($0)) }, endTurn: { [self] in finishTurn() })
     private lazy var timer = StepTimer(
-        loop: loop, nextDeadline: { [unowned self] in self.machine.nextDeadline },
-        fire: { [unowned self] in
-            self.take(.ticked)
-            self.finishTurn()
+        loop: loop, nextDeadline: { [self] in machine.nextDeadline },
+        fire: { [self] in
+            take(.ticked)
+            finishTurn()
         })
 
     package init(
@@ -60,16 +61,16 @@ package final class ShardRunner {
 
     /// Takes over the disk's reports and the mail, and begins to count time.
     package func start(flushes: Mailbox<(FlushTicket, FlushResult)>, mail: Mailbox<ShardMail>) {
-        disk.willTruncate = { [unowned self] file, sizeBytes in
-            for connection in self.connections.values { connection.willTruncate(file, to: sizeBytes) }
+        disk.willTruncate = { [self] file, sizeBytes in
+            for connection in connections.values { connection.willTruncate(file, to: sizeBytes) }
         }
-        flushes.install { [unowned self] reports in
-            for (ticket, result) in reports { self.take(.flushed(ticket, result)) }
-            self.finishTurn()
+        flushes.install { [self] reports in
+            for (ticket, result) in reports { take(.flushed(ticket, result)) }
+            finishTurn()
         }
-        mail.install { [unowned self] messages in
-            for message in messages { self.take(.mailed(message)) }
-            self.finishTurn()
+        mail.install { [self] messages in
+            for message in messages { take(.mailed(message)) }
+            finishTurn()
         }
         finishTurn()
     }

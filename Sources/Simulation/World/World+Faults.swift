@@ -172,8 +172,8 @@ extension World {
         case 2: .contentsOnly
         case 3: .namesOnly
         case 4: .sizesWithoutContents(seed: seed)
-        case 5: .randomOperations(seed: seed)
-        case 6: .randomSectors(seed: seed)
+        case 5: .someOperations(seed: seed)
+        case 6: .someSectors(seed: seed)
         case 7: .tornLastWrite(seed: seed)
         default: .allButFirst
         }

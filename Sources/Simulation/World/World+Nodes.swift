@@ -48,11 +48,11 @@ extension World {
             checkers.started(node, process, self)
             stepControl(node, .ticked)
             if node.isRunning { stepShard(node, .ticked) }
-        } catch .refused(let reason) {
+        } catch {
             if node.disk.isCrashed { return crashInStep(node) }
-            trace.note(now, "node \(node.id) refuses to start: \(reason)")
+            trace.note(now, "node \(node.id) refuses to start: \(error)")
             if node.isDamaged { return }
-            violated("boot", "node \(node.id) refuses to start although its disk kept its promises: \(reason)")
+            violated("boot", "node \(node.id) refuses to start although its disk kept its promises: \(error)")
         }
     }
 

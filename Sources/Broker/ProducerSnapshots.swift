@@ -1,0 +1,112 @@
+// Producer snapshots (protocol.md §4.3): what a log says of its producers up to an offset, so that a start need not read
+// it all. A cache: one that is missing or wrong costs a longer replay, never a duplicate.
+
+import Model
+import NIOCore
+import Records
+import Replication
+import Storage
+
+enum ProducerSnapshots {
+    private static let version: Int16 = 1
+    private static let entryBytes = 46
+    private static let headBytes = 10
+    /// Snapshots kept of one log: the newest, and the one before in case that is not whole.
+    private static let kept = 2
+
+    static func path(_ directory: String, _ offset: Offset) -> String {
+        let digits = String(offset)
+        return "\(directory)/\(String(repeating: "0", count: max(0, 20 - digits.count)))\(digits).snapshot"
+    }
+
+    static func encode(_ table: ProducerTable) -> ByteBuffer {
+        let entries = table.snapshotEntries
+        var body = ByteBuffer()
+        body.reserveCapacity(4 + entries.count * entryBytes)
+        body.writeInteger(Int32(entries.count))
+        for entry in entries {
+            body.writeInteger(entry.producerID)
+            body.writeInteger(entry.epoch)
+            body.writeInteger(entry.lastSequence)
+            body.writeInteger(entry.lastOffset)
+            body.writeInteger(entry.offsetDelta)
+            body.writeInteger(entry.timestampMs)
+            body.writeInteger(Int32(-1))  // no transaction coordinator has spoken
+            body.writeInteger(Int64(-1))  // no transaction is open
+        }
+        var bytes = ByteBuffer()
+        bytes.writeInteger(version)
+        bytes.writeInteger(crc32c(body))
+        bytes.writeBuffer(&body)
+        return bytes
+    }
+
+    /// Nil for bytes that are not a whole snapshot.
+    static func decode(_ bytes: ByteBuffer) -> ProducerTable? {
+        var bytes = bytes
+        guard bytes.readInteger(as: Int16.self) == version, let crc = bytes.readInteger(as: UInt32.self),
+            crc32c(bytes) == crc, let count = bytes.readInteger(as: Int32.self), count >= 0,
+            bytes.readableBytes == Int(count) * entryBytes
+        else { return nil }
+        var entries: [ProducerEntry] = []
+        while let id = bytes.readInteger(as: Int64.self), let epoch = bytes.readInteger(as: Int16.self),
+            let lastSequence = bytes.readInteger(as: Int32.self), let lastOffset = bytes.readInteger(as: Int64.self),
+            let offsetDelta = bytes.readInteger(as: Int32.self), let timestampMs = bytes.readInteger(as: Int64.self),
+            bytes.readInteger(as: Int32.self) != nil, bytes.readInteger(as: Int64.self) != nil
+        {
+            guard offsetDelta >= 0 else { return nil }
+            entries.append(
+                ProducerEntry(
+                    producerID: id, epoch: epoch, lastSequence: lastSequence, lastOffset: lastOffset,
+                    offsetDelta: offsetDelta, timestampMs: timestampMs))
+        }
+        return ProducerTable(entries: entries)
+    }
+
+    private static func offsets(in directory: String, on disk: any Disk) throws(DiskError) -> [Offset] {
+        try disk.list(directory).filter { $0.hasSuffix(".snapshot") && $0.utf8.count == 29 }
+            .compactMap { Offset($0.dropLast(9)) }.sorted()
+    }
+
+    /// The newest whole snapshot at or below `end`, and its offset.
+    static func newest(
+        in directory: String, below end: Offset, on disk: any Disk
+    ) throws(DiskError) -> (offset: Offset, table: ProducerTable)? {
+        for offset in try offsets(in: directory, on: disk).reversed() where offset <= end {
+            let file = try disk.open(path(directory, offset), create: false)
+            defer { disk.close(file) }
+            let bytes = try disk.read(file, at: 0, length: Int(try disk.sizeBytes(of: file)))
+            if let table = decode(bytes) { return (offset, table) }
+        }
+        return nil
+    }
+
+    /// Old ones go; so do those above a cut, which tell of records that are gone.
+    static func prune(_ directory: String, above cut: Offset = .max, on disk: any Disk) throws(DiskError) {
+        var offsets = try offsets(in: directory, on: disk)
+        while let last = offsets.last, last > cut {
+            try disk.remove(path(directory, last))
+            offsets.removeLast()
+        }
+        for offset in offsets.dropLast(kept) { try disk.remove(path(directory, offset)) }
+    }
+}
+
+extension Replica {
+    /// Only what is committed is written: it can never be cut away, so a snapshot never tells of records that are gone.
+    func writeSnapshotIfDue(on disk: any Disk) {
+        guard let due = snapshotDue, due.offset <= partition.highWatermark else { return }
+        snapshotDue = nil
+        disk.replace(
+            FlushTicket(owner: Checkpoints.owner, generation: 1, sequence: UInt64(due.offset)),
+            path: ProducerSnapshots.path(directory, due.offset), contents: ProducerSnapshots.encode(due.table))
+    }
+
+    /// In an orderly stop: the next start reads no batch at all.
+    func writeSnapshotNow(on disk: any Disk) throws(DiskError) {
+        guard producers.count > 0, partition.highWatermark == log.endOffset else { return }
+        try disk.replaceNow(
+            path: ProducerSnapshots.path(directory, log.endOffset), contents: ProducerSnapshots.encode(producers))
+        try ProducerSnapshots.prune(directory, on: disk)
+    }
+}
