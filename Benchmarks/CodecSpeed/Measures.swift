@@ -16,23 +16,23 @@ func time(_ cases: [CodecCase], rounds: Int) {
     for (one, ns) in zip(cases, best) { print("\(Int(ns.rounded()))\t\(one.name)") }
 }
 
-/// Under `callgrind --dump-before=codecSpeedMark`, the counter is written and zeroed at each mark: the stretch that
+/// Under `callgrind --dump-before=stretchEnds`, the counter is written and zeroed at each mark: the stretch that
 /// ends at the second mark of a case holds `countedCalls` operations and nothing else.
 func count(_ cases: [CodecCase]) {
     for one in cases {
         one.run(2)
-        codecSpeedMark()
+        stretchEnds()
         one.run(countedCalls)
-        codecSpeedMark()
+        stretchEnds()
         print("\(countedCalls)\t\(one.name)")
     }
 }
 
 let countedCalls = 20
 
-@_cdecl("codecSpeedMark") @inline(never)
-func codecSpeedMark() { Sink.total += 1 }
+@inline(never)
+func stretchEnds() { Sink.total += 1 }
 
 func loop(_ cases: [CodecCase], named name: String) {
-    for one in cases where one.name == name { one.run(one.calls * 20) }
+    for one in cases where one.name == name { one.run(one.calls) }
 }

@@ -38,18 +38,20 @@ extension Control {
 
     /// Sends to the controller, be it another node or this one. False while there is none to be reached.
     @discardableResult
-    func askController<M: WireRequest>(_ message: M, for purpose: ControlPurpose, version: Int16? = nil) -> Bool {
+    func askController<M: WireRequest>(
+        _ message: M, for purpose: ControlPurpose, version: Int16? = nil, timeoutMs: Int64? = nil
+    ) -> Bool {
         guard let leader = raft?.leaderID else { return false }
         let version = version ?? M.versions.upperBound
         guard leader == me else {
             let link = LinkID(node: leader, kind: .control)
             guard isConnected(link) else { return false }
-            send(message, on: link, for: purpose, version: version)
+            send(message, on: link, for: purpose, version: version, timeoutMs: timeoutMs)
             return true
         }
         let id = requests.add(
             purpose, api: M.api, version: version, link: nil,
-            deadline: reading.now.advanced(byMs: configuration.timing.requestTimeoutMs))
+            deadline: reading.now.advanced(byMs: timeoutMs ?? configuration.timing.requestTimeoutMs))
         var body = ByteBuffer()
         wireEncode(message, version: version, into: &body)
         receive(
@@ -87,8 +89,23 @@ extension Control {
         if answer.errorCode == .duplicateBrokerRegistration || answer.errorCode == .inconsistentClusterId {
             log(.error, "the controller refuses this node: \(answer.errorCode)")
         }
-        broker.nextHeartbeatAt = reading.now.advanced(
-            byMs: answer.errorCode == .none ? 0 : configuration.timing.heartbeatMs)
+        broker.nextHeartbeatAt = reading.now.advanced(byMs: configuration.timing.heartbeatMs)
+        // Usually the image tells of it a moment later. Where it did so before this answer, because the controller had
+        // this very registration already, it will not tell again.
+        guard answer.errorCode == .none, broker.epoch < 0, let own = image.brokers[me],
+            own.incarnationID == incarnationID, own.epoch == answer.brokerEpoch
+        else { return }
+        noteOwnRegistration()
+        tellShards()
+    }
+
+    /// What Control knows beside the image.
+    func tellShards() {
+        for shard in 0..<shardCount {
+            effects.append(
+                .mail(
+                    .controllerChanged(controllerID: raft?.leaderID, brokerEpoch: broker.epoch), toShard: shard))
+        }
     }
 
     /// The committed image is what tells this node of its own registration, so that epoch and image never disagree.
@@ -203,22 +220,23 @@ extension Control {
         request.brokerID = me
         request.brokerEpoch = broker.epoch
         producerIDs.isAsking = broker.epoch >= 0 && askController(request, for: .allocateProducerIDs)
-        if !producerIDs.isAsking { failProducerIDs(.coordinatorNotAvailable) }
+        if !producerIDs.isAsking { failProducerIDs() }
     }
 
     func producerIDsAllocated(_ answer: AllocateProducerIDsResponse) {
         producerIDs.isAsking = false
-        guard answer.errorCode == .none else { return failProducerIDs(.coordinatorNotAvailable) }
+        guard answer.errorCode == .none, answer.producerIDLen > 0 else { return failProducerIDs() }
         producerIDs.next = answer.producerIDStart
         producerIDs.end = answer.producerIDStart + Int64(answer.producerIDLen)
         giveProducerIDs()
     }
 
-    /// A retriable error: the client asks again, by then perhaps of a new controller.
-    func failProducerIDs(_ error: ErrorCode) {
+    /// COORDINATOR_LOAD_IN_PROGRESS, as Kafka: clients ask again, by then perhaps of a new controller.
+    /// COORDINATOR_NOT_AVAILABLE would send an idempotent Java producer looking for a coordinator that it has no id for.
+    func failProducerIDs() {
         for request in producerIDs.waiting {
             var answer = InitProducerIDResponse()
-            answer.errorCode = error
+            answer.errorCode = .coordinatorLoadInProgress
             respond(answer, to: InitProducerIDRequest.self, request)
         }
         producerIDs.waiting = []
@@ -237,7 +255,10 @@ extension Control {
 
     func checkStopping() {
         guard let stop = stopping, stop.shardsLeft == nil else { return }
-        let isAlone = raft.map { $0.voters.ids.allSatisfy { $0 == me || dead[$0] != nil } } ?? true
+        // A node whose earlier start is known to be gone may well live on in a later one.
+        let isAlone =
+            raft.map { $0.voters.ids.allSatisfy { $0 == me || (dead[$0] != nil && dead[$0] == incarnations[$0]) } }
+            ?? true
         guard broker.mayStop || isAlone || stop.deadline <= reading.now else { return }
         stopping?.shardsLeft = shardCount
         stopping?.deadline = .distantFuture

@@ -35,9 +35,12 @@ extension Control {
 
     func resignController() {
         controller = nil
-        let lost = commitWaiters + servingWaiters
+        let lost = commitWaiters
+        let done = servingWaiters
         commitWaiters = []
         servingWaiters = []
+        // These are committed: whoever leads next, it is so.
+        for waiter in done { deliver(waiter.frame, waiter.route) }
         for waiter in lost { if let failure = waiter.failure { deliver(failure, waiter.route) } }
     }
 
@@ -91,6 +94,9 @@ extension Control {
             guard message.clusterID == directory.identity.clusterID else {
                 return deliver(try failure(of: request, .inconsistentClusterId), request.route)
             }
+            guard !wouldDisplaceLiving(message, by: request.route) else {
+                return deliver(try failure(of: request, .duplicateBrokerRegistration), request.route)
+            }
             try decide(request, BrokerRegistrationRequest.self) {
                 $0.registered(message, nextOffset: $1, at: now)
             }
@@ -109,6 +115,22 @@ extension Control {
             }
         default: try adminRequestReceived(request)
         }
+    }
+
+    /// A registration supersedes the one before it at once, and the process that held it ends itself. So it is not taken
+    /// on a stranger's word while the registered incarnation answers at its own address. A process that did restart
+    /// broke that connection by its end; should the news be late, the hello below brings it.
+    private func wouldDisplaceLiving(_ message: BrokerRegistrationRequest, by route: AnswerRoute) -> Bool {
+        if message.brokerID == me {
+            if case .own = route { return false }
+            return true
+        }
+        let link = LinkID(node: message.brokerID, kind: .control)
+        guard let known = image.brokers[message.brokerID], known.incarnationID != message.incarnationID,
+            incarnations[message.brokerID] == known.incarnationID, isConnected(link)
+        else { return false }
+        probe(link)
+        return true
     }
 
     private func adminRequestReceived(_ request: ControlRequest) throws(WireError) {
@@ -158,9 +180,12 @@ extension Control {
                 endOffset: metadataLog.log.endOffset, frame: frame, failure: try failure(of: request, .notController),
                 route: request.route,
                 servingDeadline: decided.records.isEmpty
-                    ? nil : servingWithinMs.map { reading.now.advanced(byMs: Int64(min(max(0, $0), 5_000))) }))
+                    ? nil : servingWithinMs.map { reading.now.advanced(byMs: min(max(0, Int64($0)), Self.servingMsMax)) }))
         completeCommitted()
     }
+
+    /// How long the answer to a committed decision waits for all nodes to know it, at most.
+    static var servingMsMax: Int64 { 5_000 }
 
     // MARK: Answers
 

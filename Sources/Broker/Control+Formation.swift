@@ -15,6 +15,8 @@ struct Formation {
     /// Directory ids of the peers that said hello and belong to no cluster.
     var unformed = SortedMap<NodeID, UUID128>()
     var saidWaitingFor: [NodeID] = []
+    /// Configured nodes that belong to another cluster.
+    var strangers = SortedMap<NodeID, String>()
 }
 
 extension Control {
@@ -40,7 +42,7 @@ extension Control {
             }
         } else {
             formation.unformed.removeValue(forKey: node)
-            if !isFormed, answer.errorCode == .invalidVoterKey, let cluster = answer.clusterID {
+            if !isFormed, answer.errorCode == .invalidVoterKey, let cluster = answer.clusterID, UUID128(cluster) != nil {
                 joinAsObserver(cluster)
             }
         }
@@ -97,6 +99,9 @@ extension Control {
         var answer = FormClusterResponse()
         if let own = directory.identity.clusterID {
             answer.errorCode = own == word.clusterID ? .none : .inconsistentClusterId
+        } else if UUID128(word.clusterID) == nil {
+            // It would be written into meta.properties as it stands.
+            answer.errorCode = .invalidRequest
         } else if !voters.contains(ReplicaKey(id: me, directoryID: directory.identity.directoryID)) {
             answer.errorCode = .invalidVoterKey
         } else if voters.ids != configuration.voters.keys {

@@ -10,6 +10,7 @@ import Wire
 extension Control {
     /// How long a client's call looks for a controller before it is told that there is none.
     private static let forwardingMs: Int64 = 5_000
+    private static let forwardRetryMs: Int64 = 20
 
     func forward(_ request: ControlRequest) {
         if case .envelope(let header, let outer) = request.route {
@@ -28,6 +29,7 @@ extension Control {
     func wait(_ request: ControlRequest, until deadline: Instant) {
         guard deadline > reading.now else { return giveUp(request) }
         waitingForController.append((request, deadline))
+        if forwardRetryAt == nil { forwardRetryAt = reading.now.advanced(byMs: Self.forwardRetryMs) }
     }
 
     /// The controller may be known, or reachable, now.
@@ -52,11 +54,17 @@ extension Control {
             var envelope = EnvelopeRequest()
             envelope.requestData = data
             envelope.clientHostAddress = ByteBuffer(string: request.client)
-            askController(envelope, for: .forwarded(request, deadline: deadline))
+            // Longer than the controller may let a decision wait for all nodes to know it.
+            askController(
+                envelope, for: .forwarded(request, deadline: deadline),
+                timeoutMs: Self.servingMsMax + configuration.timing.requestTimeoutMs)
         }
     }
 
     func forwardedAnswered(_ answer: EnvelopeResponse, _ request: ControlRequest, _ deadline: Instant) {
+        guard answer.errorCode != .invalidRequest else {
+            return refuse(request, because: "sent a \(request.header.api) that the controller cannot read")
+        }
         guard answer.errorCode == .none, let data = answer.responseData else {
             return wait(request, until: deadline)
         }
@@ -67,13 +75,19 @@ extension Control {
     }
 
     func expireWaiting() {
+        if let at = forwardRetryAt, at <= reading.now {
+            forwardRetryAt = nil
+            sendWaiting()
+            if !waitingForController.isEmpty { forwardRetryAt = reading.now.advanced(byMs: Self.forwardRetryMs) }
+        }
         let late = waitingForController.filter { $0.deadline <= reading.now }
         guard !late.isEmpty else { return }
         waitingForController.removeAll { $0.deadline <= reading.now }
         for (request, _) in late { giveUp(request) }
     }
 
-    private func giveUp(_ request: ControlRequest) {
+    /// The time is over, and whether it was done is not known here.
+    func giveUp(_ request: ControlRequest) {
         do throws(WireError) { deliver(try failure(of: request, .requestTimedOut), request.route) } catch {
             refuse(request, because: "sent a \(request.header.api) that cannot be read (\(error))")
         }

@@ -9,13 +9,15 @@ import Wire
 extension Control {
     var me: NodeID { configuration.nodeID }
 
-    /// Every node that is configured, votes or is registered, and where it listens. A registration knows best.
+    /// Every node that is configured, votes or is registered, and where it listens. The configuration knows best: a
+    /// directory of another cluster must not lead this node to that one's addresses.
     var knownNodes: SortedMap<NodeID, Endpoint> {
-        var nodes = configuration.voters
+        var nodes = SortedMap<NodeID, Endpoint>()
         for voter in raft?.voters.voters ?? [] where !voter.endpoint.host.isEmpty {
             nodes[voter.key.id] = voter.endpoint
         }
         for broker in image.brokers.values { nodes[broker.id] = broker.endpoint }
+        for (id, endpoint) in configuration.voters { nodes[id] = endpoint }
         nodes.removeValue(forKey: me)
         return nodes
     }
@@ -61,11 +63,25 @@ extension Control {
         }
     }
 
+    private func reopen(_ link: LinkID) {
+        guard let endpoint = links[link], isConnected(link) else { return }
+        connected.removeValue(forKey: link)
+        effects.append(.closeLink(link))
+        effects.append(.openLink(link, endpoint))
+        failRequests(on: link)
+    }
+
     private func failRequests(on link: LinkID) {
         for request in requests.takeAll(on: link) { requestFailed(request.purpose, timedOut: false) }
     }
 
     // MARK: Hello
+
+    /// Asks again who answers there.
+    func probe(_ link: LinkID) {
+        let isAsking = requests.purposes.contains { if case .hello(link.node) = $0 { true } else { false } }
+        if !isAsking { sayHello(on: link) }
+    }
 
     private func sayHello(on link: LinkID) {
         var hello = NodeHelloRequest()
@@ -112,12 +128,22 @@ extension Control {
                 .error, "the address of node \(node) is answered by node \(answer.nodeID): check the configuration")
         }
         if let cluster = answer.clusterID, let own = directory.identity.clusterID, cluster != own {
-            return log(.error, "node \(node) belongs to cluster \(cluster), and this node to \(own)")
+            return foundStranger(node, of: cluster, own)
         }
         if let before = incarnations[node], before != answer.incarnationID { proveDead(node, before) }
         incarnations[node] = answer.incarnationID
         if dead[node] == answer.incarnationID { dead.removeValue(forKey: node) }
         peerHeard(node, answer)
+    }
+
+    /// A configured node of another cluster. When most of them are, it is this node's directory that is the wrong one.
+    private func foundStranger(_ node: NodeID, of cluster: String, _ own: String) {
+        log(.error, "node \(node) belongs to cluster \(cluster), and this node to \(own)")
+        formation.strangers[node] = cluster
+        guard formation.strangers.count > configuration.voters.count / 2 else { return }
+        halt(
+            "the data directory \(directory.path) belongs to cluster \(own), and the configured nodes to \(cluster):"
+                + " check which directory this node was given")
     }
 
     // MARK: Proof of death
@@ -134,8 +160,8 @@ extension Control {
 
     /// An answer frame without its length: from a link, or from this node itself.
     func answerReceived(_ frame: ByteBuffer, on link: LinkID?) {
-        guard let id = frame.getInteger(at: frame.readerIndex, as: Int32.self), let request = requests.take(id),
-            request.link == link
+        guard let id = frame.getInteger(at: frame.readerIndex, as: Int32.self),
+            let request = requests.take(id, from: link)
         else { return }
         do throws(WireError) {
             try answered(request.purpose, request.version, frame)
@@ -178,8 +204,8 @@ extension Control {
     func requestFailed(_ purpose: ControlPurpose, timedOut: Bool) {
         switch purpose {
         case .hello(let node):
-            let link = LinkID(node: node, kind: .control)
-            if isConnected(link) { sayHello(on: link) }
+            // A peer that takes bytes and answers nothing: begin anew on another connection, which says hello again.
+            if timedOut { reopen(LinkID(node: node, kind: .control)) }
         case .formCluster, .endQuorumEpoch: break
         case .vote(let node, let epoch, let preVote):
             quorum(.requestFailed(.vote(epoch: epoch, preVote: preVote), to: node))
@@ -192,8 +218,12 @@ extension Control {
         case .heartbeat: broker.isHeartbeating = false
         case .alterPartition(let shard, let topicPartition, let proposal):
             effects.append(.mail(.isrAnswered(topicPartition, proposal, .requestTimedOut, nil), toShard: shard))
-        case .allocateProducerIDs: producerIDs.isAsking = false
-        case .forwarded(let request, let deadline): wait(request, until: deadline)
+        case .allocateProducerIDs:
+            producerIDs.isAsking = false
+            failProducerIDs()
+        case .forwarded(let request, let deadline):
+            // After a broken connection it is asked again; after a long silence the client decides.
+            if timedOut { giveUp(request) } else { wait(request, until: deadline) }
         case .autoCreation: break
         }
     }

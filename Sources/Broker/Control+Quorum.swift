@@ -126,6 +126,9 @@ extension Control {
             image.lastEpoch = epoch
         }
         image.lastOffset = end - 1
+        // The last record may be one that the image passes over, a LeaderChange: its epoch names a snapshot that ends
+        // here.
+        image.lastEpoch = metadataLog.log.epochs.epoch(at: end - 1) ?? image.lastEpoch
         imageAdvanced(changes)
     }
 
@@ -133,7 +136,12 @@ extension Control {
     func imageAdvanced(_ changes: ImageChanges) {
         noteOwnRegistration()
         if !changes.isEmpty { updateLinks() }
-        if !changes.isEmpty || !broker.hasPublished { publish(changes) }
+        if !broker.hasPublished {
+            // What came with this node's own snapshot is news to the shards as well.
+            publish(ImageChanges(from: .empty, to: image))
+        } else if !changes.isEmpty {
+            publish(changes)
+        }
         completeCommitted()
         checkReady()
     }
@@ -149,10 +157,7 @@ extension Control {
     func roleChanged(_ role: RaftRole, _ epoch: LeaderEpoch, _ leaderID: NodeID?) throws {
         log(.notice, "quorum: \(role) in epoch \(epoch), leader \(leaderID.map { "node \($0)" } ?? "none")")
         if role == .leader { try becomeController() } else if controller != nil { resignController() }
-        for shard in 0..<shardCount {
-            effects.append(
-                .mail(.controllerChanged(controllerID: leaderID, brokerEpoch: broker.epoch), toShard: shard))
-        }
+        tellShards()
         broker.nextHeartbeatAt = reading.now
         updateLinks()
         sendWaiting()
@@ -176,12 +181,17 @@ extension Control {
             contents: MetadataLog.snapshot(image, voters: voters, end: end, wallMs: reading.wallMs))
     }
 
-    func snapshotWritten(_ result: FlushResult) {
+    func snapshotWritten(_ ticket: FlushTicket, _ result: FlushResult) {
         if case .failed(let error) = result { return halt("a metadata snapshot could not be written: \(error)") }
         do {
-            if let fetch = snapshotFetch, fetch.isWriting { return try installSnapshot(fetch) }
+            if ticket.generation == 1 {
+                if let fetch = snapshotFetch, fetch.isWriting { try installSnapshot(fetch) }
+                return
+            }
             guard let end = snapshotUnderWay else { return }
             snapshotUnderWay = nil
+            // A later one of the leader's may have been put in place meanwhile.
+            guard end.offset > metadataLog.snapshotEnd?.offset ?? 0 else { return }
             try metadataLog.adopt(end)
             quorum(.logStartAdvanced(to: end.offset))
         } catch {
@@ -212,6 +222,7 @@ extension Control {
         guard var fetch = snapshotFetch, fetch.from == node, !fetch.isWriting else { return }
         let partition = answer.topics.first?.partitions.first
         guard answer.errorCode == .none, let partition, partition.errorCode == .none,
+            partition.snapshotID.endOffset == fetch.end.offset, partition.snapshotID.epoch == fetch.end.epoch,
             partition.position == Int64(fetch.bytes.readableBytes), partition.unalignedRecords.readableBytes > 0
         else {
             snapshotFetch = nil
@@ -220,6 +231,12 @@ extension Control {
         fetch.bytes.writeImmutableBuffer(partition.unalignedRecords)
         snapshotFetch = fetch
         guard Int64(fetch.bytes.readableBytes) >= partition.size else { return fetchSnapshotChunk() }
+        // Read before it is written: under its name it is what the next start trusts.
+        do { _ = try MetadataLog.decodeSnapshot(fetch.bytes, end: fetch.end) } catch {
+            log(.error, "node \(node) sent a metadata snapshot that fails its check: \(error)")
+            snapshotFetch = nil
+            return quorum(.requestFailed(.fetchSnapshot, to: node))
+        }
         snapshotFetch?.isWriting = true
         disk.replace(
             FlushTicket(owner: SnapshotFetch.owner, generation: 1, sequence: UInt64(fetch.end.offset)),

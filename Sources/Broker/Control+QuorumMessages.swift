@@ -43,8 +43,9 @@ extension Control {
 
     func voteReceived(_ request: ControlRequest) throws(WireError) {
         let message = try request.read(Wire.VoteRequest.self)
+        // A negative id would stand in the quorum's state as "nobody", and a vote would be forgotten.
         guard isOurCluster(message.clusterID), let partition = message.topics.first?.partitions.first,
-            message.topics.first?.name == MetadataTopic.name
+            message.topics.first?.name == MetadataTopic.name, partition.replicaID >= 0
         else {
             var answer = Wire.VoteResponse()
             answer.errorCode = isOurCluster(message.clusterID) ? .invalidRequest : .inconsistentClusterId
@@ -107,7 +108,9 @@ extension Control {
 
     func beginQuorumEpochReceived(_ request: ControlRequest) throws(WireError) {
         let message = try request.read(BeginQuorumEpochRequest.self)
-        guard isOurCluster(message.clusterID), let partition = message.topics.first?.partitions.first else {
+        guard isOurCluster(message.clusterID), let partition = message.topics.first?.partitions.first,
+            partition.leaderID >= 0
+        else {
             var answer = BeginQuorumEpochResponse()
             answer.errorCode = isOurCluster(message.clusterID) ? .invalidRequest : .inconsistentClusterId
             return respond(answer, to: BeginQuorumEpochRequest.self, request)
@@ -325,7 +328,8 @@ extension Control {
                 if asked.position < 0 || asked.position >= partition.size {
                     partition.errorCode = .positionOutOfRange
                 } else {
-                    let room = min(Int64(max(1, message.maxBytes)), partition.size - asked.position)
+                    let room = min(
+                        Int64(min(max(1, message.maxBytes), SnapshotFetch.chunkBytes)), partition.size - asked.position)
                     partition.unalignedRecords = try disk.read(file, at: asked.position, length: Int(room))
                 }
             } catch {

@@ -59,6 +59,8 @@ package final class Control {
     var broker = BrokerLifecycle()
     var producerIDs = ProducerIDBlock()
     var waitingForController: [(request: ControlRequest, deadline: Instant)] = []
+    /// When those look for the controller again.
+    var forwardRetryAt: Instant?
     var stopping: StopState?
     var isReady = false
     var isHalted = false
@@ -104,6 +106,7 @@ package final class Control {
         if canDecide { deadline = min(deadline, controller?.nextDeadline ?? .distantFuture) }
         if raft != nil { deadline = min(deadline, broker.nextHeartbeatAt) }
         for waiting in waitingForController { deadline = min(deadline, waiting.deadline) }
+        if let forwardRetryAt { deadline = min(deadline, forwardRetryAt) }
         for waiter in servingWaiters { deadline = min(deadline, waiter.servingDeadline ?? .distantFuture) }
         if let stopping { deadline = min(deadline, stopping.deadline) }
         return deadline
@@ -153,7 +156,7 @@ package final class Control {
     func flushed(_ ticket: FlushTicket, _ result: FlushResult) {
         switch ticket.owner {
         case QuorumStateSaves.owner: quorumStateSaved(result)
-        case SnapshotFetch.owner: snapshotWritten(result)
+        case SnapshotFetch.owner: snapshotWritten(ticket, result)
         default:
             do throws(LogError) {
                 if try metadataLog.log.flushed(ticket, result) {
@@ -215,9 +218,20 @@ package final class Control {
 
     /// A request that no sane peer sends: the connection ends.
     func refuse(_ request: ControlRequest, because reason: String) {
-        log(.warning, "closed the connection of \(request.client): it \(reason)")
-        if case .connection(let shard, let id, let slot) = request.route {
+        switch request.route {
+        case .connection(let shard, let id, let slot):
+            log(.warning, "closed the connection of \(request.client): it \(reason)")
             effects.append(.mail(.answered(id, slot: slot, nil), toShard: shard))
+        case .envelope(let header, let outer):
+            // The node between is not to blame, and everything behind an answer that never comes would wait with it.
+            log(.warning, "refused what \(request.client) passed on: it \(reason)")
+            var answer = EnvelopeResponse()
+            answer.errorCode = .invalidRequest
+            deliver(
+                encodeResponseFrame(
+                    answer, to: EnvelopeRequest.self, version: header.version, correlationID: header.correlationID),
+                outer)
+        case .own: log(.error, "this node's own request to itself \(reason)")
         }
     }
 }

@@ -183,8 +183,8 @@ extension Shard {
             fetchers[link]?.resetSession()
             _ = fetches.takeAll(on: link)
         case .frameReceived(let link, var frame):
-            guard let id = frame.getInteger(at: frame.readerIndex, as: Int32.self), let request = fetches.take(id),
-                request.link == link
+            guard let id = frame.getInteger(at: frame.readerIndex, as: Int32.self),
+                let request = fetches.take(id, from: link)
             else { return }
             fetchers[link]?.outstanding -= 1
             do throws(WireError) {
@@ -248,10 +248,14 @@ extension Shard {
             diverging: answer.divergingEpoch.epoch >= 0
                 ? EpochEnd(epoch: answer.divergingEpoch.epoch, endOffset: answer.divergingEpoch.endOffset) : nil,
             batches: span)
+        let endBefore = replica.log.endOffset
         perform(on: replica, fetched: fetched) {
             $0.fetchAnswered(verdict, log: replica.logView, at: reading.now, into: &$1)
         }
-        if answer.errorCode != .none { rest(link, topicPartition) }
+        // Records that could not be written (a full disk) would be sent again at once, and again.
+        if answer.errorCode != .none || (fetched != nil && replica.log.endOffset == endBefore) {
+            rest(link, topicPartition)
+        }
         if replica.log.flushedEnd < replica.log.endOffset, replica.fetcher == link {
             replica.log.requestFlush()
             fetchers[link]?.unflushed[topicPartition] = replica.log.endOffset

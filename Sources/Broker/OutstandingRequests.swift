@@ -23,8 +23,10 @@ struct OutstandingRequests<Purpose> {
         return id
     }
 
-    mutating func take(_ correlationID: Int32) -> OutstandingRequest<Purpose>? {
-        requests.removeValue(forKey: correlationID)
+    /// Nil, and nothing taken, when no such request waits for an answer on that link.
+    mutating func take(_ correlationID: Int32, from link: LinkID?) -> OutstandingRequest<Purpose>? {
+        guard let request = requests[correlationID], request.link == link else { return nil }
+        return requests.removeValue(forKey: correlationID)
     }
 
     mutating func takeAll(on link: LinkID) -> [OutstandingRequest<Purpose>] { takeAll { $0.link == link } }

@@ -24,16 +24,19 @@ package struct LogPositions: Equatable, Sendable {
         self.snapshotEnd = snapshotEnd
     }
 
-    /// The end of the log with the epoch of its last record; that of the snapshot when the log holds nothing, 0 when there is nothing.
+    /// The end of the log with the epoch of its last record; that of the snapshot when the log holds nothing, 0 when
+    /// there is nothing.
     package var end: LogEnd {
         LogEnd(offset: endOffset, epoch: epochs.latestEpoch ?? snapshotEnd?.epoch ?? 0)
     }
 
-    /// Where a replica stands that holds everything below `offset`, the last of it written in `lastEpoch` (protocol.md §4.8, §4.10).
+    /// Where a replica stands that holds everything below `offset`, the last of it written in `lastEpoch` (protocol.md
+    /// §4.8, §4.10).
     func compare(offset: Offset, lastEpoch: LeaderEpoch) -> Comparison {
         if offset == 0, startOffset == 0 { return .continues }
         if offset < startOffset { return .gone }
-        // Below the log's start the history is silent, so an older epoch there is trusted only if it is the snapshot's own.
+        // Below the log's start the history is silent, so an older epoch there is trusted only if it is the snapshot's
+        // own.
         if startOffset > 0, lastEpoch < epochs.entries.first?.epoch ?? .max {
             let isSnapshot = snapshotEnd == LogEnd(offset: offset, epoch: lastEpoch) && offset == startOffset
             return isSnapshot ? .continues : .gone

@@ -1,4 +1,5 @@
-// What a quorum member wants done. Every effect may be run the moment it is emitted: the machine itself waits for `.saved` and `.flushed`.
+// What a quorum member wants done. Every effect may be run the moment it is emitted: the machine itself waits for
+// `.saved` and `.flushed`.
 
 import Model
 
@@ -6,17 +7,20 @@ package enum RaftEffect: Hashable, Sendable {
     // Disk
     /// Make durable, then report `.saved`. A later `.save` replaces an earlier one.
     case save(QuorumState)
-    /// Append a control batch of the new epoch (LeaderChange; with the voters when the log has none yet), then report `.appended`.
+    /// Append a control batch of the new epoch (LeaderChange; with the voters when the log has none yet), then report
+    /// `.appended`.
     case appendLeaderChange(epoch: LeaderEpoch, voters: VoterSet, granting: [ReplicaKey])
     /// Append a Voters control batch, then report `.appended`.
     case appendVoters(VoterSet, epoch: LeaderEpoch)
     /// Write the records of the fetch answer just given, then report `.appended`.
     case appendFetched
-    /// Cut the log to end here; nothing follows until it is done. Truncation reports nothing: its durability is that of the next flush.
+    /// Cut the log to end here; nothing follows until it is done. Truncation reports nothing: its durability is that of
+    /// the next flush.
     case truncate(to: Offset)
     /// Make the log durable, then report `.flushed`.
     case flush
-    /// Fetch this snapshot from that node, chunk by chunk, install it, report `.snapshotInstalled`; or `.requestFailed(.fetchSnapshot)`.
+    /// Fetch this snapshot from that node, chunk by chunk, install it, report `.snapshotInstalled`; or
+    /// `.requestFailed(.fetchSnapshot)`.
     case fetchSnapshot(LogEnd, from: NodeID)
 
     // To peers

@@ -11,8 +11,8 @@ package enum RaftInput: Hashable, Sendable {
     // Disk
     /// `.save` is durable.
     case saved(QuorumState)
-    /// The shell wrote records at the log's end: ours as leader, or fetched ones. `epochs` are those that begin in what was written,
-    /// `voters` the Voters records in it, each with its offset.
+    /// The shell wrote records at the log's end: ours as leader, or fetched ones. `epochs` are those that begin in what
+    /// was written, `voters` the Voters records in it, each with its offset.
     case appended(endOffset: Offset, epochs: [EpochHistory.Entry], voters: [VotersAt])
     /// Everything below is durable here.
     case flushed(through: Offset)

@@ -31,13 +31,17 @@ extension RaftNode {
         expect(role == .leader || (role == .observer) == !isVoter, "an observer that votes, or a voter that does not")
         expect(role != .leader || saved.voted == key, "R1: leading without its own vote")
         expect(role != .leader || durable.epoch == epoch && durable.voted == key, "R2: leading on a vote not durable")
-        expect(role != .candidate || saved.voted == key && saved.leaderID == nil, "a candidate that did not vote for itself")
+        expect(
+            role != .candidate || saved.voted == key && saved.leaderID == nil,
+            "a candidate that did not vote for itself")
         expect(saved.leaderID != key.id || saved.voted == key, "R1: it led without its own vote")
-        expect(role == .leader || role == .observer || electionDeadline < .distantFuture || isStopping
-            || pendingSnapshot != nil, "L1: a voter that waits for ever")
+        expect(
+            role == .leader || role == .observer || electionDeadline < .distantFuture || isStopping
+                || pendingSnapshot != nil, "L1: a voter that waits for ever")
         if let start = leading?.epochStartOffset {
-            expect(log.epochs.entries.last == EpochHistory.Entry(epoch: epoch, startOffset: start)
-                || log.startOffset > start, "R3: a leader's own epoch is not the last in its log")
+            expect(
+                log.epochs.entries.last == EpochHistory.Entry(epoch: epoch, startOffset: start)
+                    || log.startOffset > start, "R3: a leader's own epoch is not the last in its log")
         }
         return found
     }

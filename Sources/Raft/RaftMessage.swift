@@ -111,7 +111,8 @@ package struct QuorumFetchAnswer: Hashable, Sendable {
     package var leaderID: NodeID?
     package var epoch: LeaderEpoch
     package var highWatermark: Offset
-    /// With `.read`: the answer holds whole batches, which the shell keeps until `.appendFetched` or the next input for this node.
+    /// With `.read`: the answer holds whole batches, which the shell keeps until `.appendFetched` or the next input for
+    /// this node.
     package var hasRecords: Bool
 
     package init(

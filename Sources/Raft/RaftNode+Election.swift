@@ -33,9 +33,10 @@ extension RaftNode {
         answer(.answerVote(id, response), &effects)
     }
 
-    /// Whether a candidate's log may lead mine. My whole log counts, durable or not: what is committed is durable on a majority, so it
-    /// lies in the durable part of some voter and both measures are safe; but candidates state their whole log too, and only
-    /// like compared with like leaves always one voter, the one with the greatest end, whom nobody refuses.
+    /// Whether a candidate's log may lead mine. My whole log counts, durable or not: what is committed is durable on a
+    /// majority, so it lies in the durable part of some voter and both measures are safe; but candidates state their
+    /// whole log too, and only like compared with like leaves always one voter, the one with the greatest end, whom
+    /// nobody refuses.
     private func isUpToDate(_ candidate: LogEnd) -> Bool { candidate >= log.end }
 
     /// KIP-996: a pre-vote binds to nothing, is written nowhere and moves no deadline.
@@ -45,14 +46,16 @@ extension RaftNode {
         return isUpToDate(request.logEnd)
     }
 
-    /// Once per epoch, and not when the epoch has its leader. An observer is asked only by a candidate whose log holds the Voters
-    /// record that makes it a voter, by its full key: it must vote before it has that record itself, or a quorum that just grew
-    /// could not replace its leader (Ongaro's thesis §4.1; KIP-853).
+    /// Once per epoch, and not when the epoch has its leader. An observer is asked only by a candidate whose log holds
+    /// the Voters record that makes it a voter, by its full key: it must vote before it has that record itself, or a
+    /// quorum that just grew could not replace its leader (Ongaro's thesis §4.1; KIP-853).
     private mutating func vote(
         for request: VoteRequest, _ now: Instant, _ effects: inout [RaftEffect]
     ) -> Bool {
         if saved.voted == request.candidate { return true }
-        guard saved.voted == nil, saved.leaderID == nil, leading == nil, isUpToDate(request.logEnd) else { return false }
+        guard saved.voted == nil, saved.leaderID == nil, leading == nil, isUpToDate(request.logEnd) else {
+            return false
+        }
         becomeUnattached(epoch: epoch, now, &effects)
         saved.voted = request.candidate
         return true
@@ -65,10 +68,11 @@ extension RaftNode {
         for (id, at) in round.askAt where at <= now {
             round.askAt[id] = nil
             guard let voter = voters.voter(id) else { continue }
-            effects.append(.sendVote(
-                VoteRequest(
-                    candidate: key, voter: voter.key, epoch: epoch, logEnd: log.end, preVote: round.preVote),
-                to: id))
+            effects.append(
+                .sendVote(
+                    VoteRequest(
+                        candidate: key, voter: voter.key, epoch: epoch, logEnd: log.end, preVote: round.preVote),
+                    to: id))
         }
         canvass = round
     }
@@ -78,6 +82,10 @@ extension RaftNode {
     ) {
         heard(from: from)
         learned(response.epoch, leaderID: response.leaderID, now, &effects)
+        if response.epoch == epoch, response.leaderID == from, saved.leaderID == from, leaderlessEpoch == epoch {
+            // The leader itself says that it still leads: the proof of its end was none.
+            becomeFollower(of: from, epoch: epoch, now, &effects)
+        }
         guard let round = canvass, round.preVote == response.preVote, response.requestEpoch == epoch,
             let voter = voters.voter(from), from != key.id
         else { return }
@@ -102,10 +110,17 @@ extension RaftNode {
                     continue
                 }
                 if mayTalk { becomeLeader(granting: granted, now, &effects) }
-            } else if voters.count - refused.count < voters.majority {
+            } else if voters.count - refused.count - deadSilent(granted, refused) < voters.majority {
                 loseRound(now)
             }
             return
+        }
+    }
+
+    /// Voters known to be gone that have not answered: they will not.
+    private func deadSilent(_ granted: [ReplicaKey], _ refused: [ReplicaKey]) -> Int {
+        voters.voters.count {
+            deadPeers.contains($0.key.id) && !granted.contains($0.key) && !refused.contains($0.key)
         }
     }
 

@@ -38,8 +38,8 @@ extension RaftNode {
         return targets
     }
 
-    /// Whether nothing but a pause stands against the next Fetch. Its offset vouches for everything below, so the log must be at rest and
-    /// durable.
+    /// Whether nothing but a pause stands against the next Fetch. Its offset vouches for everything below, so the log
+    /// must be at rest and durable.
     var canFetch: Bool {
         guard mayTalk, pendingAppends.isEmpty, pendingSnapshot == nil, log.flushedEnd == log.endOffset,
             let target = fetchTarget
@@ -102,7 +102,8 @@ extension RaftNode {
                 return
             }
             leaderAnswered(now)
-            // The shell takes the chunks and reports the end of it, good or bad; until then no Fetch can prove the leader alive.
+            // The shell takes the chunks and reports the end of it, good or bad; until then no Fetch can prove the
+            // leader alive.
             electionDeadline = .distantFuture
             pendingSnapshot = end
             effects.append(.fetchSnapshot(end, from: answer.from))
@@ -139,7 +140,9 @@ extension RaftNode {
             fetchRetryAt = again
             if followed != nil { electionDeadline = fetchDeadline(now) }
         case .vote(let epoch, let preVote):
-            guard let round = canvass, epoch == self.epoch, preVote == round.preVote, voters.voter(to) != nil else { return }
+            guard let round = canvass, epoch == self.epoch, preVote == round.preVote, voters.voter(to) != nil else {
+                return
+            }
             let hasAnswered = round.granted.contains { $0.id == to } || round.refused.contains { $0.id == to }
             if !hasAnswered { canvass?.askAt[to] = again }
         case .beginQuorumEpoch(let epoch):
@@ -150,7 +153,8 @@ extension RaftNode {
 
     // MARK: The log
 
-    /// Records were written, by this leader or from its answer. They count nowhere before they are flushed, but their Voters rule at once.
+    /// Records were written, by this leader or from its answer. They count nowhere before they are flushed, but their
+    /// Voters rule at once.
     mutating func appended(
         _ end: Offset, _ epochs: [EpochHistory.Entry], _ found: [VotersAt], _ now: Instant,
         _ effects: inout [RaftEffect]
@@ -169,7 +173,8 @@ extension RaftNode {
         if leading != nil { wakeFetches(now, &effects) }
     }
 
-    /// Follower: min of what the leader committed and what is durable here. Leader: its own end counts like any voter's.
+    /// Follower: min of what the leader committed and what is durable here. Leader: its own end counts like any
+    /// voter's.
     mutating func flushed(_ through: Offset, _ now: Instant, _ effects: inout [RaftEffect]) {
         isFlushing = false
         log.flushedEnd = max(log.flushedEnd, min(through, log.endOffset))
@@ -182,7 +187,8 @@ extension RaftNode {
         raiseHighWatermark(to: min(committed, log.flushedEnd), &effects)
     }
 
-    /// KIP-279's step down the epochs: cut to where the leader's log and this one may last have been the same, and ask again.
+    /// KIP-279's step down the epochs: cut to where the leader's log and this one may last have been the same, and ask
+    /// again.
     private mutating func diverged(
         epoch: LeaderEpoch, endOffset: Offset, _ now: Instant, _ effects: inout [RaftEffect]
     ) {
@@ -227,7 +233,8 @@ extension RaftNode {
 
     /// A snapshot of ours ends at `offset`, and the log now begins there.
     mutating func logStartAdvanced(_ offset: Offset) {
-        precondition(offset <= highWatermark && offset >= log.startOffset, "only what is committed goes into a snapshot")
+        precondition(
+            offset <= highWatermark && offset >= log.startOffset, "only what is committed goes into a snapshot")
         guard offset > log.startOffset else { return }
         log.snapshotEnd = LogEnd(offset: offset, epoch: log.epochs.epoch(at: offset - 1) ?? 0)
         log.startOffset = offset

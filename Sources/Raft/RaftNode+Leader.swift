@@ -63,7 +63,8 @@ extension RaftNode {
             answerFetch(id, log.snapshotEnd.map(FetchVerdict.snapshot) ?? .error(.offsetOutOfRange), &effects)
         case .continues:
             noteFetch(fetch, now)
-            // First what this Fetch commits, so that its own answer tells of it; a leader that was voted out may end by it.
+            // First what this Fetch commits, so that its own answer tells of it; a leader that was voted out may end by
+            // it.
             commit(now, &effects)
             guard leading != nil else { return refuseFetch(id, .notLeaderOrFollower, &effects) }
             let isNews = fetch.fetchOffset < log.endOffset || fetch.highWatermark < highWatermark
@@ -79,7 +80,9 @@ extension RaftNode {
     }
 
     mutating func fetchCancelled(_ id: RequestID) {
-        guard let parked = leading?.parked, let index = parked.values.firstIndex(where: { $0.request == id }) else { return }
+        guard let parked = leading?.parked, let index = parked.values.firstIndex(where: { $0.request == id }) else {
+            return
+        }
         leading?.parked[parked.keys[index]] = nil
     }
 
@@ -109,7 +112,8 @@ extension RaftNode {
 
     // MARK: Progress
 
-    /// A voter's sign of life defers the quorum check and the next BeginQuorumEpoch. The same id on another disk is someone else.
+    /// A voter's sign of life defers the quorum check and the next BeginQuorumEpoch. The same id on another disk is
+    /// someone else.
     private mutating func noteContact(_ replica: ReplicaKey, _ now: Instant) {
         if leading?.replicas[replica] == nil {
             guard voters.contains(replica) || (leading?.replicas.count ?? 0) < RaftSettings.observersMax else { return }
@@ -141,8 +145,8 @@ extension RaftNode {
         leading?.replicas[fetch.replica] = progress
     }
 
-    /// Every replica this leader knows of, itself included, sorted by key; empty on others. For itself the times are nil and the
-    /// offset is its durable end.
+    /// Every replica this leader knows of, itself included, sorted by key; empty on others. For itself the times are
+    /// nil and the offset is its durable end.
     package var progress: [ReplicaProgress] {
         guard let reign = leading else { return [] }
         var own = ReplicaProgress(key: key, at: startedAt)
@@ -156,7 +160,8 @@ extension RaftNode {
 
     // MARK: Committing
 
-    /// What a majority of the voters in force holds durably is committed, once it reaches into this leader's own epoch (R4, R6).
+    /// What a majority of the voters in force holds durably is committed, once it reaches into this leader's own epoch
+    /// (R4, R6).
     mutating func commit(_ now: Instant, _ effects: inout [RaftEffect]) {
         guard let start = leading?.epochStartOffset else { return }
         var ends: [Offset] = []
@@ -194,7 +199,8 @@ extension RaftNode {
         return next
     }
 
-    /// When this leader must take it that a majority follows someone else: it counts the voters that it heard of lately, and itself.
+    /// When this leader must take it that a majority follows someone else: it counts the voters that it heard of
+    /// lately, and itself.
     private var quorumDeadline: Instant {
         guard let reign = leading else { return .distantFuture }
         var contacts: [Instant] = []

@@ -11,7 +11,8 @@ extension RaftNode {
             return
         }
         if saved.leaderID == key.id {
-            // It led this epoch before it went down and may not remember all that it promised then: this epoch is over for it.
+            // It led this epoch before it went down and may not remember all that it promised then: this epoch is over
+            // for it.
             role = .resigned
             leaderlessEpoch = saved.epoch
         } else if let leader = saved.leaderID {
@@ -89,8 +90,8 @@ extension RaftNode {
         now.advanced(byMs: settings.electionTimeoutMs + random.below(settings.electionTimeoutMs))
     }
 
-    /// Ends what belongs to the present role. A deposed leader answers whoever still waits, in the name of the epoch it led, before
-    /// it says anything in a later one.
+    /// Ends what belongs to the present role. A deposed leader answers whoever still waits, in the name of the epoch it
+    /// led, before it says anything in a later one.
     mutating func leaveRole(_ effects: inout [RaftEffect]) {
         if let reign = leading {
             leading = nil
@@ -175,9 +176,12 @@ extension RaftNode {
     mutating func loseRound(_ now: Instant) {
         let wasProspective = role == .prospective
         canvass = nil
-        // With proof of death the others are about to have it too.
-        let bound = leaderlessEpoch == epoch ? settings.electionBackoffMaxMs / 10 : settings.electionBackoffMaxMs
-        let again = now.advanced(byMs: settings.retryBackoffMs + random.below(bound))
+        // With proof of death the others are about to have it too, and a split vote is settled by standing in a row.
+        let backoffMs =
+            leaderlessEpoch == epoch || !deadPeers.isEmpty
+            ? rank * 2 * settings.deathRankDelayMs + random.below(settings.deathRankDelayMs)
+            : random.below(settings.electionBackoffMaxMs)
+        let again = now.advanced(byMs: settings.retryBackoffMs + backoffMs)
         if wasProspective, let leader = saved.leaderID, leader != key.id, leaderlessEpoch != epoch {
             role = .follower
             follow(leader, now)

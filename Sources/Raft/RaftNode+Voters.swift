@@ -7,7 +7,9 @@ extension RaftNode {
         _ voter: Voter, _ id: RequestID, _ now: Instant, _ effects: inout [RaftEffect]
     ) {
         if let error = voterChangeRefusal { return answer(.answerVoterChange(id, error), &effects) }
-        guard voters.voter(voter.key.id) == nil else { return answer(.answerVoterChange(id, .duplicateVoter), &effects) }
+        guard voters.voter(voter.key.id) == nil else {
+            return answer(.answerVoterChange(id, .duplicateVoter), &effects)
+        }
         // A voter that lags would have every commit wait for it.
         guard let progress = leading?.replicas[voter.key], let end = progress.fetchedOffset, end >= highWatermark,
             let last = progress.lastFetch, last.advanced(byMs: settings.checkQuorumMs) > now
@@ -22,8 +24,8 @@ extension RaftNode {
         changeVoters(to: voters.removing(replica), id, &effects)
     }
 
-    /// Why no change can begin now. Two changes under way, or one begun before this leader committed in its own epoch, could leave two
-    /// majorities that do not meet (R8).
+    /// Why no change can begin now. Two changes under way, or one begun before this leader committed in its own epoch,
+    /// could leave two majorities that do not meet (R8).
     private var voterChangeRefusal: ErrorCode? {
         guard let reign = leading else { return .notLeaderOrFollower }
         let isSettled = laterVoters.last.map { $0.offset < highWatermark } ?? true
@@ -69,7 +71,8 @@ extension RaftNode {
         for id in leading?.beginAt.keys ?? [] where voters.voter(id) == nil { leading?.beginAt[id] = nil }
     }
 
-    /// The high watermark moved: the change under way may be done, and a leader outside the committed voters has done its last service.
+    /// The high watermark moved: the change under way may be done, and a leader outside the committed voters has done
+    /// its last service.
     mutating func voterChangeCommitted(_ now: Instant, _ effects: inout [RaftEffect]) {
         if let change = leading?.voterChange, let offset = change.offset, offset < highWatermark {
             leading?.voterChange = nil

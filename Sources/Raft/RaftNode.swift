@@ -1,12 +1,14 @@
-// One member of the metadata quorum as a value: KRaft's pull Raft (KIP-595, 853, 996), fed with inputs, answering with effects.
+// One member of the metadata quorum as a value: KRaft's pull Raft (KIP-595, 853, 996), fed with inputs, answering with
+// effects.
 
 import Model
 
-/// A voter or observer of the metadata quorum. It knows positions, never bytes; it reads no clock and draws from its own seed.
+/// A voter or observer of the metadata quorum. It knows positions, never bytes; it reads no clock and draws from its
+/// own seed.
 ///
-/// How it keeps its word: `saved` is what it believes, `durable` what the disk confirmed. While the two differ in epoch or vote, nothing
-/// leaves for a peer: answers wait in `deferredAnswers`, and requests are only drawn from the state in `settle`, which asks
-/// `mayTalk` first.
+/// How it keeps its word: `saved` is what it believes, `durable` what the disk confirmed. While the two differ in epoch
+/// or vote, nothing leaves for a peer: answers wait in `deferredAnswers`, and requests are only drawn from the state in
+/// `settle`, which asks `mayTalk` first.
 package struct RaftNode: Equatable, Sendable {
     package let key: ReplicaKey
     package let settings: RaftSettings
@@ -30,7 +32,8 @@ package struct RaftNode: Equatable, Sendable {
     var followed: NodeID?
     /// Until then the leader counts as alive, by our last successful Fetch; nil before the first in this epoch.
     var leaderAliveUntil: Instant?
-    /// The epoch whose leader is known to lead no more: proved dead, or it said so itself. An epoch never gets a second leader.
+    /// The epoch whose leader is known to lead no more: proved dead, or it said so itself. An epoch never gets a second
+    /// leader.
     var leaderlessEpoch: LeaderEpoch?
     /// Nodes proved dead and not heard of since; sorted.
     var deadPeers: [NodeID] = []
@@ -87,7 +90,8 @@ package struct RaftNode: Equatable, Sendable {
         startedAt = now
         role = .observer
         electionDeadline = .distantFuture
-        // A log never holds an epoch that was not saved first; should the saved one be lost, at least no epoch comes twice.
+        // A log never holds an epoch that was not saved first; should the saved one be lost, at least no epoch comes
+        // twice.
         if log.end.epoch > saved.epoch { self.saved = QuorumState(epoch: log.end.epoch) }
         resumeRole(now)
     }
@@ -101,7 +105,8 @@ package struct RaftNode: Equatable, Sendable {
     package var leaderID: NodeID? { leading == nil ? followed : key.id }
     /// Where this leader's own epoch begins; nil for others, and until its LeaderChange is appended.
     package var epochStartOffset: Offset? { leading?.epochStartOffset }
-    /// Whether this leader has committed a record of its own epoch: only then is its high watermark the newest (R4, R12).
+    /// Whether this leader has committed a record of its own epoch: only then is its high watermark the newest (R4,
+    /// R12).
     package var isHighWatermarkOfEpoch: Bool {
         guard let start = leading?.epochStartOffset else { return false }
         return highWatermark > start
@@ -146,8 +151,8 @@ package struct RaftNode: Equatable, Sendable {
 
     // MARK: After every input
 
-    /// Whether the disk holds the epoch and vote that any word to a peer would give away. The leader's name may follow later: it
-    /// binds nobody.
+    /// Whether the disk holds the epoch and vote that any word to a peer would give away. The leader's name may follow
+    /// later: it binds nobody.
     var mayTalk: Bool { durable.epoch == saved.epoch && durable.voted == saved.voted }
 
     private mutating func ticked(_ now: Instant, _ effects: inout [RaftEffect]) {

@@ -3,8 +3,8 @@
 package struct RaftSettings: Equatable, Sendable {
     /// Kafka's `quorum.election.timeout.ms`: a round of votes takes this long and up to as much again, at random.
     package var electionTimeoutMs: Int64
-    /// Kafka's `quorum.fetch.timeout.ms`: a follower that could not fetch for so long asks for pre-votes; a leader that no
-    /// majority fetched from for one and a half times as long resigns.
+    /// Kafka's `quorum.fetch.timeout.ms`: a follower that could not fetch for so long asks for pre-votes; a leader that
+    /// no majority fetched from for one and a half times as long resigns.
     package var fetchTimeoutMs: Int64
     /// How long a leader may hold a Fetch that finds nothing new.
     package var fetchMaxWaitMs: Int64

@@ -51,9 +51,10 @@ struct Run: ParsableCommand {
         if wipe, !faults.contains(.wipe) { faults.append(.wipe) }
         var summary = Summary()
         let start = ContinuousClock.now
-        let progress = TrapNotice()
+        // With a trace the runtime's own backtrace says more.
+        let progress = trace ? nil : TrapNotice()
         for seed in seeds.seeds {
-            progress.note(seed)
+            progress?.note(seed)
             let result = SeedRun.run(
                 seed: seed, allowing: faults, bug: bug, trace: Trace(trace ? .words : .none) { print($0) })
             summary.add(result)

@@ -49,8 +49,10 @@ struct Checker {
                 expect(!raft.isLeader, "R3: leader \(name) cut its log")
             case .fetchSnapshot: snapshotCount += 1
             case .sendFetch(let fetch, _):
-                expect(cluster.nodes[node].disk.state.epoch >= fetch.currentLeaderEpoch, "R2: fetched in an unsaved epoch")
-                expect(durableEnd(cluster.nodes[node].disk) >= fetch.fetchOffset, "R6: \(name) acknowledged the undurable")
+                expect(
+                    cluster.nodes[node].disk.state.epoch >= fetch.currentLeaderEpoch, "R2: fetched in an unsaved epoch")
+                expect(
+                    durableEnd(cluster.nodes[node].disk) >= fetch.fetchOffset, "R6: \(name) acknowledged the undurable")
             default: break
             }
         }
@@ -72,7 +74,9 @@ struct Checker {
     }
 
     mutating func granted(_ node: Int, _ disk: QuorumState, _ response: VoteResponse) {
-        expect(disk.epoch == response.requestEpoch && disk.voted != nil, "R2: a vote left n\(node + 1) before it was durable")
+        expect(
+            disk.epoch == response.requestEpoch && disk.voted != nil,
+            "R2: a vote left n\(node + 1) before it was durable")
         guard let voted = disk.voted else { return }
         let earlier = votes[node]?[response.requestEpoch]
         expect(earlier == nil || earlier == voted, "R2: n\(node + 1) voted twice in \(response.requestEpoch)")
@@ -91,11 +95,13 @@ struct Checker {
         }
     }
 
-    mutating func advanced(_ node: Int, _ raft: RaftNode, _ offset: Offset, _ effects: [RaftEffect], _ cluster: Cluster) {
+    mutating func advanced(_ node: Int, _ raft: RaftNode, _ offset: Offset, _ effects: [RaftEffect], _ cluster: Cluster)
+    {
         let disk = cluster.nodes[node].disk
         expect(offset <= raft.log.endOffset, "R11: committed beyond the log")
         let known = Offset(committed.count)
-        for at in max(disk.start, (highWatermarks[node] ?? 0))..<max(disk.start, min(offset, disk.end)) where at < known {
+        for at in max(disk.start, (highWatermarks[node] ?? 0))..<max(disk.start, min(offset, disk.end)) where at < known
+        {
             expect(disk.entry(at) == committed[Int(at)], "R7: n\(node + 1) committed something else at \(at)")
         }
         guard offset > known else { return }
@@ -114,12 +120,15 @@ struct Checker {
                 if (raft.progress(of: voter.key)?.fetchedOffset ?? 0) >= offset { holders += 1 }
                 continue
             }
-            if other.disk.durableEntry(offset - 1) == committed[Int(offset - 1)] || other.disk.start >= offset { holders += 1 }
+            if other.disk.durableEntry(offset - 1) == committed[Int(offset - 1)] || other.disk.start >= offset {
+                holders += 1
+            }
         }
         expect(holders >= raft.voters.majority, "R6: \(offset) committed, durable on \(holders) of \(raft.voters)")
     }
 
-    /// R3, pairwise: where two logs have the same epoch at the same offset they hold the same record, and the same below.
+    /// R3, pairwise: where two logs have the same epoch at the same offset they hold the same record, and the same
+    /// below.
     mutating func logsMatch(_ cluster: Cluster) {
         for a in cluster.nodes.indices {
             for b in cluster.nodes.indices where b > a {

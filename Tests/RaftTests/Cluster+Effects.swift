@@ -45,7 +45,8 @@ extension Cluster {
             var entries: [Entry] = []
             if case .read(let offset) = verdict {
                 let disk = nodes[index].disk
-                entries = Array(disk.entries.dropFirst(Int(offset - disk.start)).prefix(Int(1 + random.below(batchesMax))))
+                entries = Array(
+                    disk.entries.dropFirst(Int(offset - disk.start)).prefix(Int(1 + random.below(batchesMax))))
             }
             let answer = QuorumFetchAnswer(
                 from: nodes[index].key.id, verdict: verdict, leaderID: leader, epoch: epoch,

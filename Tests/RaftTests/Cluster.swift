@@ -1,4 +1,5 @@
-// A whole quorum in one value: nodes, disks and a network, all drawn from one seed. Logs are arrays of epochs and record ids.
+// A whole quorum in one value: nodes, disks and a network, all drawn from one seed. Logs are arrays of epochs and
+// record ids.
 
 import Model
 import Raft

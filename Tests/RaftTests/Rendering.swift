@@ -42,13 +42,14 @@ func render(_ input: RaftInput) -> String {
 }
 
 private func render(_ fetch: QuorumFetch) -> String {
-    "\(name(fetch.replica)) offset=\(fetch.fetchOffset) last=\(fetch.lastFetchedEpoch) epoch=\(fetch.currentLeaderEpoch) "
-        + "hw=\(fetch.highWatermark)"
+    "\(name(fetch.replica)) offset=\(fetch.fetchOffset) last=\(fetch.lastFetchedEpoch) "
+        + "epoch=\(fetch.currentLeaderEpoch) hw=\(fetch.highWatermark)"
 }
 
 private func render(_ response: VoteResponse) -> String {
     (response.preVote ? "pre " : "") + (response.granted ? "granted" : "refused")
-        + (response.error == .none ? "" : " \(response.error)") + " epoch=\(response.epoch) leader=\(name(response.leaderID))"
+        + (response.error == .none ? "" : " \(response.error)")
+        + " epoch=\(response.epoch) leader=\(name(response.leaderID))"
 }
 
 private func render(_ verdict: FetchVerdict) -> String {
@@ -64,14 +65,16 @@ func render(_ effect: RaftEffect) -> String {
     switch effect {
     case .save(let state):
         "save epoch=\(state.epoch) leader=\(name(state.leaderID)) voted=\(state.voted.map(name) ?? "-")"
-    case .appendLeaderChange(let epoch, _, let granting): "appendLeaderChange epoch=\(epoch) granting=\(names(granting))"
+    case .appendLeaderChange(let epoch, _, let granting):
+        "appendLeaderChange epoch=\(epoch) granting=\(names(granting))"
     case .appendVoters(let voters, let epoch): "appendVoters \(names(voters)) epoch=\(epoch)"
     case .appendFetched: "appendFetched"
     case .truncate(let to): "truncate \(to)"
     case .flush: "flush"
     case .fetchSnapshot(let end, let from): "fetchSnapshot \(end) n\(from)"
     case .sendVote(let request, let to):
-        "sendVote n\(to) \(request.preVote ? "pre " : "")of \(name(request.voter)) epoch=\(request.epoch) log=\(request.logEnd)"
+        "sendVote n\(to) \(request.preVote ? "pre " : "")of \(name(request.voter)) "
+            + "epoch=\(request.epoch) log=\(request.logEnd)"
     case .sendBeginQuorumEpoch(let epoch, let to): "sendBeginQuorumEpoch \(name(to)) epoch=\(epoch)"
     case .sendEndQuorumEpoch(let epoch, let preferred, let to):
         "sendEndQuorumEpoch n\(to) epoch=\(epoch) preferred=\(names(preferred))"

@@ -1,5 +1,5 @@
-// Golden scripts: commands to a small quorum, and all that follows from them. `UPDATE_GOLDEN=1` writes the files anew; read the difference
-// before you keep it.
+// Golden scripts: commands to a small quorum, and all that follows from them. `UPDATE_GOLDEN=1` writes the files anew;
+// read the difference before you keep it.
 
 import Foundation
 import Model
@@ -50,7 +50,8 @@ extension Cluster {
         case "crash": crash(numbers[0] - 1, power: true)
         case "start": start(numbers[0] - 1)
         case "wipe": wipe(numbers[0] - 1)
-        case "died": for node in nodes.indices where nodes[node].raft != nil { step(node, .peerDied(NodeID(numbers[0]))) }
+        case "died":
+            for node in nodes.indices where nodes[node].raft != nil { step(node, .peerDied(NodeID(numbers[0]))) }
         case "proof": step(numbers[0] - 1, .peerDied(NodeID(numbers[1])))
         case "cut":
             for other in nodes.indices where other != numbers[0] - 1 {

@@ -5,11 +5,13 @@ import Raft
 
 let start = Instant(nanoseconds: 5_000_000_000)
 
-func key(_ id: NodeID, _ directory: UInt64? = nil) -> ReplicaKey {
+func replica(_ id: NodeID, _ directory: UInt64? = nil) -> ReplicaKey {
     ReplicaKey(id: id, directoryID: UUID128(low: directory ?? UInt64(id)))
 }
 
-func voterSet(_ ids: NodeID...) -> VoterSet { VoterSet(ids.map { Voter(key: key($0), endpoint: Cluster.endpoint($0)) }) }
+func voterSet(_ ids: NodeID...) -> VoterSet {
+    VoterSet(ids.map { Voter(key: replica($0), endpoint: Cluster.endpoint($0)) })
+}
 
 /// A log of the given (epoch, first offset) pairs that ends at `end`, durable as far as said.
 func positions(_ epochs: [(LeaderEpoch, Offset)], end: Offset, flushed: Offset? = nil) -> LogPositions {
@@ -23,7 +25,7 @@ func node(
     voters: VoterSet = voterSet(1, 2, 3), at now: Instant = start
 ) -> RaftNode {
     RaftNode(
-        key: key(id), settings: RaftSettings(), saved: saved, log: log, voters: voters, laterVoters: [],
+        key: replica(id), settings: RaftSettings(), saved: saved, log: log, voters: voters, laterVoters: [],
         bootstrap: [], seed: 1, now: now)
 }
 
@@ -55,9 +57,9 @@ extension RaftNode {
                     VoteResponse(
                         granted: true, epoch: epoch, leaderID: nil, preVote: preVote, requestEpoch: epoch),
                     from: 2), at: later)
-            if preVote { _ = leader.take(.saved(QuorumState(epoch: 4, voted: key(1))), at: later) }
+            if preVote { _ = leader.take(.saved(QuorumState(epoch: 4, voted: replica(1))), at: later) }
         }
-        if voters.count == 1 { _ = leader.take(.saved(QuorumState(epoch: 4, voted: key(1))), at: later) }
+        if voters.count == 1 { _ = leader.take(.saved(QuorumState(epoch: 4, voted: replica(1))), at: later) }
         _ = leader.take(
             .appended(endOffset: 11, epochs: [EpochHistory.Entry(epoch: 4, startOffset: 10)], voters: []), at: later)
         _ = leader.take(.flushed(through: 11), at: later)

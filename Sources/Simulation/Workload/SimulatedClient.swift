@@ -70,7 +70,9 @@ final class SimulatedClient {
             link.waiting.append(frame)
         }
         links[node] = link
-        guard expectsAnswer else { return then(nil) }
+        guard expectsAnswer else {
+            return world.plan(.run("client \(number) expects no answer") { then(nil) }, inMicroseconds: 1)
+        }
         let connection = link.connection.number
         world.plan(.run("client \(number) is patient no longer") { [unowned self] in
             guard let link = links[node], link.connection.number == connection, link.outstanding[id] != nil else { return }

@@ -30,26 +30,25 @@ package func wireEncode<M: WireMessage>(_ message: borrowing M, version: Int16, 
 extension WireMessage {
     package static func decodeSelf(from buffer: inout ByteBuffer, version: Int16) throws(WireError) -> Self {
         guard versions.contains(version) else { throw .unsupportedVersion(version) }
+        var message = Self()
+        var sizeBytes = 0
+        var failure: WireError?
         let frame = buffer
-        let outcome = buffer.withUnsafeReadableBytes { bytes -> Result<(Self, Int), WireError> in
-            var reader = WireReader(
-                frame: frame, bytes: bytes, version: version, isFlexible: version >= flexibleSince)
-            do throws(WireError) {
-                var message = Self()
-                try message.walk(&reader)
-                return .success((message, reader.position))
-            } catch {
-                return .failure(error)
+        withUnsafePointer(to: frame) { frame in
+            frame.pointee.withUnsafeReadableBytes { bytes in
+                var reader = WireReader(
+                    frame: frame, bytes: bytes, version: version, isFlexible: version >= flexibleSince)
+                do throws(WireError) { try message.walk(&reader) } catch { failure = error }
+                sizeBytes = reader.position
             }
         }
-        let (message, size) = try outcome.get()
-        buffer.moveReaderIndex(forwardBy: size)
+        if let failure { throw failure }
+        buffer.moveReaderIndex(forwardBy: sizeBytes)
         return message
     }
 
     package func encodeSelf(into buffer: inout ByteBuffer, version: Int16) -> WireGaps {
         precondition(Self.versions.contains(version), "\(Self.self) has no version \(version)")
-        var message = self
         var gaps = WireGaps()
         var needed = max(buffer.writableBytes, 64)
         var done = false
@@ -57,7 +56,8 @@ extension WireMessage {
             buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: needed) { memory in
                 var writer = WireWriter(
                     memory: memory, version: version, isFlexible: version >= Self.flexibleSince)
-                message.write(to: &writer)
+                // Through a pointer for the same reason as in arrays: a copy to walk would retain every field.
+                withUnsafePointer(to: self) { UnsafeMutablePointer(mutating: $0).pointee.write(to: &writer) }
                 done = !writer.overflowed
                 needed = writer.position
                 gaps = writer.gaps

@@ -144,12 +144,13 @@ extension Array: WireField where Element: WireField {
     fileprivate static func read(count: Int, from reader: inout WireReader) throws(WireError) -> [Element] {
         guard count > 0 else { return [] }
         try reader.checkCount(count, of: Element.self)
-        var elements: [Element] = []
-        elements.reserveCapacity(count)
-        for index in 0..<count {
-            // Read in place: a finished element would be copied into the array once more.
-            elements.append(.blank)
-            try elements[index].read(from: &reader)
+        // Read in place: a finished element would be copied into the array once more, and `append` asks for each
+        // whether the array is shared and has room. (`unsafeUninitializedCapacity` is not specialised by Swift 6.3
+        // and looks up the array's type at run time.)
+        var elements = [Element](repeating: .blank, count: count)
+        try elements.withUnsafeMutableBufferPointer { memory throws(WireError) in
+            guard let first = memory.baseAddress else { return }
+            for index in 0..<count { try first[index].read(from: &reader) }
         }
         return elements
     }

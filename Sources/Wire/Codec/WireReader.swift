@@ -5,10 +5,12 @@ import NIOCore
 package struct WireReader: Walker {
     package let version: Int16
     let isFlexible: Bool
-    /// The frame as a buffer, only to cut slices from.
-    private let frame: ByteBuffer
-    /// The frame's readable bytes; valid while the scope that made this reader lasts.
-    private let bytes: UnsafeRawBufferPointer
+    /// The frame as a buffer, only to cut slices from. A pointer, so that the reader holds no reference: what holds
+    /// references is retained and released around calls. Valid while the scope that made this reader lasts.
+    private let frame: UnsafePointer<ByteBuffer>
+    /// The frame's readable bytes; valid as long.
+    private let base: UnsafeRawPointer
+    /// Never above `limit`; every step forward is checked against it first, so the sums below cannot overflow.
     private(set) var position = 0
     /// Where the readable part ends: the frame's end, or the end of the tagged value being read.
     private var limit: Int
@@ -22,33 +24,44 @@ package struct WireReader: Walker {
         var count: UInt32
     }
 
-    init(frame: ByteBuffer, bytes: UnsafeRawBufferPointer, version: Int16, isFlexible: Bool) {
+    /// Frame and bytes must outlive the reader.
+    init(frame: UnsafePointer<ByteBuffer>, bytes: UnsafeRawBufferPointer, version: Int16, isFlexible: Bool) {
         self.frame = frame
-        self.bytes = bytes
+        // No bytes may have no address; then nothing is ever loaded, and any address does.
+        self.base = bytes.baseAddress ?? UnsafeRawPointer(frame)
         self.limit = bytes.count
         self.version = version
         self.isFlexible = isFlexible
     }
 
-    var bytesLeft: Int { limit - position }
+    var bytesLeft: Int { limit &- position }
 
     // MARK: Primitives
 
     mutating func readInteger<T: FixedWidthInteger>(_: T.Type) throws(WireError) -> T {
-        guard limit - position >= MemoryLayout<T>.size else { throw .truncated }
-        let value = T(bigEndian: bytes.loadUnaligned(fromByteOffset: position, as: T.self))
-        position += MemoryLayout<T>.size
+        guard bytesLeft >= MemoryLayout<T>.size else { throw .truncated }
+        let value = T(bigEndian: base.loadUnaligned(fromByteOffset: position, as: T.self))
+        position &+= MemoryLayout<T>.size
         return value
     }
 
-    /// LEB128, unsigned, at most 32 bits.
+    /// LEB128, unsigned, at most 32 bits. Nearly all are one byte, so that case stands apart to be inlined.
     mutating func readUVarint() throws(WireError) -> UInt32 {
+        guard position < limit else { throw .truncated }
+        let byte = base.load(fromByteOffset: position, as: UInt8.self)
+        guard byte < 0x80 else { return try readLongUVarint() }
+        position &+= 1
+        return UInt32(byte)
+    }
+
+    @inline(never)
+    private mutating func readLongUVarint() throws(WireError) -> UInt32 {
         var value: UInt32 = 0
         var shift: UInt32 = 0
         while true {
             guard position < limit else { throw .truncated }
-            let byte = bytes[position]
-            position += 1
+            let byte = base.load(fromByteOffset: position, as: UInt8.self)
+            position &+= 1
             if shift == 28 && byte > 0x0F { throw .invalidVarint }
             value |= UInt32(byte & 0x7F) << shift
             if byte < 0x80 { return value }
@@ -72,8 +85,8 @@ package struct WireReader: Walker {
 
     mutating func readString(length: Int) throws(WireError) -> String {
         guard bytesLeft >= length else { throw .truncated }
-        let text = UnsafeRawBufferPointer(rebasing: bytes[position..<position + length])
-        position += length
+        let text = UnsafeRawBufferPointer(start: base + position, count: length)
+        position &+= length
         if text.allSatisfy({ $0 < 0x80 }) { return String(decoding: text, as: UTF8.self) }
         guard let string = String(validating: text, as: UTF8.self) else { throw .invalidUTF8 }
         return string
@@ -81,10 +94,10 @@ package struct WireReader: Walker {
 
     /// A slice of the frame, without a copy.
     mutating func readSlice(length: Int) throws(WireError) -> ByteBuffer {
-        guard bytesLeft >= length, let slice = frame.getSlice(at: frame.readerIndex + position, length: length) else {
-            throw .truncated
-        }
-        position += length
+        guard bytesLeft >= length,
+            let slice = frame.pointee.getSlice(at: frame.pointee.readerIndex + position, length: length)
+        else { throw .truncated }
+        position &+= length
         return slice
     }
 
@@ -139,6 +152,7 @@ package struct WireReader: Walker {
 
     package mutating func end() throws(WireError) {
         guard isFlexible else { return }
+        if seesNoTags { return position &+= 1 }
         let section = try currentTags()
         position = section.end
         tags = nil
@@ -151,6 +165,11 @@ package struct WireReader: Walker {
         var limit: Int
     }
 
+    /// A tag buffer begins here and is empty, as nearly all are.
+    private var seesNoTags: Bool {
+        tags == nil && position < limit && base.load(fromByteOffset: position, as: UInt8.self) == 0
+    }
+
     /// The tag buffer at the current position; its extent is checked when it is first met.
     private mutating func currentTags() throws(WireError) -> TagSection {
         if let tags { return tags }
@@ -160,7 +179,7 @@ package struct WireReader: Walker {
             _ = try readUVarint()
             let size = Int(try readUVarint())
             guard bytesLeft >= size else { throw .truncated }
-            position += size
+            position &+= size
         }
         let section = TagSection(start: start, end: position, count: count)
         tags = section
@@ -170,7 +189,7 @@ package struct WireReader: Walker {
     /// Moves to the value of `tag` and narrows the limit to it; nil when the peer did not send it. Of a tag sent twice
     /// the first counts.
     private mutating func enterTag(_ tag: UInt32) throws(WireError) -> Outer? {
-        guard isFlexible else { return nil }
+        guard isFlexible, !seesNoTags else { return nil }
         let section = try currentTags()
         guard section.count > 0 else { return nil }
         position = section.start
@@ -179,11 +198,11 @@ package struct WireReader: Walker {
             let size = Int(try readUVarint())
             if found == tag {
                 let outer = Outer(section: section, limit: limit)
-                limit = position + size
+                limit = position &+ size
                 tags = nil
                 return outer
             }
-            position += size
+            position &+= size
         }
         return nil
     }

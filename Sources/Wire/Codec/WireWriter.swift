@@ -6,7 +6,8 @@ import NIOCore
 package struct WireWriter: Walker {
     package let version: Int16
     let isFlexible: Bool
-    private let memory: UnsafeMutableRawBufferPointer
+    private let base: UnsafeMutableRawPointer
+    private let capacity: Int
     /// Bytes written, or that would have been.
     private(set) var position = 0
     private(set) var gaps = WireGaps()
@@ -14,12 +15,16 @@ package struct WireWriter: Walker {
     private var tagCountAt = -1
 
     init(memory: UnsafeMutableRawBufferPointer, version: Int16, isFlexible: Bool) {
-        self.memory = memory
+        // No memory may have no address; then nothing is ever stored, and any address does.
+        self.base = memory.baseAddress ?? UnsafeMutableRawPointer(mutating: Self.nowhere.utf8Start)
+        self.capacity = memory.count
         self.version = version
         self.isFlexible = isFlexible
     }
 
-    var overflowed: Bool { position > memory.count }
+    private static var nowhere: StaticString { "" }
+
+    var overflowed: Bool { position > capacity }
 
     /// The fewest bytes that a value of the type takes.
     static func shortestSize<E: WireField>(of: E.Type, version: Int16, isFlexible: Bool) -> Int {
@@ -33,12 +38,18 @@ package struct WireWriter: Walker {
     // MARK: Primitives
 
     mutating func writeInteger<T: FixedWidthInteger>(_ value: T) {
-        let next = position + MemoryLayout<T>.size
-        if next <= memory.count { memory.storeBytes(of: value.bigEndian, toByteOffset: position, as: T.self) }
+        let next = position &+ MemoryLayout<T>.size
+        if next <= capacity { base.storeBytes(of: value.bigEndian, toByteOffset: position, as: T.self) }
         position = next
     }
 
+    /// Nearly all are one byte, so that case stands apart to be inlined.
     mutating func writeUVarint(_ value: UInt32) {
+        if value < 0x80 { writeInteger(UInt8(truncatingIfNeeded: value)) } else { writeLongUVarint(value) }
+    }
+
+    @inline(never)
+    private mutating func writeLongUVarint(_ value: UInt32) {
         var rest = value
         while rest >= 0x80 {
             writeInteger(UInt8(truncatingIfNeeded: rest) | 0x80)
@@ -59,8 +70,8 @@ package struct WireWriter: Walker {
 
     mutating func writeRaw(_ source: UnsafeRawBufferPointer) {
         let next = position + source.count
-        if next <= memory.count && !source.isEmpty {
-            UnsafeMutableRawBufferPointer(rebasing: memory[position..<next]).copyMemory(from: source)
+        if next <= capacity, let from = source.baseAddress {
+            (base + position).copyMemory(from: from, byteCount: source.count)
         }
         position = next
     }
@@ -90,13 +101,13 @@ package struct WireWriter: Walker {
     package mutating func visit<V: WireNullable>(
         _ value: inout V?, _ name: StaticString, nullable: Bool
     ) throws(WireError) {
-        writeOptional(value, nullable: nullable)
+        writeOptional(&value, nullable: nullable)
     }
 
     package mutating func visitRecords(
         _ value: inout ByteBuffer?, _ name: StaticString, apartLength: Int?
     ) throws(WireError) {
-        guard let apartLength else { return writeOptional(value, nullable: true) }
+        guard let apartLength else { return writeOptional(&value, nullable: true) }
         writeLength(apartLength)
         guard apartLength > 0 else { return }
         gaps.positions.append(position)
@@ -117,7 +128,7 @@ package struct WireWriter: Walker {
     ) throws(WireError) {
         guard isFlexible, value != nil else { return }
         let opened = openTag(tag)
-        writeOptional(value, nullable: true)
+        writeOptional(&value, nullable: true)
         closeTag(opened)
     }
 
@@ -127,9 +138,10 @@ package struct WireWriter: Walker {
         tagCountAt = -1
     }
 
-    private mutating func writeOptional<V: WireNullable>(_ value: V?, nullable: Bool) {
-        if var present = value {
-            if nullable { present.writePresent(to: &self) } else { present.write(to: &self) }
+    /// In place: a copy of what is present would be retained and released.
+    private mutating func writeOptional<V: WireNullable>(_ value: inout V?, nullable: Bool) {
+        if value != nil {
+            if nullable { value?.writePresent(to: &self) } else { value?.write(to: &self) }
         } else if nullable {
             V.writeNull(to: &self)
         } else {
@@ -152,7 +164,10 @@ package struct WireWriter: Walker {
             tagCountAt = position
             writeInteger(UInt8(0))
         }
-        if tagCountAt < memory.count { memory[tagCountAt] += 1 }
+        if tagCountAt < capacity {
+            let count = base.load(fromByteOffset: tagCountAt, as: UInt8.self)
+            base.storeBytes(of: count + 1, toByteOffset: tagCountAt, as: UInt8.self)
+        }
         writeUVarint(tag)
         let opened = OpenTag(countAt: tagCountAt, sizeAt: position)
         writeInteger(UInt8(0))
@@ -167,9 +182,9 @@ package struct WireWriter: Walker {
         let size = UInt32(valueEnd - valueAt)
         position = opened.sizeAt
         let extra = Self.varintSize(size) - 1
-        if extra > 0 && valueEnd + extra <= memory.count {
-            UnsafeMutableRawBufferPointer(rebasing: memory[valueAt + extra..<valueEnd + extra])
-                .copyMemory(from: UnsafeRawBufferPointer(rebasing: memory[valueAt..<valueEnd]))
+        if extra > 0 && valueEnd + extra <= capacity {
+            // The two overlap; `copyMemory` allows it.
+            (base + valueAt + extra).copyMemory(from: base + valueAt, byteCount: Int(size))
         }
         writeUVarint(size)
         position = valueEnd + extra
