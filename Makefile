@@ -45,7 +45,8 @@ clean: ## stop the nodes, delete their data and the build
 	@dev/cluster stop
 	rm -rf run .build
 
-test: libraries ## everything: one release build, unit tests, simulator, integration tests
+test: ## everything: one release build, unit tests, simulator, integration tests
+	@dev/libraries tests
 	@dev/test
 
 check: libraries ## the inner loop, under 3 minutes: format, tidy and unit tests; writes nothing in the tree

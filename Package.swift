@@ -87,17 +87,29 @@ let package = Package(
             name: "martlet-sim",
             dependencies: ["Simulation", .product(name: "ArgumentParser", package: "swift-argument-parser")],
             swiftSettings: strict),
+        // Measures the codec from outside its module; CodecGuardTests run it under callgrind.
+        .executableTarget(
+            name: "codec-speed", dependencies: ["Wire", "Model", byteBuffer], path: "Benchmarks/CodecSpeed",
+            swiftSettings: strict),
 
         .testTarget(name: "TidyTests"),
         .testTarget(
             name: "RecordsTests", dependencies: ["Records", "Model", "CChecksum", byteBuffer], swiftSettings: strict),
         .testTarget(
             name: "WireTests", dependencies: ["Wire", "Model", byteBuffer], exclude: ["Golden"], swiftSettings: strict),
+        .testTarget(name: "CodecGuardTests", exclude: ["thresholds.txt"], swiftSettings: strict),
         .testTarget(name: "RaftTests", dependencies: ["Raft", "Model"], exclude: ["Scripts"], swiftSettings: strict),
         .testTarget(
             name: "ReplicationTests", dependencies: ["Replication", "Model"], exclude: ["Scripts"],
             swiftSettings: strict),
         .testTarget(name: "MetadataTests", dependencies: ["Metadata", "Wire", "Model"], swiftSettings: strict),
+        .testTarget(
+            name: "BrokerTests",
+            dependencies: [
+                "Broker", "DiskSimulation", "Model", "Records", "Wire", "Raft", "Replication", "Metadata", "Storage",
+                byteBuffer,
+            ],
+            swiftSettings: strict),
         .testTarget(
             name: "ClientTests",
             dependencies: [

@@ -39,7 +39,7 @@ def one_record(value, offset_delta=0, key=None):
 
 def batch(values, codec="none", payload=None, count=None, last_delta=None, length=None, crc=None, magic=2, base=0,
           timestamp=1_700_000_000_000):
-    """A batch of `values`; each other argument puts something else in its place, with a CRC that fits unless `crc` is given."""
+    """A batch of `values`; each other argument puts something else in its place. The CRC fits unless `crc` is given."""
     if payload is None:
         payload = b"".join(one_record(value, delta) for delta, value in enumerate(values))
     count = len(values) if count is None else count

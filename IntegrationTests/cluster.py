@@ -79,7 +79,7 @@ class Node:
         return self.process is not None and self.process.poll() is None
 
     def send(self, number):
-        assert self.is_alive(), f"node {self.id} is dead, exit {self.process and self.process.returncode}\n{self.tail()}"
+        assert self.is_alive(), f"node {self.id} is dead\n{self.tail()}"
         os.kill(self.process.pid, number)
 
     def kill(self):

@@ -7,7 +7,7 @@ PATIENCE_SECONDS = 90
 
 
 def wait_until(what, probe, seconds=PATIENCE_SECONDS):
-    """Asks `probe` until it gives something true and returns that. What it last gave or raised stands in the failure."""
+    """Asks `probe` until it gives something true and returns that; a failure shows what it last gave or raised."""
     deadline = time.monotonic() + seconds
     while True:
         try:

@@ -1,4 +1,4 @@
-# Every client lists, creates, produces with every codec and acks, and reads what every other client wrote, byte for byte.
+# Every client lists, creates, produces with every codec and acks, and reads what every other wrote, byte for byte.
 
 import contextlib
 import time
@@ -18,7 +18,8 @@ from conditions import wait_until
 NAMES = ["kcat", "confluent", "kafka-python", "aiokafka", "java"]
 
 # One partition for each way to produce: (codec, acks, idempotent). Idempotence needs acks=all.
-WAYS = [(codec, acks, False) for codec in CODECS for acks in ("0", "1", "all")] + [(codec, "all", True) for codec in CODECS]
+WAYS = [(codec, acks, False) for codec in CODECS for acks in ("0", "1", "all")]
+WAYS += [(codec, "all", True) for codec in CODECS]
 
 START_MS = 1_700_000_000_000
 BINARY = bytes(range(256)) * 12
@@ -26,7 +27,8 @@ BINARY = bytes(range(256)) * 12
 # Long values that repeat, so that no client leaves a batch uncompressed because it would not shrink.
 RECORDS = [
     Record(b"one line after the other " * 120, None, (), START_MS),
-    Record(BINARY, b"\x00binary\xff", (("a", b"1"), ("a", b"2"), ("", b""), ("bytes", BINARY[200:300])), START_MS + 5_000),
+    Record(
+        BINARY, b"\x00binary\xff", (("a", b"1"), ("a", b"2"), ("", b""), ("bytes", BINARY[200:300])), START_MS + 5_000),
     Record(b"", b"", (), START_MS + 1_000),
     Record("grüße".encode(), "schlüssel".encode(), (("Überschrift", "wért".encode()),), START_MS + 1_000),
     Record(None, b"tombstone", (), START_MS + 2_000),
@@ -137,8 +139,8 @@ def test_produces_with_every_codec_and_acks(cluster, written, name):
         batches = heads(cluster[partition.leader].partition_bytes(topic, index))
         way = f"{name} {codec} acks={acks} idempotent={idempotent}"
         assert sum(batch.count for batch in batches) == len(records), way
-        # A client that quietly sends without compression would prove nothing about the codec. A batch of tiny records may
-        # not shrink and may then stay as it is, so one batch must show it.
+        # A client that quietly sends without compression would prove nothing about the codec. A batch of tiny records
+        # may not shrink and may then stay as it is, so one batch must show it.
         assert CODEC_NUMBERS[codec] in {batch.codec for batch in batches}, way
         assert all((batch.producer >= 0) == idempotent for batch in batches), way
 

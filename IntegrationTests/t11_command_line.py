@@ -43,7 +43,7 @@ def test_topic_from_creation_to_deletion(martlet):
 def test_a_created_topic_that_exists_is_refused_with_a_sentence(martlet):
     martlet("topics", "create", "twice", "--partitions", "1")
     said = martlet("topics", "create", "twice", "--partitions", "1", code=1).stderr.decode()
-    assert "twice" in said and "exist" in said and len(said.strip().splitlines()) == 1
+    assert "twice" in said and "exist" in said.lower() and len(said.strip().splitlines()) == 1
 
 
 def test_lines_through_a_pipe(martlet):
@@ -62,8 +62,9 @@ def test_keys_and_codecs(martlet, codec):
     output = martlet("consume", topic, "--from-beginning", "--count", "200", "--key-separator", ":").stdout
     assert sorted(output.splitlines()) == sorted(lines)
     # Records of one key stay in one partition, in order.
-    for key in {line.split(b":")[0] for line in lines}:
-        assert [x for x in output.splitlines() if x.startswith(key + b":")] == [x for x in lines if x.startswith(key + b":")]
+    for key in {line.split(b":")[0] + b":" for line in lines}:
+        read = [line for line in output.splitlines() if line.startswith(key)]
+        assert read == [line for line in lines if line.startswith(key)]
 
 
 def test_cluster_says_who_leads_and_that_all_is_well(martlet, cluster):

@@ -1,4 +1,4 @@
-# Two of three nodes down: no write is acknowledged and nothing readable changes; back up, the cluster goes on by itself.
+# Two of three nodes down: no write is acknowledged, nothing readable changes; back up, the cluster goes on by itself.
 
 import confluent_kafka
 import pytest
@@ -11,7 +11,8 @@ from workload import read_all, wait_replicas_equal
 
 TOPIC = "majority"
 
-# REQUEST_TIMED_OUT, NOT_ENOUGH_REPLICAS, NOT_ENOUGH_REPLICAS_AFTER_APPEND, LEADER_NOT_AVAILABLE, NOT_LEADER_OR_FOLLOWER.
+# REQUEST_TIMED_OUT, NOT_ENOUGH_REPLICAS, NOT_ENOUGH_REPLICAS_AFTER_APPEND, LEADER_NOT_AVAILABLE,
+# NOT_LEADER_OR_FOLLOWER.
 NOT_ACKNOWLEDGED = {7, 19, 20, 5, 6}
 
 

@@ -61,7 +61,7 @@ def lines_about(node, connection, since):
 
 def expect_one_line(node, connection, since, *words):
     """Exactly one line names the client, and each of `words`."""
-    wait_until(f"a log line names {connection.name}", lambda: lines_about(node, connection, since))
+    wait_until(f"a log line names {connection.name}", lambda: lines_about(node, connection, since), 5)
     lines = lines_about(node, connection, since)
     assert len(lines) == 1, lines
     assert all(word in lines[0] for word in words), lines[0]
@@ -168,7 +168,7 @@ GOOD = [b"a", b"b", b"c"]
     pytest.param(batch(GOOD) + batch(GOOD), {INVALID_RECORD, CORRUPT_MESSAGE}, id="two-batches"),
     pytest.param(batch(GOOD, magic=1), {CORRUPT_MESSAGE, INVALID_RECORD, 43}, id="old-magic"),
     pytest.param(batch(GOOD, payload=b"\xff" * 30), {INVALID_RECORD, CORRUPT_MESSAGE}, id="records-of-ones"),
-    pytest.param(batch(GOOD, codec="zstd", payload=b"not zstd at all"), {CORRUPT_MESSAGE, INVALID_RECORD}, id="not-zstd"),
+    pytest.param(batch(GOOD, codec="zstd", payload=b"not zstd"), {CORRUPT_MESSAGE, INVALID_RECORD}, id="not-zstd"),
     pytest.param(batch([]), {INVALID_RECORD, CORRUPT_MESSAGE}, id="no-records"),
     pytest.param(batch([bytes(MIB + 100)]), {MESSAGE_TOO_LARGE}, id="larger-than-max-message-bytes"),
     pytest.param(b"", {INVALID_RECORD, CORRUPT_MESSAGE}, id="nothing"),

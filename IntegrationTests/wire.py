@@ -1,4 +1,4 @@
-# A small Kafka client of our own: frames by struct, so that tests can ask what no client asks and say what none would say.
+# A small Kafka client of our own: frames by struct, so that tests can ask and say what no client would.
 
 import itertools
 import socket
@@ -9,8 +9,8 @@ PRODUCE, FETCH, LIST_OFFSETS, METADATA, API_VERSIONS = 0, 1, 2, 3, 18
 CREATE_TOPICS, DESCRIBE_QUORUM, ALTER_PARTITION = 19, 55, 56
 
 # The first version of each API with compact fields and tags.
-FLEXIBLE_FROM = {PRODUCE: 9, FETCH: 12, LIST_OFFSETS: 6, METADATA: 9, API_VERSIONS: 3, CREATE_TOPICS: 5, DESCRIBE_QUORUM: 0,
-                 ALTER_PARTITION: 0}
+FLEXIBLE_FROM = {PRODUCE: 9, FETCH: 12, LIST_OFFSETS: 6, METADATA: 9, API_VERSIONS: 3, CREATE_TOPICS: 5,
+                 DESCRIBE_QUORUM: 0, ALTER_PARTITION: 0}
 
 
 def int8(n): return struct.pack(">b", n)

@@ -13,7 +13,7 @@ DELIVERY_SECONDS = 120
 
 
 class Load:
-    """What all producers of a test share: acks[partition] = [(number, offset)], and the failures. Values are name:partition:number."""
+    """What producers share: acks[partition] = [(number, offset)], and failures. A value is name:partition:number."""
 
     def __init__(self, name, topic, partitions):
         self.name, self.topic, self.partitions = name, topic, partitions
@@ -38,12 +38,12 @@ class Load:
         wait_until(f"{self.name}: {records} more acknowledged records in every partition", is_enough)
 
 
-class ConfluentLoad(Load, threading.Thread):
-    """acks=all, at most 500 records in flight, idempotent or not."""
+class ConfluentLoad(Load):
+    """acks=all, at most 100 records in flight, idempotent or not."""
 
     def __init__(self, name, topic, partitions, bootstrap, idempotent):
-        Load.__init__(self, name, topic, partitions)
-        threading.Thread.__init__(self, daemon=True)
+        super().__init__(name, topic, partitions)
+        self.thread = threading.Thread(target=self.run, daemon=True)
         self.idempotent = idempotent
         self.is_stopping = False
         self.number = 0
@@ -51,11 +51,15 @@ class ConfluentLoad(Load, threading.Thread):
         self.producer = confluent_kafka.Producer({
             "bootstrap.servers": bootstrap, "acks": "all", "enable.idempotence": idempotent, "linger.ms": 2,
             "retries": 1_000_000, "message.timeout.ms": DELIVERY_SECONDS * 1000, "request.timeout.ms": 5000,
-            "socket.connection.setup.timeout.ms": 5000, "reconnect.backoff.max.ms": 500, "log_level": 0})
+            "socket.connection.setup.timeout.ms": 5000, "socket.timeout.ms": 5000, "reconnect.backoff.max.ms": 500,
+            "log_level": 0})
+
+    def start(self):
+        self.thread.start()
 
     def run(self):
         while not self.is_stopping:
-            if self.in_flight < 500:
+            if self.in_flight < 100:
                 for partition in range(self.partitions):
                     self.send(partition, self.number)
                 self.number += 1
@@ -80,12 +84,12 @@ class ConfluentLoad(Load, threading.Thread):
     def abandon(self):
         """Ends without an account: the test has failed."""
         self.is_stopping = True
-        self.join()
+        self.thread.join()
         self.producer.purge()
 
     def stop(self):
         self.is_stopping = True
-        self.join()
+        self.thread.join()
         left = self.producer.flush(DELIVERY_SECONDS + 10)
         assert left == 0, f"{self.name}: {left} records have no outcome"
 
@@ -107,8 +111,8 @@ class JavaLoad(Load):
         return [int(count) for count in self.java.ask("acknowledged")[0].split(",")]
 
     def sent(self):
-        # What it has sent it does not tell; 500 in flight are as many as can be acknowledged of what came before.
-        return [count + 500 for count in self.counts()]
+        # What it has sent it does not tell; 100 in flight are as many as can be acknowledged of what came before.
+        return [count + 100 for count in self.counts()]
 
     def acknowledged_beyond(self, before):
         return [count - start for count, start in zip(self.counts(), before)]
@@ -164,7 +168,7 @@ def verify_partition(load, partition, by_offset, numbers):
     where = f"{load.name}, partition {partition}"
     for number, offset in load.acks[partition]:
         found = by_offset.get(offset)
-        assert found == load.value(partition, number), f"{where}: {number} was acknowledged at {offset}, there is {found}"
+        assert found == load.value(partition, number), f"{where}: {number} acknowledged at {offset}, there is {found}"
     if load.idempotent:
         repeated = [number for number, count in Counter(numbers).items() if count > 1]
         assert not repeated, f"{where}: more than once: {repeated[:10]}"
@@ -180,8 +184,9 @@ def wait_replicas_equal(cluster, topic):
             reference = copies[partition.leader]
             for node, content in copies.items():
                 if content != reference:
-                    raise ValueError(f"{topic}-{index}: node {node} has {len(content)} bytes, leader {partition.leader} has "
-                                     f"{len(reference)}; equal up to byte {common_prefix(content, reference)}")
+                    raise ValueError(f"{topic}-{index}: node {node} has {len(content)} bytes, its leader "
+                                     f"{partition.leader} has {len(reference)}; equal up to byte "
+                                     f"{common_prefix(content, reference)}")
         return True
     wait_until(f"all replicas of {topic} are equal byte for byte", are_equal)
 

@@ -4,6 +4,7 @@ import Model
 import NIOCore
 import Wire
 
+// Long: a table of cases.
 func codecCases() -> [CodecCase] {
     let metadata = metadataResponse()
     let fetch1 = fetchRequest(partitions: 1)
@@ -16,29 +17,45 @@ func codecCases() -> [CodecCase] {
         .decode("Metadata v12 response, 10x12 partitions", metadata, version: 12, calls: 100) {
             b throws(WireError) in try wireDecode(MetadataResponse.self, from: &b, version: 12)
         },
-        .encode("Metadata v12 response, 10x12 partitions", metadata, calls: 200) {
+        .encode("Metadata v12 response, 10x12 partitions", metadata, version: 12, calls: 200) {
             wireEncode($0, version: 12, into: &$1)
         },
         .decode("Fetch v17 request, 1 partition", fetch1, version: 17, calls: 5_000) {
             b throws(WireError) in try wireDecode(FetchRequest.self, from: &b, version: 17)
         },
-        .encode("Fetch v17 request, 1 partition", fetch1, calls: 5_000) { wireEncode($0, version: 17, into: &$1) },
+        .encode("Fetch v17 request, 1 partition", fetch1, version: 17, calls: 5_000) {
+            wireEncode($0, version: 17, into: &$1)
+        },
         .decode("Fetch v17 request, 100 partitions", fetch100, version: 17, calls: 500) {
             b throws(WireError) in try wireDecode(FetchRequest.self, from: &b, version: 17)
         },
-        .encode("Fetch v17 request, 100 partitions", fetch100, calls: 500) { wireEncode($0, version: 17, into: &$1) },
+        .encode("Fetch v17 request, 100 partitions", fetch100, version: 17, calls: 500) {
+            wireEncode($0, version: 17, into: &$1)
+        },
         .decode("Produce v9 request, 64 KiB", produce1, version: 9, calls: 5_000) {
             b throws(WireError) in try wireDecode(ProduceRequest.self, from: &b, version: 9)
         },
-        .encode("Produce v9 request, 64 KiB", produce1, calls: 1_000) { wireEncode($0, version: 9, into: &$1) },
+        .encode("Produce v9 request, 64 KiB", produce1, version: 9, calls: 1_000) {
+            wireEncode($0, version: 9, into: &$1)
+        },
         .decode("Produce v9 request, 20 partitions", produce20, version: 9, calls: 2_000) {
             b throws(WireError) in try wireDecode(ProduceRequest.self, from: &b, version: 9)
         },
-        .encode("Produce v9 request, 20 partitions", produce20, calls: 2_000) { wireEncode($0, version: 9, into: &$1) },
+        .encode("Produce v9 request, 20 partitions", produce20, version: 9, calls: 2_000) {
+            wireEncode($0, version: 9, into: &$1)
+        },
         .decode("Produce v9 response, 20 partitions", produced, version: 9, calls: 2_000) {
             b throws(WireError) in try wireDecode(ProduceResponse.self, from: &b, version: 9)
         },
-        .encode("Produce v9 response, 20 partitions", produced, calls: 2_000) { wireEncode($0, version: 9, into: &$1) },
+        .encode("Produce v9 response, 20 partitions", produced, version: 9, calls: 2_000) {
+            wireEncode($0, version: 9, into: &$1)
+        },
+        .decode("yardstick: Fetch v17 request, 100 partitions, by hand", fetch100, version: 17, calls: 500) {
+            b throws(WireError) in try ByHand.decode(from: &b)
+        },
+        .encode("yardstick: Fetch v17 request, 100 partitions, by hand", fetch100, version: 17, calls: 500) {
+            ByHand.encode($0, into: &$1)
+        },
         CodecCase(name: "Fetch v17 response frame, 20 gaps, encode", calls: 1_000) { count in
             for _ in 0..<count {
                 let frame = encodeFetchResponseFrame(fetched, version: 17, correlationID: 7)

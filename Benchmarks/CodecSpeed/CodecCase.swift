@@ -17,12 +17,14 @@ struct Sink {
 }
 
 extension CodecCase {
-    static func decode<M: WireMessage>(_ name: String, _ message: M, version: Int16, calls: Int,
-        by decode: @escaping (inout ByteBuffer) throws(WireError) -> M) -> CodecCase {
+    static func decode<M: WireMessage>(
+        _ name: String, _ message: M, version: Int16, calls: Int,
+        by decode: @escaping (inout ByteBuffer) throws(WireError) -> M
+    ) -> CodecCase {
         var frame = ByteBufferAllocator().buffer(capacity: 1 << 17)
         wireEncode(message, version: version, into: &frame)
         let encoded = frame
-        precondition((try? wireDecodeWhole(M.self, from: &frame, version: version)) == message, "\(name) comes back")
+        precondition((try? decode(&frame)) == message && frame.readableBytes == 0, "\(name) comes back")
         return CodecCase(name: "\(name), decode", calls: calls) { count in
             for _ in 0..<count {
                 var bytes = encoded
@@ -32,9 +34,16 @@ extension CodecCase {
         }
     }
 
-    static func encode<M: WireMessage>(_ name: String, _ message: M, calls: Int,
-        by encode: @escaping (M, inout ByteBuffer) -> Void) -> CodecCase {
-        CodecCase(name: "\(name), encode", calls: calls) { count in
+    static func encode<M: WireMessage>(
+        _ name: String, _ message: M, version: Int16, calls: Int,
+        by encode: @escaping (M, inout ByteBuffer) -> Void
+    ) -> CodecCase {
+        var expected = ByteBuffer()
+        var written = ByteBuffer()
+        wireEncode(message, version: version, into: &expected)
+        encode(message, &written)
+        precondition(written == expected, "\(name) is the message's bytes")
+        return CodecCase(name: "\(name), encode", calls: calls) { count in
             var out = ByteBufferAllocator().buffer(capacity: 1 << 17)
             for _ in 0..<count {
                 out.clear()

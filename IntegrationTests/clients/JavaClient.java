@@ -1,12 +1,12 @@
-// The released Java client behind a line protocol on standard input and output, so that one JVM serves a whole test run.
+// The released Java client behind a line protocol on standard input and output: one JVM serves a whole test run.
 //
-// Fields are separated by tabs; keys, values and header values are base64, "-" is null; headers are name=value joined by ";".
+// Fields are separated by tabs; keys, values and headers are base64, "-" is null; headers are name:value joined by ";".
 //   list                                              ok <names joined by ,>
 //   create <topic> <partitions> <replication factor>  ok
 //   produce <topic> <partition> <codec> <acks> <idempotent> <n>, then n lines <timestamp> <key> <value> <headers>
 //                                                     ok <offsets joined by ,>
-//   consume <topic> <partitions joined by ,> <n>      ok <n>, then n lines <partition> <offset> <timestamp> <key> <value> <headers>
-//   load <topic> <partitions> <name>                  ok; produces name:partition:n in the background until told to stop
+//   consume <topic> <partitions joined by ,> <n>      ok <n>, then n lines <partition> <offset> and as above
+//   load <topic> <partitions> <name>                  ok; produces name:partition:n until told to stop
 //   acknowledged                                      ok <counts per partition joined by ,>
 //   stop                                              ok <n>, then n lines <partition> <n> <offset, or the error>
 //   abandon                                           ok; the load ends without an account of itself
@@ -40,7 +40,8 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
 
 public class JavaClient {
     private static final PrintStream out = new PrintStream(System.out, false, StandardCharsets.UTF_8);
-    private static final BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+    private static final BufferedReader in =
+        new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
     private static String bootstrap;
     private static long deadlineSeconds;
     private static Load load;
@@ -65,12 +66,18 @@ public class JavaClient {
             case "create": create(words[1], Integer.parseInt(words[2]), Short.parseShort(words[3])); break;
             case "produce": produce(words); break;
             case "consume": consume(words[1], words[2], Integer.parseInt(words[3])); break;
-            case "load": load = new Load(words[1], Integer.parseInt(words[2]), words[3]); load.start(); reply("ok"); break;
+            case "load": load(words[1], Integer.parseInt(words[2]), words[3]); break;
             case "acknowledged": reply("ok", load.counts()); break;
             case "stop": load.finish(); break;
             case "abandon": load.isAbandoned = true; reply("ok"); break;
             default: reply("error", "unknown command " + words[0]);
         }
+    }
+
+    private static void load(String topic, int partitions, String name) {
+        load = new Load(topic, partitions, name);
+        load.start();
+        reply("ok");
     }
 
     private static void reply(String... words) {
@@ -105,7 +112,7 @@ public class JavaClient {
         properties.put("enable.idempotence", isIdempotent);
         properties.put("linger.ms", 5);
         properties.put("delivery.timeout.ms", (int) (deadlineSeconds * 1000));
-        properties.put("request.timeout.ms", 10_000);
+        properties.put("request.timeout.ms", 5_000);
         return new KafkaProducer<>(properties, new ByteArraySerializer(), new ByteArraySerializer());
     }
 
@@ -134,7 +141,9 @@ public class JavaClient {
         properties.put("enable.auto.commit", false);
         properties.put("auto.offset.reset", "none");
         List<TopicPartition> partitions = new ArrayList<>();
-        for (String word : partitionList.split(",")) { partitions.add(new TopicPartition(topic, Integer.parseInt(word))); }
+        for (String word : partitionList.split(",")) {
+            partitions.add(new TopicPartition(topic, Integer.parseInt(word)));
+        }
         List<ConsumerRecord<byte[], byte[]>> records = new ArrayList<>();
         try (KafkaConsumer<byte[], byte[]> consumer =
                 new KafkaConsumer<>(properties, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
@@ -147,8 +156,10 @@ public class JavaClient {
         }
         reply("ok", String.valueOf(records.size()));
         for (ConsumerRecord<byte[], byte[]> record : records) {
-            reply(String.valueOf(record.partition()), String.valueOf(record.offset()), String.valueOf(record.timestamp()),
-                encode(record.key()), encode(record.value()), encodeHeaders(record.headers()));
+            reply(
+                String.valueOf(record.partition()), String.valueOf(record.offset()),
+                String.valueOf(record.timestamp()), encode(record.key()), encode(record.value()),
+                encodeHeaders(record.headers()));
         }
     }
 
@@ -196,7 +207,7 @@ public class JavaClient {
 
         @Override
         public void run() {
-            Semaphore inFlight = new Semaphore(500);
+            Semaphore inFlight = new Semaphore(100);
             try (KafkaProducer<byte[], byte[]> producer = producer("none", "all", true)) {
                 for (int number = 0; !isStopping && !isAbandoned; number++) {
                     for (int partition = 0; partition < acknowledged.length; partition++) {
@@ -216,7 +227,7 @@ public class JavaClient {
             while (!inFlight.tryAcquire(100, TimeUnit.MILLISECONDS)) { if (isAbandoned) { return; } }
             producer.send(new ProducerRecord<>(topic, partition, null, value), (metadata, error) -> {
                 synchronized (this) {
-                    String outcome = error == null ? String.valueOf(metadata.offset()) : error.toString().replaceAll("\\s+", " ");
+                    Object outcome = error == null ? metadata.offset() : error.toString().replaceAll("\\s+", " ");
                     outcomes.add(partition + "\t" + number + "\t" + outcome);
                     if (error == null) { acknowledged[partition] += 1; }
                 }

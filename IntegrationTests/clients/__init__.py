@@ -19,7 +19,7 @@ PATIENCE_SECONDS = 60
 
 @dataclass(frozen=True)
 class Record:
-    """What a producer gives and every consumer must give back byte for byte. A timestamp of None: the client's own clock."""
+    """What a producer gives and every consumer must give back byte for byte. No timestamp: the client's clock."""
 
     value: bytes | None
     key: bytes | None = None

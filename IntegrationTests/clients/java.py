@@ -84,7 +84,7 @@ class JavaClient:
         self.ask("create", topic, partitions, -1)
 
     def produce(self, topic, partition, records, codec, acks, idempotent):
-        lines = ["\t".join([str(r.timestamp), encode(r.key), encode(r.value), encode_headers(r.headers)]) for r in records]
+        lines = [f"{r.timestamp}\t{encode(r.key)}\t{encode(r.value)}\t{encode_headers(r.headers)}" for r in records]
         answer = self.ask("produce", topic, partition, codec, acks, str(idempotent).lower(), len(records), lines=lines)
         return [int(offset) for offset in answer[0].split(",")]
 

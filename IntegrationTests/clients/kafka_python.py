@@ -31,8 +31,9 @@ class KafkaPythonClient:
 
     def produce(self, topic, partition, records, codec, acks, idempotent):
         producer = KafkaProducer(
-            **self.settings, compression_type=None if codec == "none" else codec, acks=acks if acks == "all" else int(acks),
-            enable_idempotence=idempotent, linger_ms=5, max_block_ms=PATIENCE_SECONDS * 1000)
+            **self.settings, compression_type=None if codec == "none" else codec,
+            acks=acks if acks == "all" else int(acks), enable_idempotence=idempotent, linger_ms=5,
+            max_block_ms=PATIENCE_SECONDS * 1000)
         futures = [
             producer.send(topic, value=r.value, key=r.key, headers=list(r.headers), partition=partition,
                           timestamp_ms=r.timestamp)

@@ -34,7 +34,7 @@ class KcatClient:
         self.run("-L", "-t", topic, "-X", "allow.auto.create.topics=true")
 
     def produce(self, topic, partition, records, codec, acks, idempotent):
-        """One kcat for records that share key and headers, which it takes once for all; each value is a file of its own."""
+        """One kcat for records that share key and headers, which it takes once for all; each value is a file."""
         for _, alike in itertools.groupby(records, key=lambda record: (record.key, record.headers)):
             self.produce_alike(topic, partition, list(alike), codec, acks, idempotent)
 

@@ -41,6 +41,10 @@ struct Checkpoints {
         isChanged = true
     }
 
+    func knows(_ name: String) -> Bool {
+        recoveryPoints[name] != nil || logStartOffsets[name] != nil || highWatermarks[name] != nil
+    }
+
     mutating func forget(_ name: String) {
         recoveryPoints.removeValue(forKey: name)
         logStartOffsets.removeValue(forKey: name)

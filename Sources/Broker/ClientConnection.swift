@@ -8,6 +8,8 @@ struct ClientConnection {
     let client: String
     /// From ApiVersions, for log lines: the cheapest "who is still on the old client" report.
     var software = ""
+    /// Its first refused input has been told of; a flood of them fills no log.
+    var hasComplaint = false
     private var nextSlot: UInt64 = 0
     private var nextAnswer: UInt64 = 0
     private var early: [UInt64: [OutboundPiece]] = [:]

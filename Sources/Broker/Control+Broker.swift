@@ -12,6 +12,9 @@ import Wire
 struct BrokerLifecycle {
     /// −1 until this incarnation's registration is committed and seen.
     var epoch: BrokerEpoch = -1
+    /// The controller says that this epoch is over. It is kept until the image shows the next one: a role given up on a
+    /// stale word could not be taken again under the same leader epoch.
+    var mustRegisterAnew = false
     var isRegistering = false
     var isHeartbeating = false
     var nextHeartbeatAt = Instant.zero
@@ -64,7 +67,8 @@ extension Control {
     func tickBroker() {
         guard raft != nil, broker.nextHeartbeatAt <= reading.now else { return }
         broker.nextHeartbeatAt = reading.now.advanced(byMs: configuration.timing.heartbeatMs)
-        if broker.epoch < 0 { register() } else { heartbeat() }
+        if let raft { metadataLog.noteRecoveryPoint(committed: raft.highWatermark) }
+        if broker.epoch < 0 || broker.mustRegisterAnew { register() } else { heartbeat() }
     }
 
     private func register() {
@@ -80,7 +84,8 @@ extension Control {
         request.listeners = [listener]
         request.rack = configuration.rack
         request.logDirs = [directory.identity.directoryID]
-        request.previousBrokerEpoch = previousBrokerEpoch ?? -1
+        // This very process has lost nothing since it was registered.
+        request.previousBrokerEpoch = broker.epoch >= 0 ? broker.epoch : previousBrokerEpoch ?? -1
         broker.isRegistering = askController(request, for: .registration)
     }
 
@@ -90,13 +95,9 @@ extension Control {
             log(.error, "the controller refuses this node: \(answer.errorCode)")
         }
         broker.nextHeartbeatAt = reading.now.advanced(byMs: configuration.timing.heartbeatMs)
-        // Usually the image tells of it a moment later. Where it did so before this answer, because the controller had
-        // this very registration already, it will not tell again.
-        guard answer.errorCode == .none, broker.epoch < 0, let own = image.brokers[me],
-            own.incarnationID == incarnationID, own.epoch == answer.brokerEpoch
-        else { return }
-        noteOwnRegistration()
-        tellShards()
+        // The image tells of a new epoch a moment later. The same epoch again: the word that it was stale was itself
+        // old.
+        if answer.errorCode == .none, answer.brokerEpoch == broker.epoch { broker.mustRegisterAnew = false }
     }
 
     /// What Control knows beside the image.
@@ -114,6 +115,7 @@ extension Control {
         if own.incarnationID == incarnationID {
             if broker.epoch != own.epoch {
                 broker.epoch = own.epoch
+                broker.mustRegisterAnew = false
                 broker.nextHeartbeatAt = reading.now
             }
         } else if broker.epoch >= 0, own.epoch > broker.epoch {
@@ -139,7 +141,7 @@ extension Control {
         case .staleBrokerEpoch, .brokerIdNotRegistered:
             // Proved dead and yet alive, or forgotten: begin again under a new epoch.
             guard stopping == nil else { return broker.mayStop = true }
-            broker.epoch = -1
+            broker.mustRegisterAnew = true
             broker.nextHeartbeatAt = reading.now
         default: break
         }
@@ -232,7 +234,8 @@ extension Control {
     }
 
     /// COORDINATOR_LOAD_IN_PROGRESS, as Kafka: clients ask again, by then perhaps of a new controller.
-    /// COORDINATOR_NOT_AVAILABLE would send an idempotent Java producer looking for a coordinator that it has no id for.
+    /// COORDINATOR_NOT_AVAILABLE would send an idempotent Java producer looking for a coordinator that it has no id
+    /// for.
     func failProducerIDs() {
         for request in producerIDs.waiting {
             var answer = InitProducerIDResponse()
@@ -249,7 +252,7 @@ extension Control {
         // Handing over takes a heartbeat or two; with nobody left to take over it must not hold up the stop.
         stopping = StopState(deadline: reading.now.advanced(byMs: configuration.timing.stopTimeoutMs / 4))
         broker.nextHeartbeatAt = reading.now
-        if raft == nil || broker.epoch < 0 { broker.mayStop = true }
+        if raft == nil || broker.epoch < 0 || broker.mustRegisterAnew { broker.mayStop = true }
         checkStopping()
     }
 
@@ -274,6 +277,7 @@ extension Control {
         while !quorumInputs.isEmpty { quorumStep(quorumInputs.removeFirst()) }
         do {
             try metadataLog.log.close(flushing: true)
+            try metadataLog.noteRecoveryPointNow(committed: raft?.highWatermark ?? 0)
             if stopping?.isClean == true, broker.epoch >= 0 {
                 try directory.markCleanShutdown(broker.epoch, on: disk)
             }

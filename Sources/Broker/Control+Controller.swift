@@ -117,9 +117,9 @@ extension Control {
         }
     }
 
-    /// A registration supersedes the one before it at once, and the process that held it ends itself. So it is not taken
-    /// on a stranger's word while the registered incarnation answers at its own address. A process that did restart
-    /// broke that connection by its end; should the news be late, the hello below brings it.
+    /// A registration supersedes the one before it at once, and the process that held it ends itself. So it is not
+    /// taken on a stranger's word while the registered incarnation answers at its own address. A process that did
+    /// restart broke that connection by its end; should the news be late, the hello below brings it.
     private func wouldDisplaceLiving(_ message: BrokerRegistrationRequest, by route: AnswerRoute) -> Bool {
         if message.brokerID == me {
             if case .own = route { return false }
@@ -180,7 +180,8 @@ extension Control {
                 endOffset: metadataLog.log.endOffset, frame: frame, failure: try failure(of: request, .notController),
                 route: request.route,
                 servingDeadline: decided.records.isEmpty
-                    ? nil : servingWithinMs.map { reading.now.advanced(byMs: min(max(0, Int64($0)), Self.servingMsMax)) }))
+                    ? nil
+                    : servingWithinMs.map { reading.now.advanced(byMs: min(max(0, Int64($0)), Self.servingMsMax)) }))
         completeCommitted()
     }
 

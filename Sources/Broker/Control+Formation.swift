@@ -42,7 +42,9 @@ extension Control {
             }
         } else {
             formation.unformed.removeValue(forKey: node)
-            if !isFormed, answer.errorCode == .invalidVoterKey, let cluster = answer.clusterID, UUID128(cluster) != nil {
+            if !isFormed, answer.errorCode == .invalidVoterKey, let cluster = answer.clusterID,
+                UUID128(cluster) != nil
+            {
                 joinAsObserver(cluster)
             }
         }

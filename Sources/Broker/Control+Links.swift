@@ -168,7 +168,8 @@ extension Control {
         } catch {
             log(
                 .error,
-                "an answer of \(link.map { "node \($0.node)" } ?? "this node") to \(request.api) cannot be read (\(error))"
+                "an answer of \(link.map { "node \($0.node)" } ?? "this node") to \(request.api) cannot be read "
+                    + "(\(error))"
             )
             requestFailed(request.purpose, timedOut: false)
         }
@@ -255,8 +256,19 @@ extension Control {
         case .envelope: try envelopeReceived(request)
         case .initProducerID: try initProducerIDReceived(request)
         case .describeConfigs: try describeConfigsReceived(request)
+        case .createTopics:
+            try complainOfNames(request)
+            try controllerRequestReceived(request)
         default: try controllerRequestReceived(request)
         }
+    }
+
+    /// The node that a client speaks to tells of its wrong names; the controller sees only this node.
+    private func complainOfNames(_ request: ControlRequest) throws(WireError) {
+        guard case .connection(let shard, let id, _) = request.route,
+            let wrong = try request.read(CreateTopicsRequest.self).topics.first(where: { !isValidTopicName($0.name) })
+        else { return }
+        effects.append(.mail(.complained(id, "a topic named \(wrong.name.prefix(64))"), toShard: shard))
     }
 
     func connectionClosed(_ shard: Int, _ id: ConnectionID) {

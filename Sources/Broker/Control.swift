@@ -123,7 +123,6 @@ package final class Control {
         case .connectionClosed(let shard, let id): connectionClosed(shard, id)
         case .isrProposed(let shard, let topicPartition, let proposal): propose(proposal, topicPartition, shard)
         case .topicsMissed(let names): createMissed(names)
-        case .logDirectoryFailed(let reason): halt(reason)
         case .shardStopped(let shard, let clean): shardStopped(shard, clean)
         }
     }
@@ -157,6 +156,10 @@ package final class Control {
         switch ticket.owner {
         case QuorumStateSaves.owner: quorumStateSaved(result)
         case SnapshotFetch.owner: snapshotWritten(ticket, result)
+        case MetadataLog.recoveryPointOwner:
+            if case .failed(let error) = result {
+                log(.error, "the metadata log's recovery point could not be written: \(error)")
+            }
         default:
             do throws(LogError) {
                 if try metadataLog.log.flushed(ticket, result) {

@@ -34,7 +34,8 @@ package struct DataDirectory: Sendable {
             guard names.contains("meta.properties") else {
                 if let stranger = names.first(where: { $0.hasSuffix("-0") || $0 == "__cluster_metadata-0" }) {
                     throw BootRefusal.words(
-                        "the data directory \(path) has logs (\(stranger)) but no meta.properties: it is damaged, or not one of Martlet's"
+                        "the data directory \(path) has logs (\(stranger)) but no meta.properties: it is "
+                            + "damaged, or not one of Martlet's"
                     )
                     .asDiskError
                 }
@@ -44,7 +45,8 @@ package struct DataDirectory: Sendable {
             directory.identity = try readIdentity(directory.metaPath, on: disk)
             guard directory.identity.nodeID == nodeID else {
                 throw BootRefusal.words(
-                    "the data directory \(path) belongs to node \(directory.identity.nodeID), and this is node \(nodeID)"
+                    "the data directory \(path) belongs to node \(directory.identity.nodeID), and this is node "
+                        + "\(nodeID)"
                 )
                 .asDiskError
             }
@@ -106,18 +108,36 @@ package struct DataDirectory: Sendable {
 
     /// The directory of a partition, made on first use. One that holds another topic of the same name is set aside,
     /// never removed.
-    func openPartition(name: String, topicID: UUID128, on disk: any Disk) throws(DiskError) -> String {
+    /// A new one still lacks its `partition.metadata`: `identify` asks for it, and until that is durable nothing in the
+    /// directory counts as durable, because without it the directory is set aside.
+    func openPartition(
+        name: String, topicID: UUID128, on disk: any Disk
+    ) throws(DiskError) -> (path: String, isNew: Bool) {
         let directory = "\(path)/\(name)"
-        let file = "\(directory)/partition.metadata"
-        if try disk.list(path).contains(name) {
-            let owner = try DataDirectory.topicID(file, on: disk)
-            if owner == topicID { return directory }
-            try disk.rename(directory, to: "\(path)/\(name).\(owner.map(String.init(describing:)) ?? "unknown")-stray")
+        if try !disk.list(directory).isEmpty {
+            let owner = try DataDirectory.topicID("\(directory)/partition.metadata", on: disk)
+            if owner == topicID { return (directory, false) }
+            let aside = "\(path)/\(name).\(owner.map(String.init(describing:)) ?? "unknown")"
+            var number = 1
+            while try !disk.list("\(aside)-\(number)-stray").isEmpty { number += 1 }
+            try disk.rename(directory, to: "\(aside)-\(number)-stray")
         }
         try disk.createDirectory(directory)
-        try disk.replaceNow(path: file, contents: ByteBuffer(string: "version: 0\ntopic_id: \(topicID)\n"))
-        try disk.flushNow(files: [], directories: [path])
-        return directory
+        return (directory, true)
+    }
+
+    func identify(partition directory: String, topicID: UUID128, _ ticket: FlushTicket, on disk: any Disk) {
+        disk.replace(
+            ticket, path: "\(directory)/partition.metadata",
+            contents: ByteBuffer(string: "version: 0\ntopic_id: \(topicID)\n"))
+    }
+
+    /// Whether the directory of that name belongs to another topic, beyond doubt.
+    func holdsAnotherTopic(name: String, than topicID: UUID128, on disk: any Disk) throws(DiskError) -> Bool {
+        guard try disk.list(path).contains(name),
+            let owner = try DataDirectory.topicID("\(path)/\(name)/partition.metadata", on: disk)
+        else { return false }
+        return owner != topicID
     }
 
     func deletePartition(_ directory: String, topicID: UUID128, on disk: any Disk) throws(DiskError) {

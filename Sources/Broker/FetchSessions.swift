@@ -52,7 +52,9 @@ final class FetchSession {
     private var hint = 0
     private func index(of topicPartition: TopicPartition, _ name: String) -> Int? {
         func matches(_ t: FetchTarget) -> Bool {
-            t.partition == topicPartition.partition && t.topicPartition == topicPartition && t.topicName == name
+            // By name where the reader names topics: what the name stands for may have changed since.
+            t.partition == topicPartition.partition && t.topicName == name
+                && (!name.isEmpty || t.topicPartition == topicPartition)
         }
         if hint < targets.count, matches(targets[hint]) {
             defer { hint += 1 }
@@ -66,7 +68,11 @@ final class FetchSession {
 
 struct FetchSessions {
     private var sessions = SortedMap<Int32, FetchSession>()
-    private var nextID: Int32 = 1
+    private var nextID: Int32
+
+    /// Ids begin at a place of their own with every start, or a reader of the process before would go on in a session
+    /// of somebody else's.
+    init(wallMs: Int64) { nextID = Int32(1 + (wallMs & .max) % Int64(Int32.max)) }
 
     /// An unused session may be dropped for a new one after this, Kafka's `min.incremental.fetch.session.eviction.ms`.
     static let evictionMs: Int64 = 120_000

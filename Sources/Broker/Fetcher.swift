@@ -256,8 +256,8 @@ extension Shard {
         if answer.errorCode != .none || (fetched != nil && replica.log.endOffset == endBefore) {
             rest(link, topicPartition)
         }
-        if replica.log.flushedEnd < replica.log.endOffset, replica.fetcher == link {
-            replica.log.requestFlush()
+        if replica.flushedEnd < replica.log.endOffset, replica.fetcher == link {
+            replica.requestFlush(appendedBytes: fetched?.bytes.readableBytes ?? 0)
             fetchers[link]?.unflushed[topicPartition] = replica.log.endOffset
         }
     }
@@ -266,7 +266,7 @@ extension Shard {
     /// leaves.
     func followerFlushed(_ replica: Replica) {
         guard let link = replica.fetcher, let end = fetchers[link]?.unflushed[replica.topicPartition],
-            replica.log.flushedEnd >= min(end, replica.log.endOffset)
+            replica.flushedEnd >= min(end, replica.log.endOffset)
         else { return }
         fetchers[link]?.unflushed.removeValue(forKey: replica.topicPartition)
     }

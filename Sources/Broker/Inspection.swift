@@ -34,6 +34,9 @@ extension Control {
 }
 
 extension Shard {
+    /// Timers of requests that wait for an answer.
+    package var inspectedTimers: Int { timers.count }
+
     /// In the order of topic ids and partitions.
     package func inspectReplicas(_ body: (ReplicaInspection) -> Void) {
         for replica in replicas.values {

@@ -24,8 +24,6 @@ package enum ControlMail: Sendable {
     case isrProposed(shard: Int, TopicPartition, ISRProposal)
     /// A client asked for topics that are not there, and auto-creation is on.
     case topicsMissed([String])
-    /// A data log can no longer be trusted to reach the disk: the node must stop leading anything.
-    case logDirectoryFailed(String)
     case shardStopped(shard: Int, clean: Bool)
 }
 
@@ -42,6 +40,8 @@ package struct ClusterView: Sendable {
 package enum ShardMail: Sendable {
     /// A whole answer frame with its length prefix, or nil: close the connection.
     case answered(ConnectionID, slot: UInt64, ByteBuffer?)
+    /// Input of this connection was refused, with the reason for the log line.
+    case complained(ConnectionID, String)
     case viewPublished(ClusterView, ImageChanges)
     /// Control's own facts changed, the image did not.
     case controllerChanged(controllerID: NodeID?, brokerEpoch: BrokerEpoch)

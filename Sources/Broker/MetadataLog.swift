@@ -44,11 +44,59 @@ final class MetadataLog {
             snapshot = try read(newest, disk: disk, directory: directory)
         }
         let log = try SegmentedLog.open(
-            disk: disk, directory: directory, owner: owner, settings: settings, recoveryPoint: 0,
+            disk: disk, directory: directory, owner: owner, settings: settings,
+            recoveryPoint: try readRecoveryPoint(disk, directory, snapshot?.end.offset ?? 0),
             startOffset: snapshot?.end.offset, wallMs: wallMs)
-        if let damage = log.recovery.damage { throw MetadataCorruption(text: "the metadata log is damaged: \(damage)") }
+        if let damage = log.recovery.damage {
+            throw MetadataCorruption(
+                text: "the metadata log is damaged (\(damage.reason) in \(damage.file), offsets \(damage.offsets)):"
+                    + " this node must not vote; move its data directory away, and it comes back as a new replica")
+        }
         if let end = snapshot?.end.offset, log.endOffset < end { try log.truncateFully(startingAt: end) }
         return (MetadataLog(log: log, disk: disk, directory: directory, snapshotEnd: snapshot?.end), snapshot)
+    }
+
+    // MARK: Recovery point
+
+    /// The owner number of its barrier.
+    static let recoveryPointOwner: UInt32 = 4
+    private static let recoveryPointFile = "recovery-point-offset-checkpoint"
+    private var notedRecoveryPoint: Offset = 0
+    private var recoveryPointSequence: UInt64 = 0
+
+    /// Below it a bad batch is damage and never a torn tail: what is committed is not cut away. In Kafka's checkpoint
+    /// format.
+    private static func readRecoveryPoint(
+        _ disk: any Disk, _ directory: String, _ snapshotEnd: Offset
+    ) throws -> Offset {
+        let text = try DataDirectory.readTextIfPresent("\(directory)/\(recoveryPointFile)", on: disk) ?? ""
+        let words = text.split(whereSeparator: { $0 == "\n" || $0 == " " })
+        guard words.count == 5, words[0] == "0", words[1] == "1", let offset = Offset(words[4]) else {
+            return snapshotEnd
+        }
+        return max(offset, snapshotEnd)
+    }
+
+    private func recoveryPointText(_ offset: Offset) -> ByteBuffer {
+        ByteBuffer(string: "0\n1\n\(MetadataTopic.name) 0 \(offset)\n")
+    }
+
+    /// What is committed is never cut, and what is flushed here was durable once: both make the point.
+    func noteRecoveryPoint(committed: Offset) {
+        let point = min(committed, log.flushedEnd)
+        guard point > notedRecoveryPoint else { return }
+        notedRecoveryPoint = point
+        recoveryPointSequence += 1
+        disk.replace(
+            FlushTicket(owner: Self.recoveryPointOwner, generation: 0, sequence: recoveryPointSequence),
+            path: "\(directory)/\(Self.recoveryPointFile)", contents: recoveryPointText(point))
+    }
+
+    /// In an orderly stop.
+    func noteRecoveryPointNow(committed: Offset) throws(DiskError) {
+        let point = min(committed, log.flushedEnd)
+        guard point > 0 else { return }
+        try disk.replaceNow(path: "\(directory)/\(Self.recoveryPointFile)", contents: recoveryPointText(point))
     }
 
     private init(log: SegmentedLog, disk: any Disk, directory: String, snapshotEnd: LogEnd?) {

@@ -1,5 +1,5 @@
-// Producer snapshots (protocol.md §4.3): what a log says of its producers up to an offset, so that a start need not read
-// it all. A cache: one that is missing or wrong costs a longer replay, never a duplicate.
+// Producer snapshots (protocol.md §4.3): what a log says of its producers up to an offset, so that a start need not
+// read it all. A cache: one that is missing or wrong costs a longer replay, never a duplicate.
 
 import Model
 import NIOCore

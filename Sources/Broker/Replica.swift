@@ -26,6 +26,8 @@ final class Replica {
     /// The segment whose snapshot was last thought of, and the one that waits until its offset is committed.
     var snapshotNoted: Offset = 0
     var snapshotDue: (offset: Offset, table: ProducerTable)?
+    /// Appended since a barrier was last asked for.
+    private var unflushedBytes: Int64 = 0
     /// How far the log was durable when it was last looked at, and since when it has not moved.
     var flushWatch: (end: Offset, since: Instant)?
     var settings: EffectiveTopicConfig
@@ -48,9 +50,29 @@ final class Replica {
         self.settings = settings
     }
 
+    /// False while a new directory's `partition.metadata` is on its way to the disk.
+    var isIdentityDurable = true
+    /// Names that barrier: no log's generation ever gets there.
+    var identityTicket: FlushTicket { FlushTicket(owner: log.owner, generation: .max, sequence: 0) }
+
+    /// What is durable for certain, directory and all.
+    var flushedEnd: Offset { isIdentityDurable ? log.flushedEnd : log.startOffset }
+
     var logView: LogView {
         LogView(
-            startOffset: log.startOffset, endOffset: log.endOffset, flushedEnd: log.flushedEnd, epochs: log.epochs)
+            startOffset: log.startOffset, endOffset: log.endOffset, flushedEnd: flushedEnd, epochs: log.epochs)
+    }
+
+    /// Bytes of an async topic's log that may lie unwritten before write-back is asked for.
+    static let writeBackBytes: Int64 = 16 << 20
+
+    /// After an append. A synced topic's acknowledgement waits for the barrier; an async one only keeps the kernel's
+    /// backlog short.
+    func requestFlush(appendedBytes: Int) {
+        unflushedBytes += Int64(appendedBytes)
+        guard settings.synchronous || unflushedBytes >= Self.writeBackBytes else { return }
+        unflushedBytes = 0
+        log.requestFlush()
     }
 
     var isLeader: Bool {

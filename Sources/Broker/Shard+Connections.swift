@@ -93,6 +93,13 @@ extension Shard {
         effects.append(.close(id))
     }
 
+    /// One line a connection: refused input is answered with its error each time, and named in the log once.
+    func complain(_ id: ConnectionID, _ reason: String) {
+        guard let connection = connections[id] else { return }
+        log(connection.hasComplaint ? .debug : .warning, "refused input of \(connection.description): \(reason)")
+        connections[id]?.hasComplaint = true
+    }
+
     func frameRejected(_ id: ConnectionID, _ fault: FrameFault) {
         guard let connection = connections[id] else { return }
         let reason =

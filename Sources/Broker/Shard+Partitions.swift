@@ -12,6 +12,8 @@ extension Shard {
     // MARK: The image
 
     func viewPublished(_ new: ClusterView, _ changes: ImageChanges) {
+        // The logs are closed, and what is marked as a clean end must stay one.
+        guard !isStopping else { return }
         let registeredAnew = new.brokerEpoch != view.brokerEpoch
         view = new
         for id in changes.deletedTopics { deleteReplicas(of: id) }
@@ -41,7 +43,12 @@ extension Shard {
         nextOwner += 1
         let name = "\(topic.name)-\(topicPartition.partition)"
         do {
-            let path = try directory.openPartition(name: name, topicID: topic.id, on: disk)
+            // What the checkpoints remember is of an earlier topic of this name. A directory that is just missing
+            // proves no such thing: then they tell of the loss.
+            if checkpoints.knows(name), try directory.holdsAnotherTopic(name: name, than: topic.id, on: disk) {
+                try forgetCheckpoints(of: [name])
+            }
+            let (path, isNew) = try directory.openPartition(name: name, topicID: topic.id, on: disk)
             let log = try SegmentedLog.open(
                 disk: disk, directory: path, owner: owner, settings: settings.logSettings,
                 recoveryPoint: checkpoints.recoveryPoints[name] ?? 0, startOffset: checkpoints.logStartOffsets[name],
@@ -58,12 +65,23 @@ extension Shard {
                     highWatermark: checkpoints.highWatermarks[name]),
                 settings: settings)
             try replica.rebuildProducers(on: disk)
+            if isNew {
+                replica.isIdentityDurable = false
+                directory.identify(partition: path, topicID: topic.id, replica.identityTicket, on: disk)
+            }
             replicas[topicPartition] = replica
             owners[owner] = replica
             assign(replica)
         } catch {
             halt("cannot open \(name): \(error)")
         }
+    }
+
+    /// Durable before the old directory goes, and so before the name is used for another topic: the next start would
+    /// take the new log for one that lost what the old one had.
+    private func forgetCheckpoints(of names: [String]) throws(DiskError) {
+        for name in names { checkpoints.forget(name) }
+        try checkpoints.writeNow(to: disk, directory)
     }
 
     /// Bytes that were durable once and are gone or changed: with such a copy this node must neither lead nor count as
@@ -131,13 +149,17 @@ extension Shard {
 
     /// Only a committed RemoveTopic record leads here: positive evidence, as reliability.md §4 rule 10 demands.
     private func deleteReplicas(of topicID: UUID128) {
-        for replica in replicas.values where replica.topicPartition.topicID == topicID {
+        let doomed = replicas.values.filter { $0.topicPartition.topicID == topicID }
+        guard !doomed.isEmpty else { return }
+        do throws(DiskError) { try forgetCheckpoints(of: doomed.map(\.name)) } catch {
+            log(.error, "the checkpoints could not be written: \(error)")
+        }
+        for replica in doomed {
             failWaiters(of: replica, .unknownTopicOrPartition)
             replicas.removeValue(forKey: replica.topicPartition)
             wakeFetches(of: replica)
             removeFromFetcher(replica)
             owners = owners.filter { $0.value !== replica }
-            checkpoints.forget(replica.name)
             do {
                 try replica.log.close(flushing: false)
                 try directory.deletePartition(replica.directory, topicID: topicID, on: disk)
@@ -225,6 +247,14 @@ extension Shard {
             return
         }
         guard let replica = owners[ticket.owner] else { return }
+        if ticket == replica.identityTicket {
+            if case .failed(let error) = result {
+                return halt("\(replica.name): its identity could not be written: \(error)")
+            }
+            replica.isIdentityDurable = true
+            perform(on: replica) { $0.flushed(log: replica.logView, at: reading.now, into: &$1) }
+            return followerFlushed(replica)
+        }
         do throws(LogError) {
             guard try replica.log.flushed(ticket, result) else { return }
         } catch {
@@ -292,6 +322,7 @@ extension Shard {
         for (link, _) in fetchers { effects.append(.closeLink(link)) }
         fetchers.removeAll()
         replicas.removeAll()
+        owners.removeAll()
         effects.append(.mail(.shardStopped(shard: index, clean: clean)))
     }
 

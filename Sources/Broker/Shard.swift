@@ -31,7 +31,7 @@ package final class Shard {
     /// Parked fetches to run again before this step ends.
     var wokenFetches = SortedMap<UInt64, Bool>()
     var timers = Timers<ShardTimer>()
-    var sessions = FetchSessions()
+    var sessions: FetchSessions
     var fetchers = SortedMap<LinkID, Fetcher>()
     var fetches = OutstandingRequests<OwnFetch>()
     var checkpoints = Checkpoints()
@@ -49,6 +49,7 @@ package final class Shard {
         self.disk = disk
         self.checkpoints = checkpoints
         self.reading = reading
+        self.sessions = FetchSessions(wallMs: reading.wallMs)
         self.view = ClusterView(image: .empty, clusterID: "", controllerID: nil, brokerEpoch: -1)
         timers.add(.checkpoint, at: reading.now.advanced(byMs: Checkpoints.intervalMs))
         timers.add(.partitions, at: reading.now.advanced(byMs: Self.partitionTickMs))
@@ -87,6 +88,7 @@ package final class Shard {
         switch mail {
         case .answered(let connection, let slot, let frame):
             if let frame { answer(connection, slot, [.bytes(frame)]) } else { close(connection, because: nil) }
+        case .complained(let id, let reason): complain(id, reason)
         case .viewPublished(let view, let changes): viewPublished(view, changes)
         case .controllerChanged(let controllerID, let brokerEpoch):
             view.controllerID = controllerID
@@ -121,7 +123,8 @@ package final class Shard {
         sessions.expire(at: reading.now)
     }
 
-    /// A disk that takes no barrier for `replica.lag.time.max.ms` is as good as gone: whoever leads on it must not go on.
+    /// A disk that takes no barrier for `replica.lag.time.max.ms` is as good as gone: whoever leads on it must not go
+    /// on.
     private func watchFlushes() {
         for replica in replicas.values {
             guard replica.log.isFlushUnderWay else {

@@ -3,7 +3,7 @@
 import Model
 
 struct Timers<Action: Equatable> {
-    private struct Key: Comparable, Hashable, Sendable {
+    fileprivate struct Key: Comparable, Hashable, Sendable {
         var at: Instant
         var number: UInt64
 
@@ -13,15 +13,29 @@ struct Timers<Action: Equatable> {
     private var actions = SortedMap<Key, Action>()
     private var nextNumber: UInt64 = 0
 
+    var count: Int { actions.count }
     var nextDeadline: Instant { actions.keys.first?.at ?? .distantFuture }
 
-    mutating func add(_ action: Action, at instant: Instant) {
-        actions[Key(at: instant, number: nextNumber)] = action
-        nextNumber += 1
+    /// Names one timer, for `cancel`.
+    struct ID: Hashable, Sendable {
+        fileprivate var key: Key
     }
 
-    /// The next action that is due. Work that ended before its deadline leaves its timer behind; whoever runs the
-    /// action finds nothing to do.
+    @discardableResult
+    mutating func add(_ action: Action, at instant: Instant) -> ID {
+        let key = Key(at: instant, number: nextNumber)
+        actions[key] = action
+        nextNumber += 1
+        return ID(key: key)
+    }
+
+    /// For work that ended before its deadline. Left behind, the timers of answered requests would pile up for as long
+    /// as clients are ready to wait, and wake the shard for nothing.
+    mutating func cancel(_ id: ID?) {
+        if let id { actions.removeValue(forKey: id.key) }
+    }
+
+    /// The next action that is due.
     mutating func takeDue(at now: Instant) -> Action? {
         guard let first = actions.keys.first, first.at <= now else { return nil }
         return actions.removeValue(forKey: first)

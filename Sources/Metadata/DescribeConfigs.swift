@@ -54,7 +54,8 @@ extension MetadataImage {
         let cluster = configs[.clusterDefaults] ?? SortedMap()
         let factor = self.topic(named: topic)?.replicationFactor ?? 0
         let required = EffectiveTopicConfig.defaultMinInSyncReplicas(replicationFactor: factor)
-        return TopicConfig.all.map { setting in
+        // Only settings that act are told: a value without effect would be read as a promise.
+        return TopicConfig.all.filter(\.acts).map { setting in
             var synonyms: [DescribeConfigsResponse.Synonym] = []
             func add(_ name: String, _ value: String?, _ source: ConfigSource) {
                 guard let value else { return }

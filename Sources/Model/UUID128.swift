@@ -7,8 +7,6 @@ package struct UUID128: Hashable, Comparable, Sendable, CustomStringConvertible 
 
     package static let zero = UUID128()
 
-    /// Inlinable, because messages hold ids by the hundred and make each before reading it (docs/decisions/0002).
-    @inlinable
     package init(high: UInt64 = 0, low: UInt64 = 0) {
         self.high = high
         self.low = low

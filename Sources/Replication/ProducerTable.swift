@@ -99,8 +99,8 @@ package struct ProducerTable: Equatable, Sendable {
 
     package var count: Int { producers.count }
 
-    /// Every remembered batch, by producer id and age: what a snapshot holds. Kafka writes one entry a producer and, reading,
-    /// lets the last one of an id win, so it reads these too; and here a restart forgets no duplicate (I4).
+    /// Every remembered batch, by producer id and age: what a snapshot holds. Kafka writes one entry a producer and,
+    /// reading, lets the last one of an id win, so it reads these too; and here a restart forgets no duplicate (I4).
     package var snapshotEntries: [ProducerEntry] {
         producers.keys.sorted().flatMap { id -> [ProducerEntry] in
             guard let producer = producers[id] else { return [] }

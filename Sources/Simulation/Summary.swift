@@ -32,10 +32,12 @@ package struct Summary: Sendable {
         var lines = [
             "\(seeds) seeds, \(events) events, \(virtualMs / 1_000) virtual seconds, "
                 + "\(elections) quorum elections, \(acknowledgedRecords) records acknowledged",
-            "\(Int(Double(events) / max(seconds, 0.001))) events/s, \(Self.short(Double(seeds) / max(seconds, 0.001))) seeds/s",
+            "\(Int(Double(events) / max(seconds, 0.001))) events/s, "
+                + "\(Self.short(Double(seeds) / max(seconds, 0.001))) seeds/s",
             "faults: " + zip(FaultKind.allCases, faults).map { "\($0.0.rawValue) \($0.1)" }.joined(separator: ", "),
         ]
-        for (invariant, count) in zip(Invariant.allCases, invariants) { lines.append("  \(count)\t\(invariant.rawValue)") }
+        for (invariant, count) in zip(Invariant.allCases, invariants) { lines.append("  "
+            + "\(count)\t\(invariant.rawValue)") }
         return lines.joined(separator: "\n")
     }
 

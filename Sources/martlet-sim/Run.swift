@@ -1,6 +1,7 @@
 // martlet-sim run: a range of seeds, a verdict for each, a summary for all.
 
 import ArgumentParser
+import Glibc
 import Simulation
 
 extension PlantedBug: ExpressibleByArgument {}
@@ -56,7 +57,11 @@ struct Run: ParsableCommand {
         for seed in seeds.seeds {
             progress?.note(seed)
             let result = SeedRun.run(
-                seed: seed, allowing: faults, bug: bug, trace: Trace(trace ? .words : .none) { print($0) })
+                seed: seed, allowing: faults, bug: bug, trace: Trace(trace ? .words : .none) { line in
+                    print(line)
+                    // A trap must not swallow the lines that tell of it.
+                    fflush(nil)
+                })
             summary.add(result)
             if result.violation != nil {
                 report(result, faults)
@@ -82,7 +87,9 @@ struct Run: ParsableCommand {
         for line in told.lastLines where !trace { print("  \(line)") }
         print("\(violation.invariant): \(violation.words)")
         print("  at event \(violation.event), \(Double(violation.atNanoseconds / 1_000) / 1e6) s")
-        if told.violation?.event != violation.event { print("  NOT REPRODUCED when run again: the simulation is not deterministic") }
+        if told.violation?.event != violation.event {
+            print("  NOT REPRODUCED when run again: the simulation is not deterministic")
+        }
         var command = "martlet-sim run --seeds \(result.seed)..\(result.seed) --trace"
         if calm { command += " --calm" }
         for kind in fault { command += " --fault \(kind.rawValue)" }

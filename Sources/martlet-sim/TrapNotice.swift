@@ -1,4 +1,5 @@
-// Names the seed when a precondition of the broker ends the process: a trap is a failure like any other, and needs its seed.
+// Names the seed when a precondition of the broker ends the process: a trap is a failure like any other, and needs its
+// seed.
 
 import Glibc
 
@@ -13,7 +14,9 @@ struct TrapNotice {
                 var digits: (UInt8, UInt8) = (0, 10)
                 var scale: UInt64 = 1
                 while currentSeed / scale >= 10 { scale *= 10 }
-                "martlet-sim: trapped in seed ".utf8CString.withUnsafeBytes { _ = write(2, $0.baseAddress, $0.count - 1) }
+                "martlet-sim: trapped in seed ".utf8CString.withUnsafeBytes {
+                    _ = write(2, $0.baseAddress, $0.count - 1)
+                }
                 while scale > 0 {
                     digits.0 = UInt8(ascii: "0") + UInt8(currentSeed / scale % 10)
                     _ = write(2, &digits.0, 1)

@@ -48,7 +48,8 @@ struct ClusterTests {
         let leaders = cluster.nodes.compactMap { $0.raft?.leaderID }
         cluster.checker.expect(
             leaders.count == cluster.nodes.count && leaders.allSatisfy { $0 == leaders[0] },
-            "L1: no common leader after healing: \(cluster.nodes.map { "\($0.raft?.role as Any) \($0.raft?.epoch as Any)" })"
+            "L1: no common leader after healing: "
+                + "\(cluster.nodes.map { "\($0.raft?.role as Any) \($0.raft?.epoch as Any)" })"
         )
         cluster.checker.expect(cluster.checker.committed.count > committed, "L2: nothing is committed after healing")
         for node in cluster.nodes {

@@ -40,6 +40,7 @@ let rooms: [String: Room] = [
     "Simulation": Room(5, outside: ["NIOCore"]),
     "martlet": Room(
         6, outside: ["ArgumentParser", "NIOCore", "NIOPosix", "Logging", "Glibc", "Synchronization", "Foundation"]),
+    "codec-speed": Room(6, outside: ["NIOCore"]),
     "martlet-sim": Room(6, outside: ["ArgumentParser", "Glibc", "Synchronization", "Foundation"]),
 ]
 

@@ -17,6 +17,7 @@ struct PendingProduce {
     /// For each partition in request order: topic and partition index in `response`.
     var places: [(topic: Int, partition: Int)]
     var waiting: Int
+    var timer: Timers<ShardTimer>.ID?
 }
 
 extension Shard {
@@ -34,7 +35,7 @@ extension Shard {
                 var place = ProduceResponse.Partition()
                 place.partitionIndex = partition.partitionIndex
                 let index = pending.places.count
-                switch produce(partition, of: topic, request, header.version) {
+                switch complaining(id, topic, partition, produce(partition, of: topic, request, header.version)) {
                 case .failed(let error, let message, let replica):
                     place.baseOffset = -1
                     place.errorCode = error
@@ -55,8 +56,9 @@ extension Shard {
             pending.response.topics.append(answers)
         }
         guard pending.waiting > 0 else { return finish(pending) }
+        pending.timer = timers.add(
+            .produce(requestID), at: reading.now.advanced(byMs: Int64(max(0, request.timeoutMs))))
         pendingProduces[requestID] = pending
-        timers.add(.produce(requestID), at: reading.now.advanced(byMs: Int64(max(0, request.timeoutMs))))
     }
 
     /// acks=0: nothing is ever answered, so an error has only one voice left: the connection ends, as in Kafka, and the
@@ -70,6 +72,16 @@ extension Shard {
                 }
             }
         }
+    }
+
+    /// A batch that no sane producer makes is named in the log; what ordinary life brings is not.
+    private func complaining(
+        _ id: ConnectionID, _ topic: ProduceRequest.Topic, _ partition: ProduceRequest.Partition, _ outcome: Produced
+    ) -> Produced {
+        if case .failed(let error, let message?, _) = outcome, !error.isRetriable || error == .corruptMessage {
+            complain(id, "a batch for \(topic.name.prefix(64))-\(partition.partitionIndex): \(error), \(message)")
+        }
+        return outcome
     }
 
     enum Produced {
@@ -142,7 +154,7 @@ extension Shard {
             return .failed(error.errorCode, "the log of \(replica.name) cannot be written", replica)
         }
         replica.record([header])
-        replica.log.requestFlush()
+        replica.requestFlush(appendedBytes: header.sizeBytes)
         perform(on: replica) { $0.appended(log: replica.logView, at: reading.now, into: &$1) }
         wakeFetches(of: replica)
         return .appended(replica, base: header.baseOffset, end: header.nextOffset, logAppendTimeMs: logAppendTimeMs)
@@ -178,6 +190,7 @@ extension Shard {
             .settle(waiter.index, error, into: &finished)
         if let finished {
             pendingProduces.removeValue(forKey: waiter.request)
+            timers.cancel(finished.timer)
             finish(finished)
         }
     }

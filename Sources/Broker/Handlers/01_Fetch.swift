@@ -21,6 +21,7 @@ struct PendingFetch {
     var minBytes: Int
     var maxBytes: Int
     var deadline: Instant
+    var timer: Timers<ShardTimer>.ID?
 }
 
 /// What one round over the partitions found.
@@ -100,9 +101,10 @@ extension Shard {
             return
         }
         let id = takeRequestNumber()
+        var pending = pending
+        pending.timer = timers.add(.fetch(id), at: pending.deadline)
         pendingFetches[id] = pending
         pending.session?.parked = id
-        timers.add(.fetch(id), at: pending.deadline)
         for target in pending.session?.targets ?? pending.targets where target.unknown == nil {
             replicas[target.topicPartition]?.parkedFetches.append(id)
         }
@@ -111,6 +113,7 @@ extension Shard {
     func forgetFetch(_ id: UInt64) {
         guard let pending = pendingFetches.removeValue(forKey: id) else { return }
         pending.session?.parked = nil
+        timers.cancel(pending.timer)
         for target in pending.session?.targets ?? pending.targets {
             replicas[target.topicPartition]?.parkedFetches.removeAll { $0 == id }
         }
@@ -171,6 +174,7 @@ extension Shard {
     private func read(_ targets: inout [FetchTarget], _ pending: PendingFetch) -> FetchRound {
         var round = FetchRound()
         for index in targets.indices {
+            resolve(&targets[index])
             var answer = FetchResponse.Partition()
             answer.partitionIndex = targets[index].partition
             answer.lastStableOffset = -1
@@ -193,6 +197,21 @@ extension Shard {
             append(answer, for: targets[index], to: &round.response)
         }
         return round
+    }
+
+    /// A session outlives the moment in which its topics were looked up: this node may have learned of one since, or a
+    /// name may belong to another topic now.
+    private func resolve(_ target: inout FetchTarget) {
+        guard target.unknown != nil || replicas[target.topicPartition] == nil else { return }
+        let name = target.topicName
+        let topic =
+            name.isEmpty ? view.image.topic(id: target.topicPartition.topicID) : view.image.topic(named: name)
+        guard let topic else {
+            target.unknown = name.isEmpty ? .unknownTopicId : .unknownTopicOrPartition
+            return
+        }
+        target.unknown = nil
+        target.topicPartition = TopicPartition(topic.id, target.partition)
     }
 
     private func append(_ answer: FetchResponse.Partition, for target: FetchTarget, to response: inout FetchResponse) {
@@ -267,6 +286,9 @@ extension Shard {
         }
         // A forged replica id names no registered incarnation, and changes nothing.
         guard view.image.brokers[follower.id]?.epoch == follower.brokerEpoch else {
+            complain(
+                pending.context.connection,
+                "a fetch as replica \(follower.id) under epoch \(follower.brokerEpoch), which is not its own")
             return .error(.notLeaderOrFollower)
         }
         let fetch = ReplicaFetch(

@@ -23,6 +23,9 @@ extension Shard {
         if let asked = request.topics, !(version == 0 && asked.isEmpty) {
             var missed: [String] = []
             response.topics = asked.map { described($0, version, mayCreate: request.allowAutoTopicCreation, &missed) }
+            if let wrong = response.topics.first(where: { $0.errorCode == .invalidTopicException }) {
+                complain(context.connection, "a topic named \(wrong.name?.prefix(64) ?? "")")
+            }
             if !missed.isEmpty { effects.append(.mail(.topicsMissed(missed))) }
         } else {
             response.topics = view.image.topicNames.compactMap { view.image.topic(named: $0).map(described) }

@@ -1,4 +1,5 @@
-// All checkers of one world, and the places at which the world lets them look: after every step, before its effects leave.
+// All checkers of one world, and the places at which the world lets them look: after every step, before its effects
+// leave.
 
 import Broker
 import Model
@@ -76,7 +77,8 @@ final class Checkers {
 
     func sequenceRefused(_ key: TopicPartition, _ values: [UInt64], _ error: ErrorCode, _ world: World) {
         guard partitions.isBinding(key, world) else { return }
-        world.violated("I1", "the oldest batch \(values) that an idempotent producer sent to \(key) was refused: \(error)")
+        world.violated("I1", "the oldest batch \(values) that an idempotent producer sent to \(key) was "
+            + "refused: \(error)")
     }
 
     func producerIDGiven(_ id: ProducerID, _ world: World) { clients.producerIDGiven(id, world) }

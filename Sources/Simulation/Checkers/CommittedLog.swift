@@ -39,8 +39,8 @@ final class CommittedLog {
         return low < batches.count ? low : nil
     }
 
-    /// Reads `log` from `from` to `to` and compares it with what is committed; with `extending` what lies behind is committed from now on.
-    /// Answers how far it came and what is wrong.
+    /// Reads `log` from `from` to `to` and compares it with what is committed; with `extending` what lies behind is
+    /// committed from now on. Answers how far it came and what is wrong.
     func compare(
         _ log: SegmentedLog, from: Offset, to: Offset, extending epoch: LeaderEpoch?
     ) -> (verified: Offset, wrong: String?) {
@@ -74,7 +74,8 @@ final class CommittedLog {
                 known.epoch == header.partitionLeaderEpoch, known.crc == header.crc
             else {
                 return "offset \(header.baseOffset) holds \(header.baseOffset)..<\(header.nextOffset) of epoch "
-                    + "\(header.partitionLeaderEpoch), committed was \(known.baseOffset)..<\(known.nextOffset) of epoch \(known.epoch)"
+                    + "\(header.partitionLeaderEpoch), committed was \(known.baseOffset)..<\(known.nextOffset) "
+                        + "of epoch \(known.epoch)"
             }
             return nil
         }

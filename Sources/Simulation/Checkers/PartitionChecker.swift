@@ -15,10 +15,9 @@ struct Acknowledgement {
 }
 
 final class PartitionChecker {
-    private struct ReplicaKey: Hashable, Comparable, Sendable {
+    private struct ReplicaKey: Hashable {
         var node: NodeID
         var key: TopicPartition
-        static func < (a: Self, b: Self) -> Bool { a.node == b.node ? a.key < b.key : a.node < b.node }
     }
 
     private struct Seen {
@@ -40,7 +39,8 @@ final class PartitionChecker {
 
     private var committed = SortedMap<TopicPartition, CommittedLog>()
     private var synchronous = SortedMap<TopicPartition, Bool>()
-    private var seen = SortedMap<ReplicaKey, Seen>()
+    /// For look-ups only.
+    private var seen: [ReplicaKey: Seen] = [:]
     /// Node and life.
     private var leaders = SortedMap<Leadership, [Int]>()
     private var shown = SortedMap<TopicPartition, (epoch: LeaderEpoch, offset: Offset)>()
@@ -56,7 +56,7 @@ final class PartitionChecker {
     func started(_ node: SimulatedNode) {}
 
     func wiped(_ node: SimulatedNode) {
-        for key in seen.keys where key.node == node.id { seen[key] = nil }
+        seen = seen.filter { $0.key.node != node.id }
     }
 
     // MARK: After every step
@@ -66,7 +66,8 @@ final class PartitionChecker {
             let key = ReplicaKey(node: node.id, key: replica.topicPartition)
             var last = seen[key] ?? Seen()
             if last.life != node.life {
-                last = Seen(life: node.life, leaderEpoch: last.leaderEpoch, flushedEnd: last.flushedEnd)
+                // A start goes through the metadata again, from older states on.
+                last = Seen(life: node.life, flushedEnd: last.flushedEnd)
             }
             if last.highWatermark == replica.highWatermark, last.leaderEpoch == replica.leaderEpoch,
                 last.partitionEpoch == replica.partitionEpoch, last.isLeader == replica.isLeader,
@@ -88,25 +89,30 @@ final class PartitionChecker {
     private func check(_ replica: ReplicaInspection, of node: SimulatedNode, _ last: inout Seen, _ world: World) {
         let name = "\(replica.topicPartition.partition) of node \(node.id)"
         if replica.leaderEpoch < last.leaderEpoch, replica.leaderEpoch >= 0 {
-            world.violated("P10", "partition \(name) goes back from leader epoch \(last.leaderEpoch) to \(replica.leaderEpoch)")
+            world.violated("P10", "partition \(name) goes back from leader epoch \(last.leaderEpoch) to "
+                + "\(replica.leaderEpoch)")
         }
         if replica.partitionEpoch < last.partitionEpoch {
-            world.violated("P10", "partition \(name) goes back from partition epoch \(last.partitionEpoch) to \(replica.partitionEpoch)")
+            world.violated("P10", "partition \(name) goes back from partition epoch \(last.partitionEpoch) to "
+                + "\(replica.partitionEpoch)")
         }
         guard world.checkers.binds(replica.isSynchronous, world) else { return }
         world.checkers.count(.p8)
         if replica.highWatermark > replica.log.endOffset {
-            world.violated("P8", "partition \(name): high watermark \(replica.highWatermark) beyond the end \(replica.log.endOffset)")
+            world.violated("P8", "partition \(name): high watermark \(replica.highWatermark) beyond the end "
+                + "\(replica.log.endOffset)")
         }
         if replica.highWatermark < last.highWatermark, replica.leaderEpoch == last.leaderEpoch {
-            world.violated("P8", "partition \(name): high watermark falls from \(last.highWatermark) to \(replica.highWatermark)")
+            world.violated("P8", "partition \(name): high watermark falls from \(last.highWatermark) to "
+                + "\(replica.highWatermark)")
         }
         if replica.isLeader, !last.isLeader || replica.leaderEpoch != last.leaderEpoch {
             checkElection(replica, of: node, world)
         }
         let log = committedLog(for: replica.topicPartition)
         if replica.log.endOffset < last.verified {
-            world.violated("P2", "partition \(name) cut to \(replica.log.endOffset) what was committed up to \(last.verified)")
+            world.violated("P2", "partition \(name) cut to \(replica.log.endOffset) what was committed up to "
+                + "\(last.verified)")
         }
         guard replica.highWatermark > last.verified else { return }
         world.checkers.count(.p2)
@@ -119,11 +125,13 @@ final class PartitionChecker {
     private func checkElection(_ replica: ReplicaInspection, of node: SimulatedNode, _ world: World) {
         let leadership = Leadership(key: replica.topicPartition, epoch: replica.leaderEpoch)
         let name = "\(replica.topicPartition.partition) of node \(node.id)"
-        world.trace.note(world.now, "node \(node.id) leads partition \(replica.topicPartition.partition) in epoch \(replica.leaderEpoch)")
+        world.trace.note(world.now, "node \(node.id) leads partition \(replica.topicPartition.partition) in "
+            + "epoch \(replica.leaderEpoch)")
         world.checkers.count(.p10)
         let incarnation = [Int(node.id), node.life]
         if let other = leaders[leadership], other != incarnation {
-            world.violated("P10", "partition \(name), life \(node.life): epoch \(replica.leaderEpoch) was led by node \(other[0]), life \(other[1])")
+            world.violated("P10", "partition \(name), life \(node.life): epoch \(replica.leaderEpoch) was led "
+                + "by node \(other[0]), life \(other[1])")
         }
         leaders[leadership] = incarnation
         let log = committedLog(for: replica.topicPartition)
@@ -131,7 +139,8 @@ final class PartitionChecker {
         guard end > 0 else { return }
         world.checkers.count(.p3)
         if replica.log.endOffset < end {
-            world.violated("P3", "partition \(name) leads epoch \(replica.leaderEpoch) up to \(replica.log.endOffset), committed was \(end)")
+            world.violated("P3", "partition \(name) leads epoch \(replica.leaderEpoch) up to "
+                + "\(replica.log.endOffset), committed was \(end)")
         } else if let wrong = log.compare(replica.log, from: 0, to: end, extending: nil).wrong {
             world.violated("P3", "partition \(name) leads epoch \(replica.leaderEpoch): \(wrong)")
         }
@@ -151,7 +160,8 @@ final class PartitionChecker {
             let isr = shard.inspectedISR(of: told.key)
         else { return }
         world.checkers.count(.p6)
-        let name = "partition \(told.key.partition): \(told.baseOffset)..<\(told.endOffset) acknowledged by node \(node.id)"
+        let name = "partition \(told.key.partition): \(told.baseOffset)..<\(told.endOffset) acknowledged by "
+            + "node \(node.id)"
         if isr.maximalISR.count < isr.minISR {
             world.violated("P6", "\(name) with \(isr.maximalISR) in sync, \(isr.minISR) are needed")
         }
@@ -160,7 +170,8 @@ final class PartitionChecker {
             return world.violated("P6", "\(name), committed is \(log.endOffset)")
         }
         for (index, value) in told.values.enumerated() where log.values[Int(told.baseOffset) + index] != value {
-            return world.violated("P12", "\(name), but \(told.baseOffset + Offset(index)) holds another value than \(value)")
+            return world.violated("P12", "\(name), but \(told.baseOffset + Offset(index)) holds another value "
+                + "than \(value)")
         }
         guard synchronous[told.key] ?? true else { return }
         for member in isr.maximalISR {
@@ -173,13 +184,15 @@ final class PartitionChecker {
         }
     }
 
-    /// Looks at the disk itself, past everything that the node believes. A node that is down is believed: its log is read when it starts.
+    /// Looks at the disk itself, past everything that the node believes. A node that is down is believed: its log is
+    /// read when it starts.
     private func isOnMedium(_ told: Acknowledgement, on node: SimulatedNode, _ world: World) -> Bool {
         var isThere = true
         node.process?.shards[0].inspectReplicas { replica in
             guard replica.topicPartition == told.key else { return }
             let log = replica.log
-            guard let base = log.segmentSummaries.last(where: { $0.baseOffset <= told.baseOffset })?.baseOffset else { return }
+            guard let base = log.segmentSummaries.last(where: { $0.baseOffset <= told.baseOffset })?.baseOffset
+            else { return }
             let digits = String(base)
             let path = log.directory + "/" + String(repeating: "0", count: 20 - digits.count) + digits + ".log"
             guard let durable = node.disk.durableContents(of: path), let visible = node.disk.contents(of: path),
@@ -196,11 +209,13 @@ final class PartitionChecker {
         let log = committedLog(for: key)
         world.checkers.count(.p7)
         guard offset < log.endOffset else {
-            return world.violated("P7", "a consumer saw offset \(offset) of partition \(key.partition), committed is \(log.endOffset)")
+            return world.violated("P7", "a consumer saw offset \(offset) of partition \(key.partition), "
+                + "committed is \(log.endOffset)")
         }
         world.checkers.count(.p1)
         if log.values[Int(offset)] != value {
-            world.violated("P1", "a consumer saw another value at \(offset) of partition \(key.partition) than is committed")
+            world.violated("P1", "a consumer saw another value at \(offset) of partition \(key.partition) than "
+                + "is committed")
         }
     }
 
@@ -210,7 +225,8 @@ final class PartitionChecker {
         world.checkers.count(.p8shown)
         if let before = shown[key], last.leaderEpoch >= before.epoch, offset < before.offset {
             world.violated(
-                "P8", "partition \(key.partition): node \(node.id) shows the end \(offset) in epoch \(last.leaderEpoch), "
+                "P8", "partition \(key.partition): node \(node.id) shows the end \(offset) in epoch "
+                    + "\(last.leaderEpoch), "
                     + "\(before.offset) was shown in epoch \(before.epoch)")
         }
         if shown[key].map({ last.leaderEpoch >= $0.epoch }) ?? true { shown[key] = (last.leaderEpoch, offset) }

@@ -1,4 +1,5 @@
-// A client of the cluster: one connection per node, real frames, answers matched by correlation id, and the leaders as it last heard.
+// A client of the cluster: one connection per node, real frames, answers matched by correlation id, and the leaders as
+// it last heard.
 
 import Broker
 import Model
@@ -7,6 +8,7 @@ import Wire
 
 final class SimulatedClient {
     private struct Outstanding {
+        var deadline: Int64
         var complete: (ByteBuffer?) -> Void
         /// Looks at the answer in the moment in which the node lets it go.
         var peek: ((ByteBuffer, SimulatedNode) -> Void)?
@@ -26,6 +28,9 @@ final class SimulatedClient {
     private(set) var leaders = SortedMap<TopicPartition, NodeID>()
     private(set) var topicIDs = SortedMap<String, UUID128>()
     private var isRefreshing = false
+    private var lastRefresh: Int64 = -1_000_000_000
+    private var isWatching = false
+    private static let refreshBackoffMs: Int64 = 40
     /// Requests that no end was found for yet.
     private(set) var operationsPending = 0
 
@@ -58,6 +63,7 @@ final class SimulatedClient {
                 }
             }
             link.outstanding[id] = Outstanding(
+                deadline: world.now + timeoutMs * 1_000_000,
                 complete: { [unowned self] frame in
                     operationsPending -= 1
                     then(frame.flatMap(decoded))
@@ -73,11 +79,21 @@ final class SimulatedClient {
         guard expectsAnswer else {
             return world.plan(.run("client \(number) expects no answer") { then(nil) }, inMicroseconds: 1)
         }
-        let connection = link.connection.number
-        world.plan(.run("client \(number) is patient no longer") { [unowned self] in
-            guard let link = links[node], link.connection.number == connection, link.outstanding[id] != nil else { return }
-            lose(node)
-        }, inMicroseconds: timeoutMs * 1_000)
+        watch()
+    }
+
+    /// Looks from time to time whether patience with some node has ended.
+    private func watch() {
+        guard !isWatching else { return }
+        isWatching = true
+        later("looks at the clock", ms: 100) { [unowned self] in
+            isWatching = false
+            for (node, link) in links where link.outstanding.values.contains(where: { $0.deadline <= world.now }) {
+                world.trace.note(world.now, "client \(number) has no patience left with node \(node)")
+                lose(node)
+            }
+            if operationsPending > 0 { watch() }
+        }
     }
 
     func later(_ words: String, ms: Int64, _ action: @escaping () -> Void) {
@@ -128,16 +144,17 @@ final class SimulatedClient {
 
     func anyNode() -> NodeID { NodeID(1 + world.loadRandom.below(Int64(world.nodes.count))) }
 
-    /// Asks some node for the leaders, then runs `then`.
-    func refresh(_ then: @escaping () -> Void = {}) {
-        guard !isRefreshing else { return }
+    /// Asks some node for the leaders, unless it did a moment ago.
+    func refresh() {
+        guard !isRefreshing, world.now - lastRefresh >= Self.refreshBackoffMs * 1_000_000 else { return }
         isRefreshing = true
+        lastRefresh = world.now
         var request = MetadataRequest()
         request.topics = nil
         request.allowAutoTopicCreation = false
         ask(request, version: 12, of: anyNode(), timeoutMs: 1_500) { [unowned self] answer in
             isRefreshing = false
-            guard let answer else { return then() }
+            guard let answer else { return }
             for topic in answer.topics where topic.errorCode == .none {
                 if let name = topic.name { topicIDs[name] = topic.topicID }
                 for partition in topic.partitions {
@@ -145,7 +162,6 @@ final class SimulatedClient {
                     leaders[key] = partition.leaderID >= 1 ? partition.leaderID : nil
                 }
             }
-            then()
         }
     }
 }

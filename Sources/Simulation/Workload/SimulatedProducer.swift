@@ -20,6 +20,7 @@ final class SimulatedProducer {
         var nextSequence: Int32 = 0
         /// After a failure nothing is sent before all that is under way has ended.
         var mustDrain = false
+        var notBefore: Int64 = 0
     }
 
     let client: SimulatedClient
@@ -33,6 +34,7 @@ final class SimulatedProducer {
     private var isAskingForID = false
     private var mustRenumber = false
     static let inFlightMax = 5
+    private static let backoffMs: Int64 = 50
 
     private var world: World { client.world }
 
@@ -79,6 +81,7 @@ final class SimulatedProducer {
         guard !isIdempotent || producerID != nil else { return askForID() }
         let key = TopicPartition(topicID, Int32(partition))
         guard let leader = client.leader(of: key) else { return client.refresh() }
+        guard world.now >= lanes[partition].notBefore else { return }
         let inFlight = lanes[partition].batches.count { $0.isInFlight }
         if lanes[partition].mustDrain {
             guard inFlight == 0 else { return }
@@ -141,6 +144,7 @@ final class SimulatedProducer {
     private func retry(_ partition: Int, _ index: Int, _ error: ErrorCode?) {
         lanes[partition].batches[index].isInFlight = false
         lanes[partition].mustDrain = true
+        lanes[partition].notBefore = world.now + Self.backoffMs * 1_000_000
         client.refresh()
         guard let error, !error.isRetriable else { return }
         // Behind a batch that failed, the next one is out of order by nature.

@@ -1,4 +1,5 @@
-// What will happen, by virtual time and then by the order in which it was planned: the only scheduler of the simulation.
+// What will happen, by virtual time and then by the order in which it was planned: the only scheduler of the
+// simulation.
 
 import Broker
 import Model
@@ -25,19 +26,28 @@ enum Event {
 }
 
 struct EventQueue {
-    struct Entry {
+    /// The heap moves these small ones; events are large and stay where they are.
+    private struct Entry {
         var at: Int64
         var number: UInt64
-        var event: Event
+        var place: Int
     }
 
     private var heap: [Entry] = []
+    private var events: [Event?] = []
+    private var free: [Int] = []
     private var nextNumber: UInt64 = 0
 
-    var isEmpty: Bool { heap.isEmpty }
-
     mutating func add(_ event: Event, at: Int64) {
-        heap.append(Entry(at: at, number: nextNumber, event: event))
+        let place: Int
+        if let reused = free.popLast() {
+            place = reused
+            events[place] = event
+        } else {
+            place = events.count
+            events.append(event)
+        }
+        heap.append(Entry(at: at, number: nextNumber, place: place))
         nextNumber += 1
         var child = heap.count - 1
         while child > 0 {
@@ -48,7 +58,7 @@ struct EventQueue {
         }
     }
 
-    mutating func takeFirst() -> Entry? {
+    mutating func takeFirst() -> (at: Int64, event: Event)? {
         guard let last = heap.indices.last else { return nil }
         heap.swapAt(0, last)
         let first = heap.removeLast()
@@ -62,7 +72,10 @@ struct EventQueue {
             heap.swapAt(child, parent)
             parent = child
         }
-        return first
+        guard let event = events[first.place] else { preconditionFailure("an entry without its event") }
+        events[first.place] = nil
+        free.append(first.place)
+        return (first.at, event)
     }
 
     private func isBefore(_ a: Int, _ b: Int) -> Bool {

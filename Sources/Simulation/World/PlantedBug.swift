@@ -4,7 +4,8 @@ import Storage
 
 package enum PlantedBug: String, CaseIterable, Sendable {
     case none
-    /// Barriers of data logs are reported done and never happen: acknowledged is not durable (reliability.md §6.7, mutant 2).
+    /// Barriers of data logs are reported done and never happen: acknowledged is not durable (reliability.md §6.7,
+    /// mutant 2).
     case dataFlushLies
     /// Barriers of the metadata log are reported done and never happen.
     case metadataFlushLies

@@ -1,4 +1,5 @@
-// What one seed's world is like: each seed draws its own mix, because leaving faults out finds other bugs than putting all in.
+// What one seed's world is like: each seed draws its own mix, because leaving faults out finds other bugs than putting
+// all in.
 
 import Model
 
@@ -71,7 +72,8 @@ package struct Swarm: Sendable {
     }
 
     var description: String {
-        "\(partitions) partitions\(hasAsyncTopic ? " + async" : ""), \(idempotentProducers)+\(plainProducers) producers, "
+        "\(partitions) partitions\(hasAsyncTopic ? " + async" : ""), \(idempotentProducers)+\(plainProducers) "
+            + "producers, "
             + "faults every \(faultIntervalMs) ms for \(faultPhaseMs) ms: "
             + (faults.isEmpty ? "none" : faults.map(\.rawValue).joined(separator: " "))
     }

@@ -42,9 +42,9 @@ enum Words {
         case .request(let request): "mail: \(request.header.api) of \(request.client)"
         case .connectionClosed(_, let id): "mail: \(id) closed"
         case .isrProposed(_, let key, let proposal):
-            "mail: partition \(key.partition) proposes ISR \(proposal.isr.map(\.id)) in epoch \(proposal.leaderEpoch)/\(proposal.partitionEpoch)"
+            "mail: partition \(key.partition) proposes ISR \(proposal.isr.map(\.id)) in epoch "
+                + "\(proposal.leaderEpoch)/\(proposal.partitionEpoch)"
         case .topicsMissed(let names): "mail: missed \(names)"
-        case .logDirectoryFailed(let reason): "mail: log directory failed: \(reason)"
         case .shardStopped(_, let clean): "mail: shard stopped, clean \(clean)"
         }
     }
@@ -58,6 +58,7 @@ enum Words {
         case .isrAnswered(let key, _, let error, let answer):
             "mail: ISR of partition \(key.partition) answered \(error) \(answer?.isr ?? [])"
         case .stopRequested: "mail: stop"
+        case .complained(let id, let reason): "mail: complaint about \(id): \(reason)"
         }
     }
 

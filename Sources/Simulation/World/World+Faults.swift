@@ -60,7 +60,7 @@ extension World {
 
     private func resetConnection() -> Bool {
         guard !connections.isEmpty else { return false }
-        let connection = connections.values[Int(faultRandom.below(Int64(connections.count)))]
+        let connection = connectionsInOrder[Int(faultRandom.below(Int64(connections.count)))]
         guard connection.isAcceptorOpen, connection.isInitiatorOpen else { return false }
         trace.note(now, "FAULT connection \(connection.id) is reset")
         reset(connection)
@@ -149,7 +149,8 @@ extension World {
         let duration = drawDuration()
         node.diskDelay = 1_000 << faultRandom.below(11)
         trace.note(now, "FAULT the disk of node \(node.id) needs up to \(node.diskDelay) µs more for \(duration) ms")
-        plan(.run("the disk of node \(node.id) is as fast as before") { node.diskDelay = 0 }, inMicroseconds: duration * 1_000)
+        plan(.run("the disk of node \(node.id) is as fast as "
+            + "before") { node.diskDelay = 0 }, inMicroseconds: duration * 1_000)
         return true
     }
 

@@ -1,4 +1,5 @@
-// The network: connections that deliver in order and late, cuts that hold everything, and the three ways in which connecting fails.
+// The network: connections that deliver in order and late, cuts that hold everything, and the three ways in which
+// connecting fails.
 
 import Broker
 import Model
@@ -206,7 +207,7 @@ extension World {
 
     /// The process is gone, and its kernel closes what it held; with the power gone, nobody says anything.
     func closeConnections(of node: SimulatedNode, silently: Bool) {
-        for connection in connections.values {
+        for connection in connectionsInOrder {
             var isOwn = false
             if case .link(let id, _, _, _, _) = connection.initiator { isOwn = id == node.id }
             if isOwn {
@@ -227,7 +228,7 @@ extension World {
 
     /// What was held goes on its way again, or its connection breaks.
     func release() {
-        for connection in connections.values {
+        for connection in connectionsInOrder {
             let isHeld =
                 (!connection.toAcceptor.isEmpty && !connection.toAcceptor.isMoving)
                 || (!connection.toInitiator.isEmpty && !connection.toInitiator.isMoving)

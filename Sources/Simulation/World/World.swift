@@ -1,4 +1,5 @@
-// A whole cluster with its clients in one seed: clock, network, disks and lots are all here, so the same seed is the same run.
+// A whole cluster with its clients in one seed: clock, network, disks and lots are all here, so the same seed is the
+// same run.
 
 import Broker
 import Model
@@ -21,7 +22,8 @@ package final class World {
     private var nextImmediate = 0
 
     let nodes: [SimulatedNode]
-    var connections = SortedMap<Int, Connection>()
+    /// For look-ups; `connectionsInOrder` to walk them.
+    var connections: [Int: Connection] = [:]
     var connectionsMade = 0
     var linkAttempts = 0
     /// How many cuts lie between two hosts, by direction; 0 is the clients' network.
@@ -150,6 +152,8 @@ package final class World {
             stepShard(node, .ticked)
         }
     }
+
+    var connectionsInOrder: [Connection] { connections.values.sorted { $0.number < $1.number } }
 
     // MARK: What is wrong
 

@@ -127,6 +127,36 @@ extension ByteBuffer: WireNullable {
 
 // MARK: Arrays
 
+extension WireField {
+    package static func readElements(count: Int, from reader: inout WireReader) throws(WireError) -> [Self] {
+        guard count > 0 else { return [] }
+        try reader.checkCount(count, of: Self.self)
+        var elements: [Self] = []
+        elements.reserveCapacity(count)
+        for _ in 0..<count { elements.append(.blank) }
+        // Read in place: a finished element would be copied into the array once more.
+        try elements.withUnsafeMutableBufferPointer { memory throws(WireError) in
+            for index in memory.indices { try memory[index].read(from: &reader) }
+        }
+        return elements
+    }
+}
+
+extension WireInteger {
+    /// One check of the bytes left for all.
+    package static func readElements(count: Int, from reader: inout WireReader) throws(WireError) -> [Self] {
+        guard count > 0 else { return [] }
+        let bytes = try reader.readRaw(count: count, sizeBytes: MemoryLayout<Self>.size)
+        var elements: [Self] = []
+        elements.reserveCapacity(count)
+        for index in 0..<count {
+            elements.append(
+                Self(bigEndian: bytes.loadUnaligned(fromByteOffset: index * MemoryLayout<Self>.size, as: Self.self)))
+        }
+        return elements
+    }
+}
+
 extension Array: WireField where Element: WireField {
     package static var blank: [Element] { [] }
 
@@ -138,21 +168,7 @@ extension Array: WireField where Element: WireField {
     package mutating func read(from reader: inout WireReader) throws(WireError) {
         let count = try reader.readLength()
         guard count >= 0 else { throw .unexpectedNull }
-        self = try Self.read(count: count, from: &reader)
-    }
-
-    fileprivate static func read(count: Int, from reader: inout WireReader) throws(WireError) -> [Element] {
-        guard count > 0 else { return [] }
-        try reader.checkCount(count, of: Element.self)
-        // Read in place: a finished element would be copied into the array once more, and `append` asks for each
-        // whether the array is shared and has room. (`unsafeUninitializedCapacity` is not specialised by Swift 6.3
-        // and looks up the array's type at run time.)
-        var elements = [Element](repeating: .blank, count: count)
-        try elements.withUnsafeMutableBufferPointer { memory throws(WireError) in
-            guard let first = memory.baseAddress else { return }
-            for index in 0..<count { try first[index].read(from: &reader) }
-        }
-        return elements
+        self = try Element.readElements(count: count, from: &reader)
     }
 
     package func write(to writer: inout WireWriter) {
@@ -190,7 +206,7 @@ extension Array: WireNullable where Element: WireField {
     package static func readNullable(from reader: inout WireReader) throws(WireError) -> [Element]? {
         let count = try reader.readLength()
         guard count >= 0 else { return nil }
-        return try read(count: count, from: &reader)
+        return try Element.readElements(count: count, from: &reader)
     }
     package func writePresent(to writer: inout WireWriter) { write(to: &writer) }
     package static func writeNull(to writer: inout WireWriter) { writer.writeLength(-1) }

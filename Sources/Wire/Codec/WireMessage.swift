@@ -11,6 +11,8 @@ package protocol WireField: Equatable, Sendable {
     /// The type's name in the notation of Kafka's schemas, for printed tables.
     static func showType(in printer: inout WirePrinter)
     mutating func read(from reader: inout WireReader) throws(WireError)
+    /// The elements of an array of this type, whose count was just read and is at least 0.
+    static func readElements(count: Int, from reader: inout WireReader) throws(WireError) -> [Self]
     /// `mutating` only because `walk` is; a writer never stores into the value.
     mutating func write(to writer: inout WireWriter)
     mutating func fill(from filler: inout WireFiller)

@@ -45,6 +45,14 @@ package struct WireReader: Walker {
         return value
     }
 
+    /// The bytes of `count` values of one size; valid as long as the reader.
+    mutating func readRaw(count: Int, sizeBytes: Int) throws(WireError) -> UnsafeRawPointer {
+        guard count <= bytesLeft / sizeBytes else { throw .truncated }
+        let start = base + position
+        position &+= count &* sizeBytes
+        return start
+    }
+
     /// LEB128, unsigned, at most 32 bits. Nearly all are one byte, so that case stands apart to be inlined.
     mutating func readUVarint() throws(WireError) -> UInt32 {
         guard position < limit else { throw .truncated }
@@ -137,7 +145,7 @@ package struct WireReader: Walker {
     package mutating func visitTag<V: WireField>(
         _ tag: UInt32, _ value: inout V, _ name: StaticString, isDefault: (V) -> Bool
     ) throws(WireError) {
-        guard let outer = try enterTag(tag) else { return }
+        guard isFlexible, !seesNoTags, let outer = try enterTag(tag) else { return }
         try value.read(from: &self)
         try leaveTag(outer)
     }
@@ -145,7 +153,7 @@ package struct WireReader: Walker {
     package mutating func visitTag<V: WireNullable>(
         _ tag: UInt32, _ value: inout V?, _ name: StaticString
     ) throws(WireError) {
-        guard let outer = try enterTag(tag) else { return }
+        guard isFlexible, !seesNoTags, let outer = try enterTag(tag) else { return }
         value = try V.readNullable(from: &self)
         try leaveTag(outer)
     }
@@ -188,8 +196,8 @@ package struct WireReader: Walker {
 
     /// Moves to the value of `tag` and narrows the limit to it; nil when the peer did not send it. Of a tag sent twice
     /// the first counts.
+    @inline(never)
     private mutating func enterTag(_ tag: UInt32) throws(WireError) -> Outer? {
-        guard isFlexible, !seesNoTags else { return nil }
         let section = try currentTags()
         guard section.count > 0 else { return nil }
         position = section.start

@@ -110,6 +110,7 @@ package struct WireWriter: Walker {
         guard let apartLength else { return writeOptional(&value, nullable: true) }
         writeLength(apartLength)
         guard apartLength > 0 else { return }
+        if gaps.positions.isEmpty { gaps.positions.reserveCapacity(16) }
         gaps.positions.append(position)
         gaps.sizeBytes += apartLength
     }

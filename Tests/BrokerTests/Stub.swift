@@ -1,2 +1,0 @@
-// Placeholder while the harness is written.
-import Testing
