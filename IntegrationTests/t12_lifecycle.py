@@ -49,9 +49,10 @@ def refused(node):
     code = node.ended(20)
     said = node.log(since).strip().splitlines()
     assert code == 1, f"exit {code}: {said}"
-    sentences = [line for line in said if line.startswith("martlet: ")]
+    # What only the other nodes can tell comes as the last line of a log that has begun.
+    sentences = {line.split(mark, 1)[1] for line in said for mark in ("martlet: ", "cannot go on: ") if mark in line}
     assert len(sentences) == 1, said
-    return sentences[0]
+    return sentences.pop()
 
 
 def is_free(port):

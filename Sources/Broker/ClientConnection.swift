@@ -3,11 +3,20 @@
 import Model
 import NIOCore
 
+/// The node that said NodeHello on a connection, and which start of it. Clients are told no node's incarnation, so a
+/// guess does not make one; until there is authentication that is what can be had.
+package struct NodeIdentity: Hashable, Sendable {
+    var id: NodeID
+    var incarnationID: UUID128
+}
+
 struct ClientConnection {
     let id: ConnectionID
     let client: String
     /// From ApiVersions, for log lines: the cheapest "who is still on the old client" report.
     var software = ""
+    /// Set by NodeHello.
+    var node: NodeIdentity?
     /// Its first refused input has been told of; a flood of them fills no log.
     var hasComplaint = false
     private var nextSlot: UInt64 = 0

@@ -102,14 +102,17 @@ extension Control {
             }
         case .brokerHeartbeat:
             let message = try request.read(BrokerHeartbeatRequest.self)
+            guard speaks(for: message.brokerID, request) else { return try refuseStranger(request) }
             try decide(request, BrokerHeartbeatRequest.self, isUrgent: true) {
                 $0.heartbeatReceived(message, nextOffset: $1, at: now)
             }
         case .alterPartition:
             let message = try request.read(AlterPartitionRequest.self)
+            guard speaks(for: message.brokerID, request) else { return try refuseStranger(request) }
             try decide(request, AlterPartitionRequest.self) { $0.alterPartition(message, nextOffset: $1, at: now) }
         case .allocateProducerIDs:
             let message = try request.read(AllocateProducerIDsRequest.self)
+            guard speaks(for: message.brokerID, request) else { return try refuseStranger(request) }
             try decide(request, AllocateProducerIDsRequest.self) {
                 $0.allocateProducerIDs(message, nextOffset: $1, at: now)
             }
@@ -131,6 +134,16 @@ extension Control {
         else { return false }
         probe(link)
         return true
+    }
+
+    /// Whether the sender is the start of that node which is registered.
+    private func speaks(for id: NodeID, _ request: ControlRequest) -> Bool {
+        request.comes(from: id, incarnation: controller?.image.brokers[id]?.incarnationID)
+    }
+
+    private func refuseStranger(_ request: ControlRequest) throws(WireError) {
+        log(.warning, "refused a \(request.header.api) of \(request.client): it is not the node that it names")
+        deliver(try failure(of: request, .clusterAuthorizationFailed), request.route)
     }
 
     private func adminRequestReceived(_ request: ControlRequest) throws(WireError) {

@@ -48,9 +48,11 @@ extension Control {
         case .connected(let link):
             guard links[link] != nil else { return }
             connected[link] = true
-            if link.kind == .control {
-                sayHello(on: link)
+            switch link.kind {
+            case .control:
+                sayHello(on: link, for: .hello(link.node))
                 sendWaiting()
+            default: sayHello(on: link, for: .introduction)
             }
         case .failed(let link, let failure):
             guard links[link] != nil else { return }
@@ -80,10 +82,11 @@ extension Control {
     /// Asks again who answers there.
     func probe(_ link: LinkID) {
         let isAsking = requests.purposes.contains { if case .hello(link.node) = $0 { true } else { false } }
-        if !isAsking { sayHello(on: link) }
+        if !isAsking { sayHello(on: link, for: .hello(link.node)) }
     }
 
-    private func sayHello(on link: LinkID) {
+    /// The first word on every link: node requests are believed only behind it.
+    private func sayHello(on link: LinkID, for purpose: ControlPurpose) {
         var hello = NodeHelloRequest()
         hello.nodeID = me
         hello.clusterID = directory.identity.clusterID
@@ -99,7 +102,7 @@ extension Control {
         }
         hello.host = configuration.advertised.host
         hello.port = configuration.advertised.port
-        send(hello, on: link, for: .hello(link.node))
+        send(hello, on: link, for: purpose)
     }
 
     func helloReceived(_ request: ControlRequest) throws(WireError) {
@@ -187,7 +190,7 @@ extension Control {
             voteAnswered(by: node, epoch, preVote, try decode(Wire.VoteRequest.self))
         case .beginQuorumEpoch(let node, _):
             beginQuorumEpochAnswered(by: node, try decode(BeginQuorumEpochRequest.self))
-        case .endQuorumEpoch: break
+        case .endQuorumEpoch, .introduction: break
         case .quorumFetch(let node): quorumFetchAnswered(by: node, try decode(FetchRequest.self))
         case .fetchSnapshot(let node): fetchSnapshotAnswered(by: node, try decode(FetchSnapshotRequest.self))
         case .registration: registrationAnswered(try decode(BrokerRegistrationRequest.self))
@@ -204,10 +207,11 @@ extension Control {
     /// No answer will come.
     func requestFailed(_ purpose: ControlPurpose, timedOut: Bool) {
         switch purpose {
-        case .hello(let node):
-            // A peer that takes bytes and answers nothing: begin anew on another connection, which says hello again.
+        case .hello(let node), .formCluster(let node):
+            // A peer that takes bytes and answers nothing, or lost its power with the word: begin anew on another
+            // connection, which says hello again.
             if timedOut { reopen(LinkID(node: node, kind: .control)) }
-        case .formCluster, .endQuorumEpoch: break
+        case .endQuorumEpoch, .introduction: break
         case .vote(let node, let epoch, let preVote):
             quorum(.requestFailed(.vote(epoch: epoch, preVote: preVote), to: node))
         case .beginQuorumEpoch(let node, let epoch): quorum(.requestFailed(.beginQuorumEpoch(epoch: epoch), to: node))
@@ -244,6 +248,10 @@ extension Control {
     }
 
     private func dispatch(_ request: ControlRequest) throws(WireError) {
+        let isForNodes = Routes.route(request.header.api).map { $0.scope != .client } ?? true
+        if isForNodes, request.header.api != .nodeHello, request.node == nil, case .connection = request.route {
+            return refuse(request, because: "asked for \(request.header.api), which is for nodes of the cluster")
+        }
         switch request.header.api {
         case .nodeHello: try helloReceived(request)
         case .formCluster: try formClusterReceived(request)

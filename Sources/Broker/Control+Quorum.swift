@@ -150,7 +150,7 @@ extension Control {
         broker.hasPublished = true
         let view = ClusterView(
             image: image, clusterID: directory.identity.clusterID ?? "", controllerID: raft?.leaderID,
-            brokerEpoch: broker.epoch)
+            brokerEpoch: broker.epoch, incarnationID: incarnationID)
         for shard in 0..<shardCount { effects.append(.mail(.viewPublished(view, changes), toShard: shard)) }
     }
 

@@ -119,7 +119,7 @@ package final class Control {
                 ControlRequest(
                     header: request.header, body: request.body,
                     route: .connection(shard: request.shard, request.connection, slot: request.slot),
-                    client: request.client))
+                    client: request.client, node: request.node))
         case .connectionClosed(let shard, let id): connectionClosed(shard, id)
         case .isrProposed(let shard, let topicPartition, let proposal): propose(proposal, topicPartition, shard)
         case .topicsMissed(let names): createMissed(names)

@@ -28,6 +28,14 @@ struct ControlRequest {
     var body: ByteBuffer
     var route: AnswerRoute
     var client: String
+    /// Who said NodeHello on the connection it came by.
+    var node: NodeIdentity?
+
+    /// Whether it comes from that node, as far as can be known without authentication, or from this one itself.
+    func comes(from id: NodeID, incarnation: UUID128?) -> Bool {
+        if case .own = route { return true }
+        return node?.id == id && (incarnation == nil || node?.incarnationID == incarnation)
+    }
 
     func read<M: WireRequest>(_ type: M.Type) throws(WireError) -> M {
         var body = body
@@ -42,6 +50,8 @@ struct ControlRequest {
 /// Why this node asked another one, and so what to do with the answer.
 enum ControlPurpose {
     case hello(NodeID)
+    /// A hello that only says who speaks on a link.
+    case introduction
     case formCluster(NodeID)
     case vote(NodeID, epoch: LeaderEpoch, preVote: Bool)
     case beginQuorumEpoch(NodeID, epoch: LeaderEpoch)

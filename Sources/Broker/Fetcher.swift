@@ -177,6 +177,7 @@ extension Shard {
         case .connected(let link):
             fetchers[link]?.isConnected = true
             fetchers[link]?.resetSession()
+            introduce(on: link)
         case .failed(let link, _):
             fetchers[link]?.isConnected = false
             fetchers[link]?.outstanding = 0
@@ -196,6 +197,24 @@ extension Shard {
                 rest(link)
             }
         }
+    }
+
+    /// The first word on a link; its answer is of no interest, and its correlation id that of no fetch.
+    private func introduce(on link: LinkID) {
+        var hello = NodeHelloRequest()
+        hello.nodeID = configuration.nodeID
+        hello.clusterID = view.clusterID
+        hello.directoryID = directory.identity.directoryID
+        hello.incarnationID = view.incarnationID
+        hello.brokerEpoch = view.brokerEpoch
+        hello.host = configuration.advertised.host
+        hello.port = configuration.advertised.port
+        effects.append(
+            .send(
+                link,
+                encodeRequestFrame(
+                    hello, version: NodeHelloRequest.versions.upperBound, correlationID: 0,
+                    clientID: "node-\(configuration.nodeID)")))
     }
 
     private func fetched(on link: LinkID, _ response: FetchResponse, sequence: UInt64) {

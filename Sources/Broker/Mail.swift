@@ -15,6 +15,8 @@ package struct MailedRequest: Sendable {
     package var body: ByteBuffer
     /// The client's address, for log lines and forwarded calls.
     package var client: String
+    /// Who said NodeHello on that connection.
+    package var node: NodeIdentity?
 }
 
 package enum ControlMail: Sendable {
@@ -35,6 +37,8 @@ package struct ClusterView: Sendable {
     package var controllerID: NodeID?
     /// This node's own registration; −1 before there is one.
     package var brokerEpoch: BrokerEpoch
+    /// This start of this node.
+    package var incarnationID: UUID128
 }
 
 package enum ShardMail: Sendable {

@@ -47,12 +47,14 @@ final class MetadataLog {
             disk: disk, directory: directory, owner: owner, settings: settings,
             recoveryPoint: try readRecoveryPoint(disk, directory, snapshot?.end.offset ?? 0),
             startOffset: snapshot?.end.offset, wallMs: wallMs)
-        if let damage = log.recovery.damage {
+        if let end = snapshot?.end.offset, log.endOffset <= end, log.recovery.damage != nil || log.endOffset < end {
+            // A snapshot that was durable before the log could begin anew behind it: whatever is missing lies below it.
+            try log.truncateFully(startingAt: end)
+        } else if let damage = log.recovery.damage {
             throw MetadataCorruption(
                 text: "the metadata log is damaged (\(damage.reason) in \(damage.file), offsets \(damage.offsets)):"
                     + " this node must not vote; move its data directory away, and it comes back as a new replica")
         }
-        if let end = snapshot?.end.offset, log.endOffset < end { try log.truncateFully(startingAt: end) }
         return (MetadataLog(log: log, disk: disk, directory: directory, snapshotEnd: snapshot?.end), snapshot)
     }
 

@@ -33,6 +33,10 @@ extension Shard {
                     + "\(route.versions.lowerBound) to \(route.versions.upperBound)")
         }
         do throws(WireError) {
+            if header.api == .nodeHello {
+                let hello = try read(NodeHelloRequest.self, header, body)
+                connections[id]?.node = NodeIdentity(id: hello.nodeID, incarnationID: hello.incarnationID)
+            }
             if route.place == .control || isMetadataFetch(header, body) {
                 mailToControl(id, header, body)
             } else {
@@ -131,7 +135,8 @@ extension Shard {
             .mail(
                 .request(
                     MailedRequest(
-                        shard: index, connection: id, slot: slot, header: header, body: body, client: client))))
+                        shard: index, connection: id, slot: slot, header: header, body: body, client: client,
+                        node: connections[id]?.node))))
     }
 
     /// A Fetch of the metadata log is Control's: it names that topic and no other.

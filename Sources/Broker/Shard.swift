@@ -50,7 +50,7 @@ package final class Shard {
         self.checkpoints = checkpoints
         self.reading = reading
         self.sessions = FetchSessions(wallMs: reading.wallMs)
-        self.view = ClusterView(image: .empty, clusterID: "", controllerID: nil, brokerEpoch: -1)
+        self.view = ClusterView(image: .empty, clusterID: "", controllerID: nil, brokerEpoch: -1, incarnationID: .zero)
         timers.add(.checkpoint, at: reading.now.advanced(byMs: Checkpoints.intervalMs))
         timers.add(.partitions, at: reading.now.advanced(byMs: Self.partitionTickMs))
     }

@@ -90,7 +90,8 @@ struct ForgeryTests {
         let world = try World.running(nodes: 3)
         let controller = try #require(world.leader())
         for host in world.hosts {
-            let answer = try Client(controller, world).call(try registration(of: host, in: world))
+            let answer = try Client.introduced(as: host.id, to: controller, world)
+                .call(try registration(of: host, in: world))
             #expect(answer.errorCode == .duplicateBrokerRegistration)
         }
         world.run(forMs: 2_000)
@@ -111,7 +112,8 @@ struct ForgeryTests {
         let world = try World.running(nodes: 3)
         var request = FormClusterRequest()
         request.clusterID = "another"
-        #expect(try Client(world.hosts[0], world).call(request).errorCode == .inconsistentClusterId)
+        #expect(
+            try Client.introduced(as: 2, to: world.hosts[0], world).call(request).errorCode == .inconsistentClusterId)
         let alone = World(nodes: 2)
         try alone.start(alone.hosts[0])
         alone.run(forMs: 200)
@@ -120,7 +122,7 @@ struct ForgeryTests {
         voter.directoryID = try #require(alone.hosts[0].node?.control.inspectedDirectoryID)
         request.voters = [voter]
         request.clusterID = "x\ndirectory.id=AAAAAAAAAAAAAAAAAAAAAA"
-        #expect(try Client(alone.hosts[0], alone).call(request).errorCode == .invalidRequest)
+        #expect(try Client.introduced(as: 2, to: alone.hosts[0], alone).call(request).errorCode == .invalidRequest)
     }
 
     @Test func aVoteOfNobodyIsRefused() throws {
@@ -135,7 +137,33 @@ struct ForgeryTests {
         request.clusterID = try Client(world.hosts[0], world).call(DescribeClusterRequest()).clusterID
         request.voterID = 1
         request.topics = [topic]
-        #expect(try Client(world.hosts[0], world).call(request).errorCode == .invalidRequest)
+        #expect(try Client.introduced(as: 2, to: world.hosts[0], world).call(request).errorCode == .invalidRequest)
+    }
+
+    @Test func nodeRequestsAreNotTakenFromClients() throws {
+        let world = try World.running()
+        for number: Int16 in [1, 2, 3] {
+            let client = Client(world.hosts[0], world)
+            switch number {
+            case 1: client.send(AlterPartitionRequest())
+            case 2: client.send(BrokerHeartbeatRequest())
+            default: client.send(VoteRequest())
+            }
+            world.run(forMs: 500) { client.isClosed }
+            #expect(client.isClosed && client.frames.isEmpty)
+        }
+    }
+
+    @Test func aNodeCannotSpeakForAnother() throws {
+        let world = try World.running(nodes: 3)
+        let controller = try #require(world.leader())
+        let client = try Client.introduced(as: 2, to: controller, world)
+        var request = AlterPartitionRequest()
+        for epoch: Int64 in 0..<60 {
+            request.brokerID = 2
+            request.brokerEpoch = epoch
+            #expect(try client.call(request).errorCode == .clusterAuthorizationFailed)
+        }
     }
 
     @Test func anEnvelopeCarriesClientsCallsOnly() throws {
@@ -145,7 +173,7 @@ struct ForgeryTests {
         var request = EnvelopeRequest()
         request.requestData = data
         request.clientHostAddress = ByteBuffer(string: "x")
-        #expect(try Client(world.hosts[0], world).call(request).errorCode == .invalidRequest)
+        #expect(try Client.introduced(as: 2, to: world.hosts[0], world).call(request).errorCode == .invalidRequest)
     }
 }
 

@@ -24,6 +24,16 @@ final class Client {
         world.clients[id] = self
     }
 
+    /// A connection that claims, by NodeHello, to be a node.
+    static func introduced(as id: NodeID, to host: Host, _ world: World) throws -> Client {
+        let client = Client(host, world)
+        var hello = NodeHelloRequest()
+        hello.nodeID = id
+        hello.incarnationID = UUID128(high: 5, low: 5)
+        _ = try client.call(hello)
+        return client
+    }
+
     @discardableResult
     func send<M: WireRequest>(_ message: M, version: Int16? = nil) -> Int32 {
         var frame = encodeRequestFrame(

@@ -16,7 +16,7 @@ import Wire
         let decision = world.createTopics(request)
         let answer = decision.response.topics[0]
         #expect(answer.errorCode == .none && answer.numPartitions == 2 && answer.replicationFactor == 3)
-        #expect(answer.configs?.first { $0.name == "retention.ms" }?.value == "5")
+        #expect(answer.configs?.first { $0.name == "flush.mode" }?.value == "async")
         #expect(decision.records.count == 5)
         let topic = try #require(world.controller.image.topic(named: "a"))
         #expect(topic.id == answer.topicID && topic.partitions.count == 2)
@@ -113,7 +113,7 @@ import Wire
         }
     }
 
-    @Test func whatClientsSetByHabitIsAcceptedAndShown() {
+    @Test func whatClientsSetByHabitIsAcceptedAndOnlyWhatActsIsShown() {
         var world = ControllerWorld(brokers: 1)
         let answer = world.create(
             "a", factor: 1,
@@ -122,7 +122,9 @@ import Wire
                 ("compression.type", "producer"), ("min.cleanable.dirty.ratio", "0.2"), ("segment.bytes", "2097152"),
             ])
         #expect(answer.errorCode == .none)
-        #expect(answer.configs?.first { $0.name == "retention.bytes" }?.configSource == ConfigSource.topic.rawValue)
+        #expect(answer.configs?.first { $0.name == "segment.bytes" }?.configSource == ConfigSource.topic.rawValue)
+        #expect(answer.configs?.contains { $0.name == "retention.bytes" } == false)
+        #expect(world.controller.image.config(.topic, "a")["retention.bytes"] == "1000")
     }
 
     @Test func aRequestIsAnsweredTopicByTopicAndNamesNoTopicTwice() {

@@ -13,7 +13,7 @@ import Wire
 struct PendingFetch {
     var context: RequestContext
     /// The replica that asks; nil for a consumer.
-    var replica: (id: NodeID, brokerEpoch: BrokerEpoch)?
+    var replica: (id: NodeID, brokerEpoch: BrokerEpoch, said: NodeIdentity?)?
     var session: FetchSession?
     /// The session's targets stand in the session, and are not copied here.
     var targets: [FetchTarget]
@@ -39,7 +39,9 @@ extension Shard {
         let replicaID = version >= 15 ? request.replicaState.replicaID : request.replicaID
         let targets = request.topics.flatMap { topic in topic.partitions.map { target($0, of: topic, version) } }
         var pending = PendingFetch(
-            context: context, replica: replicaID >= 0 ? (replicaID, request.replicaState.replicaEpoch) : nil,
+            context: context,
+            replica: replicaID >= 0
+                ? (replicaID, request.replicaState.replicaEpoch, connections[context.connection]?.node) : nil,
             session: nil, targets: targets, isIncremental: false, minBytes: max(0, Int(request.minBytes)),
             maxBytes: min(max(0, Int(request.maxBytes)), Limits.fetchBytesMax),
             deadline: reading.now.advanced(byMs: Int64(max(0, request.maxWaitMs))))
@@ -285,7 +287,9 @@ extension Shard {
                 log: replica.logView)
         }
         // A forged replica id names no registered incarnation, and changes nothing.
-        guard view.image.brokers[follower.id]?.epoch == follower.brokerEpoch else {
+        guard let registered = view.image.brokers[follower.id], registered.epoch == follower.brokerEpoch,
+            follower.said == NodeIdentity(id: follower.id, incarnationID: registered.incarnationID)
+        else {
             complain(
                 pending.context.connection,
                 "a fetch as replica \(follower.id) under epoch \(follower.brokerEpoch), which is not its own")

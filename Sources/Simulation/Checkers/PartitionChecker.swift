@@ -115,6 +115,9 @@ final class PartitionChecker {
                 + "\(last.verified)")
         }
         guard replica.highWatermark > last.verified else { return }
+        if replica.isLeader, last.isLeader, replica.highWatermark > last.highWatermark {
+            checkCommit(replica, of: node, world)
+        }
         world.checkers.count(.p2)
         let (verified, wrong) = log.compare(
             replica.log, from: last.verified, to: replica.highWatermark, extending: replica.leaderEpoch)
@@ -162,9 +165,6 @@ final class PartitionChecker {
         world.checkers.count(.p6)
         let name = "partition \(told.key.partition): \(told.baseOffset)..<\(told.endOffset) acknowledged by "
             + "node \(node.id)"
-        if isr.maximalISR.count < isr.minISR {
-            world.violated("P6", "\(name) with \(isr.maximalISR) in sync, \(isr.minISR) are needed")
-        }
         let log = committedLog(for: told.key)
         if log.endOffset < told.endOffset {
             return world.violated("P6", "\(name), committed is \(log.endOffset)")
@@ -174,12 +174,30 @@ final class PartitionChecker {
                 + "than \(value)")
         }
         guard synchronous[told.key] ?? true else { return }
+        let holders = world.nodes.filter { member in
+            (seen[ReplicaKey(node: member.id, key: told.key)]?.flushedEnd ?? 0) >= told.endOffset
+                && isOnMedium(told, on: member, world)
+        }
+        if holders.count < isr.minISR {
+            world.violated("P6", "\(name), and only the media of \(holders.map(\.id)) hold it")
+        }
+    }
+
+    /// A leader's high watermark moved: what it passed is acknowledged from now on, perhaps in a later step, because
+    /// answers on a connection come in order. Everyone in sync must have it on disk at this moment.
+    private func checkCommit(_ replica: ReplicaInspection, of node: SimulatedNode, _ world: World) {
+        guard let isr = node.process?.shards[0].inspectedISR(of: replica.topicPartition) else { return }
+        let name = "partition \(replica.topicPartition.partition) commits up to \(replica.highWatermark) on "
+            + "node \(node.id)"
+        if isr.maximalISR.count < isr.minISR {
+            world.violated("P6", "\(name) with \(isr.maximalISR) in sync, \(isr.minISR) are needed")
+        }
+        guard replica.isSynchronous else { return }
         for member in isr.maximalISR {
-            let flushedEnd = seen[ReplicaKey(node: member, key: told.key)]?.flushedEnd ?? 0
-            if flushedEnd < told.endOffset {
-                world.violated("P6", "\(name), node \(member) of the ISR is durable up to \(flushedEnd)")
-            } else if !isOnMedium(told, on: world.node(member), world) {
-                world.violated("P6", "\(name), and the medium of node \(member) of the ISR does not hold it")
+            let flushedEnd = member == node.id
+                ? replica.log.flushedEnd : seen[ReplicaKey(node: member, key: replica.topicPartition)]?.flushedEnd ?? 0
+            if flushedEnd < replica.highWatermark {
+                world.violated("P6", "\(name), and node \(member) of the ISR is durable up to \(flushedEnd)")
             }
         }
     }

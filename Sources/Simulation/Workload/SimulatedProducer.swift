@@ -83,11 +83,14 @@ final class SimulatedProducer {
         guard let leader = client.leader(of: key) else { return client.refresh() }
         guard world.now >= lanes[partition].notBefore else { return }
         let inFlight = lanes[partition].batches.count { $0.isInFlight }
+        if lanes[partition].batches.first.map({ $0.isInFlight && $0.attempts > 1 }) ?? false { return }
         if lanes[partition].mustDrain {
             guard inFlight == 0 else { return }
             lanes[partition].mustDrain = false
         }
-        for index in lanes[partition].batches.indices.prefix(Self.inFlightMax)
+        // What is sent again goes alone: the leader remembers five batches, and ones sent meanwhile would push it out.
+        let isRetry = (lanes[partition].batches.first?.attempts ?? 0) > 0 && inFlight == 0
+        for index in lanes[partition].batches.indices.prefix(isRetry ? 1 : Self.inFlightMax)
         where !lanes[partition].batches[index].isInFlight {
             lanes[partition].batches[index].isInFlight = true
             lanes[partition].batches[index].attempts += 1
