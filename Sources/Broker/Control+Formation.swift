@@ -151,6 +151,9 @@ extension Control {
     /// takes it in.
     private func joinAsObserver(_ cluster: String) {
         do {
+            // Epoch, vote and log will lie in there: its name must not go with the power.
+            try disk.createDirectory(directory.metadataPath)
+            try disk.flushNow(files: [], directories: [directory.path])
             try directory.join(cluster: cluster, on: disk)
         } catch {
             return halt("the cluster could not be joined: \(error)")

@@ -138,6 +138,11 @@ final class SimulatedProducer {
         if !isIdempotent || error == ErrorCode.none || error == .duplicateSequenceNumber {
             lanes[partition].batches.remove(at: index)
             if error != ErrorCode.none { client.refresh() }
+            // As a network does that delivers twice: the same batch comes again although it was acknowledged, and must
+            // be answered with what it got the first time (I2). Its answer ends nothing here.
+            if isIdempotent, error == ErrorCode.none, world.loadRandom.oneIn(16), let leader = client.leader(of: key) {
+                send(records, to: key, at: leader)
+            }
         } else {
             retry(partition, index, error)
         }

@@ -65,7 +65,7 @@ package struct Swarm: Sendable {
         faultIntervalMs = [60, 200, 500, 1_500][Int(random.below(4))]
         faultPhaseMs = 4_000 + random.below(8_000)
         // An asynchronous log that lost its beginning with the power halts its node: see the list of bugs, number 3.
-        let losesPower = faults.contains { [.powerLoss, .powerLossInStep, .powerLossOfAll].contains($0) }
+        let losesPower = faults.contains { [.powerLoss, .powerLossInStep, .powerLossOfAll, .wipe].contains($0) }
         if losesPower, !allowsAsyncPowerLoss { hasAsyncTopic = false }
         let slow = random.oneIn(4)
         delayMicroseconds = slow ? 200...8_000 : 30...600

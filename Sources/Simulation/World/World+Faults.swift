@@ -157,7 +157,7 @@ extension World {
     /// At most one disk in a run is replaced: a minority.
     private func wipe(_ node: SimulatedNode) -> Bool {
         guard !hasWiped, admin?.isDone == true, node.isRunning else { return false }
-        hasWiped = true
+        wiped = node.id
         trace.note(now, "FAULT node \(node.id) loses its disk and gets an empty one")
         crash(node, .process)
         node.disk.wipe()

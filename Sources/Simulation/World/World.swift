@@ -47,7 +47,9 @@ package final class World {
 
     private(set) var violation: Violation?
     var powerLosses = 0
-    var hasWiped = false
+    /// Whose disk was replaced; at most one in a run.
+    var wiped: NodeID?
+    var hasWiped: Bool { wiped != nil }
     var elections = 0
     var faultCounts = [Int](repeating: 0, count: FaultKind.allCases.count)
 
