@@ -110,6 +110,7 @@ let package = Package(
                 byteBuffer,
             ],
             swiftSettings: strict),
+        .testTarget(name: "SimulationTests", dependencies: ["Simulation"], swiftSettings: strict),
         .testTarget(
             name: "ClientTests",
             dependencies: [

@@ -60,7 +60,9 @@ extension Control {
             failRequests(on: link)
             // Nobody listens at the address where that incarnation did: it is gone. A broken connection alone proves
             // nothing.
-            if failure == .refused, let incarnation = incarnations[link.node] { proveDead(link.node, incarnation) }
+            if failure == .refused, let incarnation = incarnations[link.node] {
+                proveDead(link.node, incarnation, isSilent: true)
+            }
         case .frameReceived(let link, let frame): answerReceived(frame, on: link)
         }
     }
@@ -133,7 +135,9 @@ extension Control {
         if let cluster = answer.clusterID, let own = directory.identity.clusterID, cluster != own {
             return foundStranger(node, of: cluster, own)
         }
-        if let before = incarnations[node], before != answer.incarnationID { proveDead(node, before) }
+        if let before = incarnations[node], before != answer.incarnationID {
+            proveDead(node, before, isSilent: false)
+        }
         incarnations[node] = answer.incarnationID
         if dead[node] == answer.incarnationID { dead.removeValue(forKey: node) }
         peerHeard(node, answer)
@@ -151,11 +155,14 @@ extension Control {
 
     // MARK: Proof of death
 
-    private func proveDead(_ node: NodeID, _ incarnation: UUID128) {
+    /// `isSilent`: nobody listens there. Where another start answers, the quorum needs no proof: a node that restarted
+    /// leads no epoch of before and says so to the next Fetch, while the one that answers may lead the present epoch.
+    private func proveDead(_ node: NodeID, _ incarnation: UUID128, isSilent: Bool) {
         guard dead[node] != incarnation else { return }
         dead[node] = incarnation
-        log(.notice, "node \(node) is gone: nobody listens where it did, or another start of it answers")
-        if raft != nil { quorum(.peerDied(node)) }
+        let proof = isSilent ? "nobody listens where it did" : "another start of it answers"
+        log(.notice, "node \(node) is gone: \(proof)")
+        if raft != nil, isSilent { quorum(.peerDied(node)) }
         controllerLearnsOfDeath(node, incarnation)
     }
 

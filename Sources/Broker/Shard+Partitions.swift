@@ -53,7 +53,16 @@ extension Shard {
                 disk: disk, directory: path, owner: owner, settings: settings.logSettings,
                 recoveryPoint: checkpoints.recoveryPoints[name] ?? 0, startOffset: checkpoints.logStartOffsets[name],
                 wallMs: reading.wallMs)
-            if let trouble = trouble(of: log, named: name) { return halt(trouble) }
+            if let trouble = trouble(of: log, named: name) {
+                let copies = topic.partitions[Int(topicPartition.partition)].replicas.count
+                guard !settings.synchronous, copies > 1 || log.recovery.damages.isEmpty else { return halt(trouble) }
+                // An async copy promised nothing that an unclean end could break: it has left the ISR, and is made
+                // anew.
+                let what = copies > 1 ? "starts over" : "goes on without"
+                self.log(.warning, "\(trouble); being asynchronous it \(what)")
+                try forgetCheckpoints(of: [name])
+                if copies > 1 { try log.truncateFully(startingAt: 0) }
+            }
             let replica = Replica(
                 topicPartition, topicName: topic.name, directory: path, log: log,
                 partition: Partition(

@@ -38,8 +38,11 @@ package enum SeedRun {
     private static func play(_ world: World) {
         for node in world.nodes {
             let delay = world.nodeRandom.below(400_000)
-            world.plan(.run("node \(node.id) is switched "
-                + "on") { [unowned world] in world.start(node) }, inMicroseconds: delay)
+            world.plan(
+                .run(
+                    "node \(node.id) is switched "
+                        + "on"
+                ) { [unowned world] in world.start(node) }, inMicroseconds: delay)
         }
         populate(world)
         // Faults begin anywhere from the first moment to the middle of the load.

@@ -36,8 +36,11 @@ package struct Summary: Sendable {
                 + "\(Self.short(Double(seeds) / max(seconds, 0.001))) seeds/s",
             "faults: " + zip(FaultKind.allCases, faults).map { "\($0.0.rawValue) \($0.1)" }.joined(separator: ", "),
         ]
-        for (invariant, count) in zip(Invariant.allCases, invariants) { lines.append("  "
-            + "\(count)\t\(invariant.rawValue)") }
+        for (invariant, count) in zip(Invariant.allCases, invariants) {
+            lines.append(
+                "  "
+                    + "\(count)\t\(invariant.rawValue)")
+        }
         return lines.joined(separator: "\n")
     }
 

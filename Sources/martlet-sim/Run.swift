@@ -57,7 +57,8 @@ struct Run: ParsableCommand {
         for seed in seeds.seeds {
             progress?.note(seed)
             let result = SeedRun.run(
-                seed: seed, allowing: faults, bug: bug, trace: Trace(trace ? .words : .none) { line in
+                seed: seed, allowing: faults, bug: bug,
+                trace: Trace(trace ? .words : .none) { line in
                     print(line)
                     // A trap must not swallow the lines that tell of it.
                     fflush(nil)

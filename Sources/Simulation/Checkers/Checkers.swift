@@ -77,8 +77,10 @@ final class Checkers {
 
     func sequenceRefused(_ key: TopicPartition, _ values: [UInt64], _ error: ErrorCode, _ world: World) {
         guard partitions.isBinding(key, world) else { return }
-        world.violated("I1", "the oldest batch \(values) that an idempotent producer sent to \(key) was "
-            + "refused: \(error)")
+        world.violated(
+            "I1",
+            "the oldest batch \(values) that an idempotent producer sent to \(key) was "
+                + "refused: \(error)")
     }
 
     func producerIDGiven(_ id: ProducerID, _ world: World) { clients.producerIDGiven(id, world) }

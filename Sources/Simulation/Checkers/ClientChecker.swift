@@ -33,8 +33,10 @@ final class ClientChecker {
             if let before = told[value], isBinding {
                 world.checkers.count(.i2)
                 if before.offset != offset {
-                    world.violated("I2", "record \(value) was acknowledged at \(before.offset), and its retry "
-                        + "at \(offset)")
+                    world.violated(
+                        "I2",
+                        "record \(value) was acknowledged at \(before.offset), and its retry "
+                            + "at \(offset)")
                 }
             }
             told[value] = Told(key: acknowledgement.key, offset: offset, acks: acknowledgement.acks)
@@ -49,8 +51,10 @@ final class ClientChecker {
             let log = world.checkers.partitions.committedLog(told.key)
             world.checkers.count(.acked)
             guard let log, told.offset < log.endOffset, log.values[Int(told.offset)] == value else {
-                return world.violated("P3", "record \(value), acknowledged at \(told.offset) of partition "
-                    + "\(told.key.partition), is gone")
+                return world.violated(
+                    "P3",
+                    "record \(value), acknowledged at \(told.offset) of partition "
+                        + "\(told.key.partition), is gone")
             }
         }
         for key in world.checkers.partitions.keys where world.checkers.partitions.isBinding(key, world) {

@@ -75,7 +75,7 @@ final class CommittedLog {
             else {
                 return "offset \(header.baseOffset) holds \(header.baseOffset)..<\(header.nextOffset) of epoch "
                     + "\(header.partitionLeaderEpoch), committed was \(known.baseOffset)..<\(known.nextOffset) "
-                        + "of epoch \(known.epoch)"
+                    + "of epoch \(known.epoch)"
             }
             return nil
         }

@@ -67,8 +67,10 @@ enum Convergence {
             if control.inspectedImage.lastOffset == other.inspectedImage.lastOffset {
                 world.checkers.count(.m1)
                 if control.inspectedImage != other.inspectedImage {
-                    world.violated("M1", "the images of nodes \(node.id) and 1 differ at "
-                        + "\(other.inspectedImage.lastOffset)")
+                    world.violated(
+                        "M1",
+                        "the images of nodes \(node.id) and 1 differ at "
+                            + "\(other.inspectedImage.lastOffset)")
                 }
             }
             for name in world.checkers.topics {
@@ -83,11 +85,15 @@ enum Convergence {
                 else { return }
                 let (verified, wrong) = log.compare(replica.log, from: 0, to: replica.highWatermark, extending: nil)
                 if let wrong {
-                    world.violated("P2", "at the end, partition \(replica.topicPartition.partition) of node "
-                        + "\(node.id): \(wrong)")
+                    world.violated(
+                        "P2",
+                        "at the end, partition \(replica.topicPartition.partition) of node "
+                            + "\(node.id): \(wrong)")
                 } else if verified < log.endOffset {
-                    world.violated("P3", "at the end, partition \(replica.topicPartition.partition) of node "
-                        + "\(node.id) ends at \(verified), committed was \(log.endOffset)")
+                    world.violated(
+                        "P3",
+                        "at the end, partition \(replica.topicPartition.partition) of node "
+                            + "\(node.id) ends at \(verified), committed was \(log.endOffset)")
                 }
             }
         }

@@ -89,30 +89,40 @@ final class PartitionChecker {
     private func check(_ replica: ReplicaInspection, of node: SimulatedNode, _ last: inout Seen, _ world: World) {
         let name = "\(replica.topicPartition.partition) of node \(node.id)"
         if replica.leaderEpoch < last.leaderEpoch, replica.leaderEpoch >= 0 {
-            world.violated("P10", "partition \(name) goes back from leader epoch \(last.leaderEpoch) to "
-                + "\(replica.leaderEpoch)")
+            world.violated(
+                "P10",
+                "partition \(name) goes back from leader epoch \(last.leaderEpoch) to "
+                    + "\(replica.leaderEpoch)")
         }
         if replica.partitionEpoch < last.partitionEpoch {
-            world.violated("P10", "partition \(name) goes back from partition epoch \(last.partitionEpoch) to "
-                + "\(replica.partitionEpoch)")
+            world.violated(
+                "P10",
+                "partition \(name) goes back from partition epoch \(last.partitionEpoch) to "
+                    + "\(replica.partitionEpoch)")
         }
         guard world.checkers.binds(replica.isSynchronous, world) else { return }
         world.checkers.count(.p8)
         if replica.highWatermark > replica.log.endOffset {
-            world.violated("P8", "partition \(name): high watermark \(replica.highWatermark) beyond the end "
-                + "\(replica.log.endOffset)")
+            world.violated(
+                "P8",
+                "partition \(name): high watermark \(replica.highWatermark) beyond the end "
+                    + "\(replica.log.endOffset)")
         }
         if replica.highWatermark < last.highWatermark, replica.leaderEpoch == last.leaderEpoch {
-            world.violated("P8", "partition \(name): high watermark falls from \(last.highWatermark) to "
-                + "\(replica.highWatermark)")
+            world.violated(
+                "P8",
+                "partition \(name): high watermark falls from \(last.highWatermark) to "
+                    + "\(replica.highWatermark)")
         }
         if replica.isLeader, !last.isLeader || replica.leaderEpoch != last.leaderEpoch {
             checkElection(replica, of: node, world)
         }
         let log = committedLog(for: replica.topicPartition)
         if replica.log.endOffset < last.verified {
-            world.violated("P2", "partition \(name) cut to \(replica.log.endOffset) what was committed up to "
-                + "\(last.verified)")
+            world.violated(
+                "P2",
+                "partition \(name) cut to \(replica.log.endOffset) what was committed up to "
+                    + "\(last.verified)")
         }
         guard replica.highWatermark > last.verified else { return }
         if replica.isLeader, last.isLeader, replica.highWatermark > last.highWatermark {
@@ -128,13 +138,17 @@ final class PartitionChecker {
     private func checkElection(_ replica: ReplicaInspection, of node: SimulatedNode, _ world: World) {
         let leadership = Leadership(key: replica.topicPartition, epoch: replica.leaderEpoch)
         let name = "\(replica.topicPartition.partition) of node \(node.id)"
-        world.trace.note(world.now, "node \(node.id) leads partition \(replica.topicPartition.partition) in "
-            + "epoch \(replica.leaderEpoch)")
+        world.trace.note(
+            world.now,
+            "node \(node.id) leads partition \(replica.topicPartition.partition) in "
+                + "epoch \(replica.leaderEpoch)")
         world.checkers.count(.p10)
         let incarnation = [Int(node.id), node.life]
         if let other = leaders[leadership], other != incarnation {
-            world.violated("P10", "partition \(name), life \(node.life): epoch \(replica.leaderEpoch) was led "
-                + "by node \(other[0]), life \(other[1])")
+            world.violated(
+                "P10",
+                "partition \(name), life \(node.life): epoch \(replica.leaderEpoch) was led "
+                    + "by node \(other[0]), life \(other[1])")
         }
         leaders[leadership] = incarnation
         let log = committedLog(for: replica.topicPartition)
@@ -142,8 +156,10 @@ final class PartitionChecker {
         guard end > 0 else { return }
         world.checkers.count(.p3)
         if replica.log.endOffset < end {
-            world.violated("P3", "partition \(name) leads epoch \(replica.leaderEpoch) up to "
-                + "\(replica.log.endOffset), committed was \(end)")
+            world.violated(
+                "P3",
+                "partition \(name) leads epoch \(replica.leaderEpoch) up to "
+                    + "\(replica.log.endOffset), committed was \(end)")
         } else if let wrong = log.compare(replica.log, from: 0, to: end, extending: nil).wrong {
             world.violated("P3", "partition \(name) leads epoch \(replica.leaderEpoch): \(wrong)")
         }
@@ -163,15 +179,18 @@ final class PartitionChecker {
             let isr = shard.inspectedISR(of: told.key)
         else { return }
         world.checkers.count(.p6)
-        let name = "partition \(told.key.partition): \(told.baseOffset)..<\(told.endOffset) acknowledged by "
+        let name =
+            "partition \(told.key.partition): \(told.baseOffset)..<\(told.endOffset) acknowledged by "
             + "node \(node.id)"
         let log = committedLog(for: told.key)
         if log.endOffset < told.endOffset {
             return world.violated("P6", "\(name), committed is \(log.endOffset)")
         }
         for (index, value) in told.values.enumerated() where log.values[Int(told.baseOffset) + index] != value {
-            return world.violated("P12", "\(name), but \(told.baseOffset + Offset(index)) holds another value "
-                + "than \(value)")
+            return world.violated(
+                "P12",
+                "\(name), but \(told.baseOffset + Offset(index)) holds another value "
+                    + "than \(value)")
         }
         guard synchronous[told.key] ?? true else { return }
         let holders = world.nodes.filter { member in
@@ -187,7 +206,8 @@ final class PartitionChecker {
     /// answers on a connection come in order. Everyone in sync must have it on disk at this moment.
     private func checkCommit(_ replica: ReplicaInspection, of node: SimulatedNode, _ world: World) {
         guard let isr = node.process?.shards[0].inspectedISR(of: replica.topicPartition) else { return }
-        let name = "partition \(replica.topicPartition.partition) commits up to \(replica.highWatermark) on "
+        let name =
+            "partition \(replica.topicPartition.partition) commits up to \(replica.highWatermark) on "
             + "node \(node.id)"
         if isr.maximalISR.count < isr.minISR {
             world.violated("P6", "\(name) with \(isr.maximalISR) in sync, \(isr.minISR) are needed")
@@ -195,7 +215,8 @@ final class PartitionChecker {
         guard replica.isSynchronous else { return }
         // A disk that was replaced held what it had told, and holds it no more: the one loss a minority may have.
         for member in isr.maximalISR where member != world.wiped {
-            let flushedEnd = member == node.id
+            let flushedEnd =
+                member == node.id
                 ? replica.log.flushedEnd : seen[ReplicaKey(node: member, key: replica.topicPartition)]?.flushedEnd ?? 0
             if flushedEnd < replica.highWatermark {
                 world.violated("P6", "\(name), and node \(member) of the ISR is durable up to \(flushedEnd)")
@@ -228,13 +249,17 @@ final class PartitionChecker {
         let log = committedLog(for: key)
         world.checkers.count(.p7)
         guard offset < log.endOffset else {
-            return world.violated("P7", "a consumer saw offset \(offset) of partition \(key.partition), "
-                + "committed is \(log.endOffset)")
+            return world.violated(
+                "P7",
+                "a consumer saw offset \(offset) of partition \(key.partition), "
+                    + "committed is \(log.endOffset)")
         }
         world.checkers.count(.p1)
         if log.values[Int(offset)] != value {
-            world.violated("P1", "a consumer saw another value at \(offset) of partition \(key.partition) than "
-                + "is committed")
+            world.violated(
+                "P1",
+                "a consumer saw another value at \(offset) of partition \(key.partition) than "
+                    + "is committed")
         }
     }
 
@@ -244,7 +269,8 @@ final class PartitionChecker {
         world.checkers.count(.p8shown)
         if let before = shown[key], last.leaderEpoch >= before.epoch, offset < before.offset {
             world.violated(
-                "P8", "partition \(key.partition): node \(node.id) shows the end \(offset) in epoch "
+                "P8",
+                "partition \(key.partition): node \(node.id) shows the end \(offset) in epoch "
                     + "\(last.leaderEpoch), "
                     + "\(before.offset) was shown in epoch \(before.epoch)")
         }

@@ -64,7 +64,8 @@ final class QuorumChecker {
         world.checkers.count(.r4)
         if log.endOffset < end {
             world.violated(
-                "R4", "node \(node.id) leads epoch \(raft.epoch) with a log up to \(log.endOffset), committed "
+                "R4",
+                "node \(node.id) leads epoch \(raft.epoch) with a log up to \(log.endOffset), committed "
                     + "was \(end)")
         } else if let wrong = committed.compare(log, from: 0, to: end, extending: nil).wrong {
             world.violated("R4", "node \(node.id) leads epoch \(raft.epoch): \(wrong)")
@@ -85,7 +86,8 @@ final class QuorumChecker {
         let durable = raft.voters.voters.count { (members[$0.key.id]?.flushedEnd ?? 0) >= committed.endOffset }
         if durable < raft.voters.majority {
             world.violated(
-                "R6", "\(committed.endOffset) is committed in epoch \(raft.epoch) and durable on \(durable) of "
+                "R6",
+                "\(committed.endOffset) is committed in epoch \(raft.epoch) and durable on \(durable) of "
                     + "\(raft.voters.count)")
         }
     }

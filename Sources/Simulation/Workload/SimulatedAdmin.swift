@@ -36,8 +36,10 @@ final class SimulatedAdmin {
         request.timeoutMs = 2_000
         client.ask(request, version: 7, of: client.anyNode(), timeoutMs: 3_000) { [unowned self] answer in
             let error = answer?.topics.first?.errorCode
-            client.world.trace.note(client.world.now, "client \(client.number) creates \(name): "
-                + "\(String(describing: error))")
+            client.world.trace.note(
+                client.world.now,
+                "client \(client.number) creates \(name): "
+                    + "\(String(describing: error))")
             if error == ErrorCode.none || error == .topicAlreadyExists {
                 client.world.checkers.topicCreated(name)
                 created.append(wanted.removeFirst())

@@ -80,8 +80,10 @@ final class SimulatedConsumer {
             do throws(BatchError) {
                 for record in try decodeRecords(batch) where record.offset >= positions[partition] {
                     guard record.offset == positions[partition] else {
-                        world.violated("P1", "offset \(positions[partition]) of \(key) was skipped, "
-                            + "\(record.offset) came")
+                        world.violated(
+                            "P1",
+                            "offset \(positions[partition]) of \(key) was skipped, "
+                                + "\(record.offset) came")
                         return
                     }
                     let value = record.value.flatMap { $0.getInteger(at: $0.readerIndex, as: UInt64.self) }

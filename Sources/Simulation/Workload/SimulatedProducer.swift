@@ -132,7 +132,8 @@ final class SimulatedProducer {
         let partition = Int(key.partition)
         let error = answer?.topics.first?.partitions.first?.errorCode
         world.trace.note(
-            world.now, "client \(client.number) hears of \(records.values) to partition \(partition): "
+            world.now,
+            "client \(client.number) hears of \(records.values) to partition \(partition): "
                 + (error?.description ?? "nothing"))
         guard let index = lanes[partition].batches.firstIndex(where: { $0.values == records.values }) else { return }
         if !isIdempotent || error == ErrorCode.none || error == .duplicateSequenceNumber {

@@ -13,11 +13,12 @@ extension World {
 
     private func planFault() {
         let wait = 1 + faultRandom.below(2 * swarm.faultIntervalMs)
-        plan(.run("a fault is due") { [unowned self] in
-            guard areFaultsOn else { return }
-            begin(swarm.faults[Int(faultRandom.below(Int64(swarm.faults.count)))])
-            planFault()
-        }, inMicroseconds: wait * 1_000)
+        plan(
+            .run("a fault is due") { [unowned self] in
+                guard areFaultsOn else { return }
+                begin(swarm.faults[Int(faultRandom.below(Int64(swarm.faults.count)))])
+                planFault()
+            }, inMicroseconds: wait * 1_000)
     }
 
     private func drawNode() -> SimulatedNode { nodes[Int(faultRandom.below(Int64(nodes.count)))] }
@@ -88,10 +89,11 @@ extension World {
         let duration = drawDuration()
         trace.note(now, "FAULT \(words) for \(duration) ms")
         for (from, to) in pairs { cuts[from][to] += 1 }
-        plan(.run("heals: \(words)") { [unowned self] in
-            for (from, to) in pairs where cuts[from][to] > 0 { cuts[from][to] -= 1 }
-            release()
-        }, inMicroseconds: duration * 1_000)
+        plan(
+            .run("heals: \(words)") { [unowned self] in
+                for (from, to) in pairs where cuts[from][to] > 0 { cuts[from][to] -= 1 }
+                release()
+            }, inMicroseconds: duration * 1_000)
         return true
     }
 
@@ -102,9 +104,10 @@ extension World {
         let (life, duration) = (node.life, drawDuration())
         trace.note(now, "FAULT node \(node.id) pauses for \(duration) ms")
         node.isPaused = true
-        plan(.run("node \(node.id) goes on") { [unowned self] in
-            if node.life == life { resume(node) }
-        }, inMicroseconds: duration * 1_000)
+        plan(
+            .run("node \(node.id) goes on") { [unowned self] in
+                if node.life == life { resume(node) }
+            }, inMicroseconds: duration * 1_000)
         return true
     }
 
@@ -149,8 +152,11 @@ extension World {
         let duration = drawDuration()
         node.diskDelay = 1_000 << faultRandom.below(11)
         trace.note(now, "FAULT the disk of node \(node.id) needs up to \(node.diskDelay) µs more for \(duration) ms")
-        plan(.run("the disk of node \(node.id) is as fast as "
-            + "before") { node.diskDelay = 0 }, inMicroseconds: duration * 1_000)
+        plan(
+            .run(
+                "the disk of node \(node.id) is as fast as "
+                    + "before"
+            ) { node.diskDelay = 0 }, inMicroseconds: duration * 1_000)
         return true
     }
 

@@ -161,7 +161,9 @@ extension World {
         }
         switch connection.initiator {
         case .client(let client):
-            if case .frame(let frame) = cargo { client.frameReceived(frame, on: connection) } else {
+            if case .frame(let frame) = cargo {
+                client.frameReceived(frame, on: connection)
+            } else {
                 client.connected(connection)
             }
         case .link(let id, let life, let half, let link, let attempt):

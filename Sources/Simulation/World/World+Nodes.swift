@@ -202,11 +202,12 @@ extension World {
         }
         guard !connection.isDrainPlanned else { return }
         connection.isDrainPlanned = true
-        plan(.run("drained \(id)") { [unowned self] in
-            connection.isDrainPlanned = false
-            guard connection.isAcceptorOpen, node.life == connection.targetLife else { return }
-            deliver(.shard(node.id, life: connection.targetLife, .outboundDrained(id)))
-        }, inMicroseconds: 30)
+        plan(
+            .run("drained \(id)") { [unowned self] in
+                connection.isDrainPlanned = false
+                guard connection.isAcceptorOpen, node.life == connection.targetLife else { return }
+                deliver(.shard(node.id, life: connection.targetLife, .outboundDrained(id)))
+            }, inMicroseconds: 30)
     }
 
     private func resumeReading(_ id: ConnectionID, of node: SimulatedNode) {
@@ -256,14 +257,15 @@ extension World {
 
     private func planRestart(_ node: SimulatedNode) {
         let life = node.life
-        plan(.run("restart of node \(node.id)") { [unowned self] in
-            guard node.life == life, !node.isRunning else { return }
-            if !node.isHostUp {
-                node.isHostUp = true
-                release()
-            }
-            start(node)
-        }, inMicroseconds: drawDowntime())
+        plan(
+            .run("restart of node \(node.id)") { [unowned self] in
+                guard node.life == life, !node.isRunning else { return }
+                if !node.isHostUp {
+                    node.isHostUp = true
+                    release()
+                }
+                start(node)
+            }, inMicroseconds: drawDowntime())
     }
 
     private func drawDowntime() -> Int64 {
