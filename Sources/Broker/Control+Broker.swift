@@ -94,10 +94,15 @@ extension Control {
         if answer.errorCode == .duplicateBrokerRegistration || answer.errorCode == .inconsistentClusterId {
             log(.error, "the controller refuses this node: \(answer.errorCode)")
         }
-        broker.nextHeartbeatAt = reading.now.advanced(byMs: configuration.timing.heartbeatMs)
-        // The image tells of a new epoch a moment later. The same epoch again: the word that it was stale was itself
-        // old.
-        if answer.errorCode == .none, answer.brokerEpoch == broker.epoch { broker.mustRegisterAnew = false }
+        if answer.errorCode == .none, answer.brokerEpoch == broker.epoch {
+            // The image has told of it already, or the word that the epoch was stale was itself old: the heartbeat that
+            // unfences this node goes at once.
+            broker.mustRegisterAnew = false
+            broker.nextHeartbeatAt = reading.now
+        } else {
+            // The image tells of the new epoch a moment later, and hurries the heartbeat then.
+            broker.nextHeartbeatAt = reading.now.advanced(byMs: configuration.timing.heartbeatMs)
+        }
     }
 
     /// What Control knows beside the image.
