@@ -12,6 +12,7 @@ let byteBuffer: Target.Dependency = .product(name: "NIOCore", package: "swift-ni
 let package = Package(
     name: "martlet",
     products: [
+        .library(name: "MartletClient", targets: ["MartletClient"]),
         .executable(name: "martlet", targets: ["martlet"]),
         .executable(name: "martlet-sim", targets: ["martlet-sim"]),
     ],
@@ -62,9 +63,10 @@ let package = Package(
             ],
             swiftSettings: strict),
         .target(
-            name: "Client",
+            name: "MartletClient",
             dependencies: [
                 "Model", "Records", "Wire", byteBuffer, .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
             ],
             swiftSettings: strict),
         .target(
@@ -78,7 +80,7 @@ let package = Package(
         .executableTarget(
             name: "martlet",
             dependencies: [
-                "Server", "Client", "Records", "Wire", "Model", byteBuffer,
+                "Server", "MartletClient", "Records", "Wire", "Model", byteBuffer,
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
@@ -112,9 +114,10 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(name: "SimulationTests", dependencies: ["Simulation"], swiftSettings: strict),
         .testTarget(
-            name: "ClientTests",
+            name: "MartletClientTests",
             dependencies: [
-                "Client", "Model", "Records", "Wire", byteBuffer, .product(name: "NIOPosix", package: "swift-nio"),
+                "MartletClient", "Model", "Records", "Wire", byteBuffer,
+                .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: strict),
         .testTarget(

@@ -1,17 +1,17 @@
 // The shared numbers of the house, under Kafka's own names.
 
 /// A node's configured id. −1 means "none" on the wire; inside, an optional says so.
-package typealias NodeID = Int32
+public typealias NodeID = Int32
 /// A record's position in its partition's log.
-package typealias Offset = Int64
+public typealias Offset = Int64
 /// Counts the leaders of one partition, or the terms of the metadata quorum. −1: none.
-package typealias LeaderEpoch = Int32
+public typealias LeaderEpoch = Int32
 /// Counts every change of a partition's state in the metadata log.
-package typealias PartitionEpoch = Int32
+public typealias PartitionEpoch = Int32
 /// The metadata-log offset of a broker's registration: its fencing token for one incarnation. −1: unknown.
-package typealias BrokerEpoch = Int64
-package typealias ProducerID = Int64
-package typealias PartitionIndex = Int32
+public typealias BrokerEpoch = Int64
+public typealias ProducerID = Int64
+public typealias PartitionIndex = Int32
 
 /// A topic's partition by topic id, the key of everything inside a node: a re-created topic never meets its
 /// predecessor.
@@ -56,14 +56,14 @@ package struct ReplicaKey: Hashable, Comparable, Sendable, CustomStringConvertib
 }
 
 /// Where a node can be reached.
-package struct Endpoint: Hashable, Sendable, CustomStringConvertible {
-    package var host: String
-    package var port: UInt16
+public struct Endpoint: Hashable, Sendable, CustomStringConvertible {
+    public var host: String
+    public var port: UInt16
 
-    package init(host: String, port: UInt16) {
+    public init(host: String, port: UInt16) {
         self.host = host
         self.port = port
     }
 
-    package var description: String { "\(host):\(port)" }
+    public var description: String { "\(host):\(port)" }
 }

@@ -2,7 +2,7 @@
 
 import NIOCore
 
-package enum Compression: Int16, CaseIterable, Sendable {
+public enum Compression: Int16, CaseIterable, Sendable {
     case none, gzip, snappy, lz4, zstd
 
     /// The readable bytes, compressed at the codec's default level.
@@ -51,7 +51,7 @@ package enum Compression: Int16, CaseIterable, Sendable {
     }
 
     /// Kafka's name in `compression.type` and in tools.
-    package var name: String {
+    public var name: String {
         switch self {
         case .none: "none"
         case .gzip: "gzip"

@@ -36,7 +36,7 @@ let rooms: [String: Room] = [
         outside: [
             "NIOCore", "NIOPosix", "NIOConcurrencyHelpers", "Logging", "Yams", "Foundation", "Glibc", "Synchronization",
         ]),
-    "Client": Room(5, outside: ["NIOCore", "NIOPosix", "Synchronization"]),
+    "MartletClient": Room(5, outside: ["NIOCore", "NIOPosix", "NIOConcurrencyHelpers", "Synchronization"]),
     "Simulation": Room(5, outside: ["NIOCore"]),
     "martlet": Room(
         6, outside: ["ArgumentParser", "NIOCore", "NIOPosix", "Logging", "Glibc", "Synchronization", "Foundation"]),

@@ -99,7 +99,7 @@ private func report(_ violations: [Violation]) -> Comment {
 
     @Test func importsThatAreAllowed() {
         #expect(Rules.imports(source("// import Broker\nimport Model\nimport struct Model.Limits\n")).isEmpty)
-        #expect(Rules.imports(source("// a\nimport NIOPosix\n", path: "Sources/Client/A.swift")).isEmpty)
+        #expect(Rules.imports(source("// a\nimport NIOPosix\n", path: "Sources/MartletClient/A.swift")).isEmpty)
     }
 
     @Test func targetWithoutARow() {

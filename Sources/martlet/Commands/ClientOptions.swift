@@ -2,7 +2,7 @@
 // async.
 
 import ArgumentParser
-import Client
+import MartletClient
 import Glibc
 import Model
 import NIOCore

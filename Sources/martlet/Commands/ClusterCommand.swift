@@ -1,7 +1,7 @@
 // martlet cluster: nodes, controller, quorum and health, for people and for `make cluster`.
 
 import ArgumentParser
-import Client
+import MartletClient
 import Model
 
 struct ClusterCommand: ParsableCommand {

@@ -1,7 +1,7 @@
 // martlet consume TOPIC: prints the records of a topic as they come.
 
 import ArgumentParser
-import Client
+import MartletClient
 import Model
 import NIOCore
 

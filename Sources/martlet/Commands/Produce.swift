@@ -1,7 +1,7 @@
 // martlet produce TOPIC: each line of stdin becomes a record.
 
 import ArgumentParser
-import Client
+import MartletClient
 import Glibc
 import Model
 import NIOCore

@@ -1,7 +1,7 @@
 // martlet topics create | list | describe | delete
 
 import ArgumentParser
-import Client
+import MartletClient
 import Model
 
 struct Topics: ParsableCommand {

@@ -71,7 +71,7 @@ package final class BrokerConnection: Sendable {
         do {
             return try decodeResponse(of: R.self, version: version, from: &frame).response
         } catch {
-            throw ClientError.malformedAnswer(R.api, endpoint, reason: "\(error)")
+            throw ClientError.malformedAnswer("\(R.api)", endpoint, reason: "\(error)")
         }
     }
 
@@ -86,10 +86,10 @@ package final class BrokerConnection: Sendable {
     }
 
     private func version<R: WireRequest>(of _: R.Type, maxVersion: Int16) throws(ClientError) -> Int16 {
-        guard let theirs = served[R.api] else { throw .unsupported(R.api, endpoint) }
+        guard let theirs = served[R.api] else { throw .unsupported("\(R.api)", endpoint) }
         let version = min(theirs.upperBound, R.versions.upperBound, maxVersion)
         guard version >= theirs.lowerBound, version >= R.versions.lowerBound else {
-            throw .unsupported(R.api, endpoint)
+            throw .unsupported("\(R.api)", endpoint)
         }
         return version
     }
@@ -108,7 +108,7 @@ package final class BrokerConnection: Sendable {
         let (channel, endpoint) = (channel, endpoint)
         // Answers come in order: one that is late holds up all behind it, so the connection is given up with it.
         let alarm = channel.eventLoop.scheduleTask(in: .milliseconds(timeoutMs)) {
-            let error = ClientError.requestTimedOut(R.api, endpoint, afterMs: timeoutMs)
+            let error = ClientError.requestTimedOut("\(R.api)", endpoint, afterMs: timeoutMs)
             channel.triggerUserOutboundEvent(LateAnswer(answer: answer, error: error), promise: nil)
             answer.fail(error)
         }
@@ -134,7 +134,7 @@ package final class BrokerConnection: Sendable {
                 let read: Int16 = isTooNew ? 0 : version
                 response = try decodeResponse(of: ApiVersionsRequest.self, version: read, from: &frame).response
             } catch {
-                throw ClientError.malformedAnswer(.apiVersions, endpoint, reason: "\(error)")
+                throw ClientError.malformedAnswer("ApiVersions", endpoint, reason: "\(error)")
             }
             if isTooNew {
                 let theirs = response.apiKeys.first { $0.apiKey == .apiVersions }?.maxVersion ?? 0

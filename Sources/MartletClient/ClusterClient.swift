@@ -3,19 +3,19 @@
 import Model
 import Wire
 
-package actor ClusterClient {
-    package let configuration: ClientConfiguration
+public actor ClusterClient {
+    public let configuration: ClientConfiguration
     private let bootstrap: [Endpoint]
     private var connections: [Endpoint: Task<BrokerConnection, any Error>] = [:]
     private(set) var view = ClusterView()
 
-    package init(bootstrap: [Endpoint], configuration: ClientConfiguration = ClientConfiguration()) {
+    public init(bootstrap: [Endpoint], configuration: ClientConfiguration = ClientConfiguration()) {
         self.bootstrap = bootstrap
         self.configuration = configuration
     }
 
     /// Closes all connections. The client may be used again afterwards.
-    package func close() async {
+    public func close() async {
         let open = connections.values
         connections = [:]
         for connection in open { try? await connection.value.close() }

@@ -1,6 +1,6 @@
 // The client against nodes that are away, slow, old, or no longer the leader.
 
-import Client
+import MartletClient
 import Model
 import NIOCore
 import Records
@@ -75,7 +75,7 @@ private func value(_ text: String) -> ProducedRecord { ProducedRecord(value: Byt
     @Test func refusesAnApiThatTheNodeDoesNotServe() async throws {
         let broker = try await FakeBroker { header, _ in servesAll(header) }
         let connection = try await BrokerConnection.open(broker.endpoint, impatient())
-        await #expect(throws: ClientError.unsupported(.deleteTopics, broker.endpoint)) {
+        await #expect(throws: ClientError.unsupported("DeleteTopics", broker.endpoint)) {
             _ = try await connection.send(DeleteTopicsRequest())
         }
         connection.close()
@@ -87,7 +87,7 @@ private func value(_ text: String) -> ProducedRecord { ProducedRecord(value: Byt
         var configuration = impatient()
         configuration.requestTimeoutMs = 1
         let connection = try await BrokerConnection.open(broker.endpoint, configuration)
-        await #expect(throws: ClientError.requestTimedOut(.metadata, broker.endpoint, afterMs: 1)) {
+        await #expect(throws: ClientError.requestTimedOut("Metadata", broker.endpoint, afterMs: 1)) {
             _ = try await connection.send(MetadataRequest())
         }
         await #expect(throws: ClientError.connectionLost(broker.endpoint)) {

@@ -1,36 +1,51 @@
 // What can go wrong between a client and a cluster, each as one sentence and the next step.
 
 import Model
-import Wire
 
-package enum ClientError: Error, Equatable, Sendable, CustomStringConvertible {
+public enum ClientError: Error, Equatable, Sendable, CustomStringConvertible {
     /// Every address that the client knows was tried.
     case noNodeAnswered([Endpoint], reason: String)
     case unreachable(Endpoint, reason: String)
     case connectionLost(Endpoint)
-    case requestTimedOut(APIKey, Endpoint, afterMs: Int64)
+    case requestTimedOut(String, Endpoint, afterMs: Int64)
     /// The peer does not speak Kafka, or speaks it in a way that this build cannot read.
-    case malformedAnswer(APIKey, Endpoint, reason: String)
-    case unsupported(APIKey, Endpoint)
+    case malformedAnswer(String, Endpoint, reason: String)
+    case unsupported(String, Endpoint)
     /// The cluster answered with an error code; `message` is its own text, where the API carries one.
     case refused(what: String, ErrorCode, message: String?)
     case noSuchTopic(String)
     case noSuchPartition(topic: String, PartitionIndex, count: Int)
     case noLeader(topic: String, PartitionIndex)
     case unreadableRecords(topic: String, PartitionIndex, reason: String)
+    /// A producer could not take a record because its buffer stayed full.
+    case bufferFull(limitBytes: Int, afterMs: Int64)
+    /// A record that no batch of this producer can hold.
+    case recordTooLarge(sizeBytes: Int, limitBytes: Int)
+    /// A record was not acknowledged in time. It may have been written all the same.
+    case deliveryTimedOut(topic: String, PartitionIndex, afterMs: Int64, last: String?)
+    /// The position of a consumer lies outside of the log, by the answer of its leader.
+    case positionOutOfRange(topic: String, PartitionIndex, position: Offset)
+    /// The log that the consumer had read was cut off before its position: what it read from `divergedAt` on is gone,
+    /// and other records may stand there (KIP-320).
+    case logTruncated(topic: String, PartitionIndex, position: Offset, divergedAt: Offset)
+    /// The producer or consumer was closed.
+    case closed
     /// Tried again and again until the client's patience ended.
     case gaveUp(what: String, afterMs: Int64, last: String)
 
     /// Whether the same request may be sent again, perhaps to another node.
-    package var isRetriable: Bool {
+    public var isRetriable: Bool {
         switch self {
         case .noNodeAnswered, .unreachable, .connectionLost, .requestTimedOut, .noLeader, .noSuchTopic: true
         case .refused(_, let code, _): code.isRetriable
-        case .malformedAnswer, .unsupported, .noSuchPartition, .unreadableRecords, .gaveUp: false
+        case .malformedAnswer, .unsupported, .noSuchPartition, .unreadableRecords, .gaveUp, .bufferFull,
+            .recordTooLarge,
+            .deliveryTimedOut, .positionOutOfRange, .logTruncated, .closed:
+            false
         }
     }
 
-    package var description: String {
+    public var description: String {
         switch self {
         case .noNodeAnswered(let endpoints, let reason):
             "no node answered at \(endpoints.map(\.description).joined(separator: ", ")) (\(reason)): "
@@ -53,6 +68,20 @@ package enum ClientError: Error, Equatable, Sendable, CustomStringConvertible {
             "partition \(topic)-\(partition) has no leader now: martlet topics describe \(topic)"
         case .unreadableRecords(let topic, let partition, let reason):
             "the records of \(topic)-\(partition) cannot be read: \(reason)"
+        case .bufferFull(let limit, let ms):
+            "no room for the record in the producer's buffer of \(limit) bytes after \(ms) ms: "
+                + "the cluster takes records more slowly than they come"
+        case .recordTooLarge(let size, let limit):
+            "a record of \(size) bytes is larger than the \(limit) bytes that a batch may have"
+        case .deliveryTimedOut(let topic, let partition, let ms, let last):
+            "a record for \(topic)-\(partition) was not acknowledged within \(ms) ms"
+                + (last.map { "; the last answer was: \($0)" } ?? "")
+        case .positionOutOfRange(let topic, let partition, let position):
+            "\(topic)-\(partition) does not hold offset \(position): --from-beginning starts at the oldest record"
+        case .logTruncated(let topic, let partition, let position, let divergedAt):
+            "\(topic)-\(partition) was truncated to offset \(divergedAt) after offset \(position) had been reached: "
+                + "seek to \(divergedAt) to go on"
+        case .closed: "it was closed already"
         case .gaveUp(let what, let ms, let last): "gave up to \(what) after \(ms) ms: \(last)"
         }
     }

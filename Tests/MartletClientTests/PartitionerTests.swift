@@ -1,6 +1,6 @@
 // Keys must land where every other Kafka client puts them.
 
-import Client
+import MartletClient
 import NIOCore
 import Testing
 

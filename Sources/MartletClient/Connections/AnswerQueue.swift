@@ -55,10 +55,10 @@ final class AnswerQueue: ChannelDuplexHandler {
         let frame = unwrapInboundIn(data)
         let correlationID = frame.getInteger(at: frame.readerIndex, as: Int32.self)
         guard let next = waiting.popFirst() else {
-            return fail(context, .malformedAnswer(.apiVersions, endpoint, reason: "an answer that nobody asked for"))
+            return fail(context, .malformedAnswer("a request", endpoint, reason: "an answer that nobody asked for"))
         }
         guard correlationID == next.correlationID else {
-            let error = ClientError.malformedAnswer(.apiVersions, endpoint, reason: "an answer to another request")
+            let error = ClientError.malformedAnswer("a request", endpoint, reason: "an answer to another request")
             next.answer.fail(error)
             return fail(context, error)
         }
@@ -67,7 +67,7 @@ final class AnswerQueue: ChannelDuplexHandler {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         if error is FrameDecoder.BadLength {
-            fail(context, .malformedAnswer(.apiVersions, endpoint, reason: "a frame of an impossible length"))
+            fail(context, .malformedAnswer("a request", endpoint, reason: "a frame of an impossible length"))
         } else {
             fail(context, .connectionLost(endpoint))
         }
