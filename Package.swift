@@ -65,7 +65,7 @@ let package = Package(
         .target(
             name: "MartletClient",
             dependencies: [
-                "Model", "Records", "Wire", byteBuffer, .product(name: "NIOPosix", package: "swift-nio"),
+                "Model", "Records", "Wire", "CZlib", byteBuffer, .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
             ],
             swiftSettings: strict),

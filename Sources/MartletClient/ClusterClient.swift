@@ -1,14 +1,25 @@
 // A client of one cluster: finds nodes, keeps one connection to each, knows who leads what, and tries again.
 
 import Model
+import NIOCore
+import NIOPosix
 import Wire
 
+/// The entry to a cluster: hand it to a `Producer` or a `Consumer`, or ask it about topics, configs, nodes and offsets.
+/// One client serves any number of them and keeps one connection to each node.
+///
+/// ```swift
+/// let client = ClusterClient(bootstrap: [BrokerAddress(host: "127.0.0.1", port: 9092)])
+/// ```
 public actor ClusterClient {
     public let configuration: ClientConfiguration
     private let bootstrap: [Endpoint]
     private var connections: [Endpoint: Task<BrokerConnection, any Error>] = [:]
     private(set) var view = ClusterView()
+    /// All connections of a client live on one event loop, so that what is written in order goes out in order.
+    nonisolated let eventLoop = MultiThreadedEventLoopGroup.singleton.any()
 
+    /// `bootstrap`: nodes to ask first; the others are found through them.
     public init(bootstrap: [Endpoint], configuration: ClientConfiguration = ClientConfiguration()) {
         self.bootstrap = bootstrap
         self.configuration = configuration
@@ -27,14 +38,15 @@ public actor ClusterClient {
     func ask<R: WireRequest>(
         _ request: R, of node: NodeID? = nil, maxVersion: Int16 = .max, extraWaitMs: Int64 = 0
     ) async throws -> R.Response {
-        try await connection(to: node).send(request, maxVersion: maxVersion, extraWaitMs: extraWaitMs)
+        try await link(to: node).send(request, maxVersion: maxVersion, extraWaitMs: extraWaitMs)
     }
 
     func tell<R: WireRequest>(_ request: R, of node: NodeID, maxVersion: Int16 = .max) async throws {
-        try await connection(to: node).sendOnly(request, maxVersion: maxVersion)
+        try await link(to: node).sendOnly(request, maxVersion: maxVersion)
     }
 
-    private func connection(to node: NodeID?) async throws -> BrokerConnection {
+    /// The open connection to a node, or to any.
+    func link(to node: NodeID?) async throws -> BrokerConnection {
         guard let node else { return try await anyConnection() }
         if view.nodes[node] == nil { try await refreshMetadata(of: []) }
         guard let endpoint = view.nodes[node] else {
@@ -69,8 +81,8 @@ public actor ClusterClient {
         }
         let opening =
             connections[endpoint]
-            ?? Task { [configuration] in
-                try await BrokerConnection.open(endpoint, configuration)
+            ?? Task { [configuration, eventLoop] in
+                try await BrokerConnection.open(endpoint, configuration, on: eventLoop)
             }
         connections[endpoint] = opening
         do {
@@ -121,6 +133,9 @@ public actor ClusterClient {
         }
         return (leader, found.leaderEpoch)
     }
+
+    /// Addresses that came with a hint of who leads now (KIP-951).
+    func learned(_ nodes: [(NodeID, Endpoint)]) { view.learned(nodes) }
 
     /// Forgets who leads a topic's partitions: a node has just said, or shown, that it is otherwise.
     func doubt(_ topic: String) { view.doubted(topic) }

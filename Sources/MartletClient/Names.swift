@@ -9,3 +9,5 @@ public typealias KafkaErrorCode = Model.ErrorCode
 public typealias BrokerAddress = Model.Endpoint
 /// The codec of record batches.
 public typealias CompressionCodec = Records.Compression
+/// A header of a record: a name and a value.
+public typealias Header = Records.RecordHeader

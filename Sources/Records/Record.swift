@@ -3,11 +3,12 @@
 import Model
 import NIOCore
 
-package struct RecordHeader: Equatable, Sendable {
-    package var name: String
-    package var value: ByteBuffer?
+/// A name and a value beside a record; names may repeat.
+public struct RecordHeader: Equatable, Sendable {
+    public var name: String
+    public var value: ByteBuffer?
 
-    package init(name: String, value: ByteBuffer?) {
+    public init(name: String, value: ByteBuffer?) {
         self.name = name
         self.value = value
     }

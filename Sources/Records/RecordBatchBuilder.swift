@@ -7,7 +7,7 @@ import NIOCore
 /// broker itself stores producers' batches as they came.
 package struct RecordBatchBuilder: Sendable {
     private var header: BatchHeader
-    private let compression: Compression
+    private var compression: Compression
     private let logAppendTime: Int64?
     private var payload = ByteBuffer()
 
@@ -26,6 +26,22 @@ package struct RecordBatchBuilder: Sendable {
             producerID: producerID, producerEpoch: producerEpoch, baseSequence: baseSequence, recordsCount: 0)
         self.compression = compression
         self.logAppendTime = logAppendTime
+    }
+
+    /// Names the producer of the batch and the sequence of its first record; they lie in the header, so that this may
+    /// come after the records.
+    package mutating func stamp(producerID: ProducerID, producerEpoch: Int16, baseSequence: Int32) {
+        header.producerID = producerID
+        header.producerEpoch = producerEpoch
+        header.baseSequence = baseSequence
+    }
+
+    /// The same records, to be built as they are.
+    package var withoutCompression: RecordBatchBuilder {
+        var copy = self
+        copy.compression = .none
+        copy.header.attributes &= ~BatchAttribute.codecMask
+        return copy
     }
 
     /// Records appended so far.

@@ -36,7 +36,7 @@ let rooms: [String: Room] = [
         outside: [
             "NIOCore", "NIOPosix", "NIOConcurrencyHelpers", "Logging", "Yams", "Foundation", "Glibc", "Synchronization",
         ]),
-    "MartletClient": Room(5, outside: ["NIOCore", "NIOPosix", "NIOConcurrencyHelpers", "Synchronization"]),
+    "MartletClient": Room(5, outside: ["NIOCore", "NIOPosix", "NIOConcurrencyHelpers", "Synchronization", "Glibc", "Musl", "Darwin"]),
     "Simulation": Room(5, outside: ["NIOCore"]),
     "martlet": Room(
         6, outside: ["ArgumentParser", "NIOCore", "NIOPosix", "Logging", "Glibc", "Synchronization", "Foundation"]),

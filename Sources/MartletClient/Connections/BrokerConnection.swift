@@ -27,12 +27,13 @@ package final class BrokerConnection: Sendable {
     package var isOpen: Bool { channel.isActive }
 
     /// Connects and asks what the node serves. Throws `ClientError` only.
-    package static func open(_ endpoint: Endpoint, _ configuration: ClientConfiguration) async throws
-        -> BrokerConnection
-    {
+    package static func open(
+        _ endpoint: Endpoint, _ configuration: ClientConfiguration,
+        on loop: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton
+    ) async throws -> BrokerConnection {
         let channel: any Channel
         do {
-            channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            channel = try await ClientBootstrap(group: loop)
                 .connectTimeout(.milliseconds(configuration.connectTimeoutMs))
                 .channelOption(.tcpOption(.tcp_nodelay), value: 1)
                 .channelOption(
@@ -66,13 +67,11 @@ package final class BrokerConnection: Sendable {
         _ request: R, maxVersion: Int16 = .max, extraWaitMs: Int64 = 0
     ) async throws -> R.Response {
         let version = try self.version(of: R.self, maxVersion: maxVersion)
-        var frame = try await exchange(
-            request, version: version, timeoutMs: configuration.requestTimeoutMs + extraWaitMs)
-        do {
-            return try decodeResponse(of: R.self, version: version, from: &frame).response
-        } catch {
-            throw ClientError.malformedAnswer("\(R.api)", endpoint, reason: "\(error)")
-        }
+        let answer = exchange(request, version: version, timeoutMs: configuration.requestTimeoutMs + extraWaitMs)
+        let endpoint = endpoint
+        return try await answer.flatMapThrowing { frame in
+            try Self.decoded(R.self, version: version, .success(frame), from: endpoint).get()
+        }.get()
     }
 
     /// Sends a request that has no answer, which is Produce with acks=0; returns when it is in the socket.
@@ -103,7 +102,9 @@ package final class BrokerConnection: Sendable {
         return OutboundRequest(frame: frame, correlationID: id, answer: answer)
     }
 
-    private func exchange<R: WireRequest>(_ request: R, version: Int16, timeoutMs: Int64) async throws -> ByteBuffer {
+    private func exchange<R: WireRequest>(
+        _ request: R, version: Int16, timeoutMs: Int64
+    ) -> EventLoopFuture<ByteBuffer> {
         let answer = channel.eventLoop.makePromise(of: ByteBuffer.self)
         let (channel, endpoint) = (channel, endpoint)
         // Answers come in order: one that is late holds up all behind it, so the connection is given up with it.
@@ -116,7 +117,56 @@ package final class BrokerConnection: Sendable {
         let written = channel.eventLoop.makePromise(of: Void.self)
         written.futureResult.whenFailure { _ in answer.fail(ClientError.connectionLost(endpoint)) }
         channel.writeAndFlush(outbound(request, version: version, answer: answer), promise: written)
-        return try await answer.futureResult.get()
+        return answer.futureResult
+    }
+
+    /// As `send`, for callers that are no task: requests go out in the order of the calls from one thread, and `done`
+    /// runs on the connection's event loop.
+    func send<R: WireRequest>(
+        _ request: R, maxVersion: Int16, timeoutMs: Int64,
+        done: @escaping @Sendable (Result<R.Response, ClientError>) -> Void
+    ) {
+        let endpoint = endpoint
+        do throws(ClientError) {
+            let version = try self.version(of: R.self, maxVersion: maxVersion)
+            exchange(request, version: version, timeoutMs: timeoutMs).whenComplete { result in
+                done(Self.decoded(R.self, version: version, result, from: endpoint))
+            }
+        } catch {
+            done(.failure(error))
+        }
+    }
+
+    /// As `sendOnly`, for callers that are no task.
+    func sendOnly<R: WireRequest>(
+        _ request: R, maxVersion: Int16, done: @escaping @Sendable (Result<Void, ClientError>) -> Void
+    ) {
+        let endpoint = endpoint
+        do throws(ClientError) {
+            let version = try self.version(of: R.self, maxVersion: maxVersion)
+            channel.writeAndFlush(outbound(request, version: version, answer: nil)).whenComplete { result in
+                done(result.mapError { _ in ClientError.connectionLost(endpoint) })
+            }
+        } catch {
+            done(.failure(error))
+        }
+    }
+
+    /// Runs on the event loop when the connection has ended.
+    func whenClosed(_ body: @escaping @Sendable () -> Void) { channel.closeFuture.whenComplete { _ in body() } }
+
+    private static func decoded<R: WireRequest>(
+        _: R.Type, version: Int16, _ answer: Result<ByteBuffer, any Error>, from endpoint: Endpoint
+    ) -> Result<R.Response, ClientError> {
+        switch answer {
+        case .failure(let error): return .failure(error as? ClientError ?? .connectionLost(endpoint))
+        case .success(var frame):
+            do throws(WireError) {
+                return .success(try decodeResponse(of: R.self, version: version, from: &frame).response)
+            } catch {
+                return .failure(.malformedAnswer("\(R.api)", endpoint, reason: "\(error)"))
+            }
+        }
     }
 
     /// ApiVersions at our best version; a node that does not know it answers in version 0 and names its own (KIP-511).
@@ -126,7 +176,9 @@ package final class BrokerConnection: Sendable {
         request.clientSoftwareVersion = "0.1.0"
         var version: Int16 = 3
         while true {
-            var frame = try await exchange(request, version: version, timeoutMs: configuration.connectTimeoutMs)
+            var frame = try await exchange(
+                request, version: version, timeoutMs: configuration.connectTimeoutMs
+            ).get()
             let code = frame.getInteger(at: frame.readerIndex + 4, as: Int16.self).map(ErrorCode.init(rawValue:))
             let isTooNew = code == .unsupportedVersion && version > 0
             let response: ApiVersionsResponse

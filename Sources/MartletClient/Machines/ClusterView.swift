@@ -54,6 +54,11 @@ package struct ClusterView: Equatable, Sendable {
         }
     }
 
+    /// Takes in the addresses of single nodes.
+    mutating func learned(_ nodes: [(NodeID, Endpoint)]) {
+        for (node, endpoint) in nodes { self.nodes[node] = endpoint }
+    }
+
     /// Drops what is known of a topic, so that the next question asks the cluster.
     package mutating func doubted(_ topic: String) { topics[topic] = nil }
 }

@@ -1,0 +1,302 @@
+// A consumer: the machine behind a lock, an event loop that does what it says, and readers that unpack what came.
+
+import Model
+import NIOConcurrencyHelpers
+import NIOCore
+import Wire
+
+/// Reads records of partitions that it is told to read, in order within each of them.
+///
+/// ```swift
+/// let consumer = Consumer(client)
+/// try await consumer.assign(topic: "orders", from: .earliest)
+/// for try await record in consumer { print(record.offset, record.value.map(String.init(buffer:)) ?? "") }
+/// ```
+///
+/// It fetches ahead, up to `prefetchBytesMax`, and no further until records are taken: a slow reader slows it down.
+/// `for try await` ends when the consumer is closed or the task is cancelled, and throws where it cannot go on by
+/// itself; after `positionOutOfRange` and `logTruncated` a `seek` goes on.
+public final class Consumer: AsyncSequence, Sendable {
+    public typealias Element = ConsumerRecord
+
+    public let configuration: ConsumerConfiguration
+    let client: ClusterClient
+    let pump: Pump
+    let state: NIOLockedValueBox<State>
+
+    struct State: Sendable {
+        var machine: ConsumerMachine
+        var links: [NodeID: BrokerConnection] = [:]
+        /// Unpacked and not given out yet.
+        var rest: [ConsumerRecord] = []
+        var restAt = 0
+        /// What `rest` is of.
+        var chunk: FetchedChunk?
+        var readers: [(id: Int, done: CheckedContinuation<Void, Never>)] = []
+        var lastReaderID = 0
+        var isClosed = false
+    }
+
+    public init(_ client: ClusterClient, configuration: ConsumerConfiguration = ConsumerConfiguration()) {
+        self.client = client
+        self.configuration = configuration
+        pump = Pump(loop: client.eventLoop)
+        state = NIOLockedValueBox(State(machine: ConsumerMachine(configuration: configuration)))
+    }
+
+    // MARK: Partitions
+
+    /// Adds all partitions that a topic has now. Errors: `ClientError`, `noSuchTopic` among them.
+    public func assign(topic: String, from start: StartPosition) async throws {
+        let found = try await client.partitions(of: topic)
+        assign(found, found.partitions.map { TopicPartition(topic, $0.index) }, from: start)
+    }
+
+    /// Adds one partition. Errors: `ClientError`, `noSuchTopic` and `noSuchPartition` among them.
+    public func assign(_ partition: TopicPartition, from start: StartPosition) async throws {
+        let found = try await client.partitions(of: partition.topic)
+        guard found.partitions.contains(where: { $0.index == partition.partition }) else {
+            throw ClientError.noSuchPartition(
+                topic: partition.topic, partition.partition, count: found.partitions.count)
+        }
+        assign(found, [partition], from: start)
+    }
+
+    private func assign(_ topic: ClusterView.Topic, _ partitions: [TopicPartition], from start: StartPosition) {
+        let now = pump.now
+        state.withLockedValue { state in
+            for partition in partitions { state.seek(partition, to: start) }
+            state.machine.learned(topics: [topic], at: now)
+        }
+        drainSoon()
+    }
+
+    /// Stops reading a partition; nothing more of it is given out.
+    public func unassign(_ partition: TopicPartition) {
+        state.withLockedValue { state in
+            state.drop(partition)
+            state.machine.unassign(partition)
+        }
+        drainSoon()
+    }
+
+    /// Moves reading in an assigned partition: the next record of it given out is the one at `start`.
+    public func seek(_ partition: TopicPartition, to start: StartPosition) {
+        state.withLockedValue { state in
+            guard state.machine.assignments[partition] != nil else { return }
+            state.seek(partition, to: start)
+        }
+        drainSoon()
+    }
+
+    /// Gives out and fetches no records of a partition until `resume`; its place stays.
+    public func pause(_ partition: TopicPartition) {
+        state.withLockedValue { $0.machine.pause(partition, true) }
+    }
+
+    public func resume(_ partition: TopicPartition) {
+        state.withLockedValue { $0.machine.pause(partition, false) }
+        wakeReaders()
+        drainSoon()
+    }
+
+    /// What is read, in order of topic and partition.
+    public var assignment: [TopicPartition] { state.withLockedValue { Array($0.machine.assignments.keys) } }
+
+    /// The offset of the next record to be given out; nil until it is known.
+    public func position(of partition: TopicPartition) -> Int64? {
+        state.withLockedValue { $0.machine.assignments[partition].flatMap { $0.consumed >= 0 ? $0.consumed : nil } }
+    }
+
+    /// The end of what may be read of a partition, as of the last answer; nil before the first.
+    public func highWatermark(of partition: TopicPartition) -> Int64? {
+        state.withLockedValue {
+            $0.machine.assignments[partition].flatMap { $0.highWatermark >= 0 ? $0.highWatermark : nil }
+        }
+    }
+
+    /// Ends all reading. The client stays open.
+    public func close() {
+        state.withLockedValue { state in
+            state.isClosed = true
+            for partition in state.machine.assignments.keys { state.machine.unassign(partition) }
+            (state.rest, state.restAt, state.chunk) = ([], 0, nil)
+        }
+        wakeReaders()
+    }
+
+    // MARK: Records
+
+    public struct AsyncIterator: AsyncIteratorProtocol {
+        let consumer: Consumer
+
+        public mutating func next() async throws -> ConsumerRecord? { try await consumer.next() }
+    }
+
+    public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(consumer: self) }
+
+    /// The next record; nil when the consumer is closed or the task cancelled.
+    public func next() async throws -> ConsumerRecord? {
+        while true {
+            if let record = state.withLockedValue({ $0.takeRecord() }) { return record }
+            guard try await fill(waitMs: nil) else { return nil }
+        }
+    }
+
+    /// All records at hand, at most `countMax`, in order; waits for some up to `waitMs` or, when nil, until there are.
+    /// Empty when the time is over, the consumer closed or the task cancelled.
+    public func nextBatch(countMax: Int = .max, waitMs: Int64? = nil) async throws -> [ConsumerRecord] {
+        while true {
+            let records = state.withLockedValue { $0.takeRecords(countMax) }
+            if !records.isEmpty { return records }
+            guard try await fill(waitMs: waitMs) else { return [] }
+        }
+    }
+
+    /// Unpacks the next chunk. False when there is none in time, or never will be.
+    private func fill(waitMs: Int64?) async throws -> Bool {
+        let deadline = waitMs.map { pump.now.advanced(byMs: $0) }
+        while !Task.isCancelled {
+            let (chunk, failure, isClosed) = state.withLockedValue { state in
+                (state.machine.takeChunk(), state.machine.failures.popFirst(), state.isClosed)
+            }
+            if isClosed { return false }
+            if let chunk {
+                drainSoon()
+                try unpack(chunk)
+                if let failure { state.withLockedValue { $0.machine.failures.prepend(failure) } }
+                return true
+            }
+            if let failure { throw failure }
+            if let deadline, pump.now >= deadline { return false }
+            await waitForNews(until: deadline)
+        }
+        return false
+    }
+
+    private func unpack(_ chunk: FetchedChunk) throws {
+        do throws(ClientError) {
+            let records = try chunk.records()
+            state.withLockedValue { $0.give(records, of: chunk) }
+        } catch {
+            state.withLockedValue { state in
+                state.machine.assignments[chunk.partition]?.phase = .failed
+            }
+            throw error
+        }
+    }
+
+    private func waitForNews(until deadline: Instant?) async {
+        let id = state.withLockedValue { state in
+            state.lastReaderID += 1
+            return state.lastReaderID
+        }
+        let alarm = deadline.map { deadline in
+            pump.loop.scheduleTask(in: .nanoseconds(Swift.max(0, deadline.nanoseconds - pump.now.nanoseconds))) {
+                self.wakeReader(id)
+            }
+        }
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { done in
+                let mustWait = state.withLockedValue { state in
+                    guard !state.hasNews else { return false }
+                    state.readers.append((id, done))
+                    return true
+                }
+                if !mustWait { return done.resume() }
+                // The alarm and a cancellation may have come before the reader was there to be woken.
+                let isLate = deadline.map { pump.now >= $0 } ?? false
+                if Task.isCancelled || isLate { wakeReader(id) }
+            }
+        } onCancel: {
+            wakeReader(id)
+        }
+        alarm?.cancel()
+    }
+
+    private func wakeReader(_ id: Int) {
+        let reader = state.withLockedValue { state in
+            state.readers.firstIndex { $0.id == id }.map { state.readers.remove(at: $0) }
+        }
+        reader?.done.resume()
+    }
+
+    func wakeReaders() {
+        let readers = state.withLockedValue { state in
+            defer { state.readers = [] }
+            return state.readers
+        }
+        for reader in readers { reader.done.resume() }
+    }
+
+    // MARK: The loop
+
+    func drainSoon() { pump.soon { self.drain() } }
+
+    /// Asks the machine what to do, and does it. On the loop only.
+    func drain() {
+        pump.began()
+        let now = pump.now
+        let (effects, wakeAt) = state.withLockedValue { $0.machine.drain(at: now) }
+        for effect in effects { perform(effect) }
+        pump.wake(at: wakeAt, now: now) { [weak self] in self?.drain() }
+    }
+}
+
+extension Consumer.State {
+    var hasNews: Bool {
+        isClosed || !machine.failures.isEmpty
+            || machine.chunks.contains { machine.assignments[$0.partition]?.isPaused == false }
+    }
+
+    mutating func seek(_ partition: TopicPartition, to start: StartPosition) {
+        drop(partition)
+        machine.seek(partition, to: start)
+    }
+
+    /// Forgets what was unpacked of a partition.
+    mutating func drop(_ partition: TopicPartition) {
+        if chunk?.partition == partition { (rest, restAt, chunk) = ([], 0, nil) }
+    }
+
+    mutating func give(_ records: [ConsumerRecord], of chunk: FetchedChunk) {
+        guard machine.isCurrent(chunk) else { return }
+        finishChunk()
+        (rest, restAt, self.chunk) = (records, 0, chunk)
+        if records.isEmpty { finishChunk() }
+    }
+
+    /// What stands after the last record given out was no record for this reader: markers, gaps, aborted ones.
+    private mutating func finishChunk() {
+        guard let chunk else { return }
+        machine.consumed(chunk.partition, generation: chunk.generation, upTo: chunk.nextOffset)
+        (rest, restAt, self.chunk) = ([], 0, nil)
+    }
+
+    private var isHeld: Bool { chunk.map { machine.assignments[$0.partition]?.isPaused ?? true } ?? true }
+
+    mutating func takeRecord() -> ConsumerRecord? {
+        guard restAt < rest.count, !isHeld, let chunk else { return nil }
+        let record = rest[restAt]
+        restAt += 1
+        if restAt == rest.count {
+            finishChunk()
+        } else {
+            machine.consumed(chunk.partition, generation: chunk.generation, upTo: record.offset + 1)
+        }
+        return record
+    }
+
+    mutating func takeRecords(_ countMax: Int) -> [ConsumerRecord] {
+        guard restAt < rest.count, !isHeld, let chunk else { return [] }
+        let end = min(rest.count, restAt + min(countMax, rest.count))
+        let taken = restAt == 0 && end == rest.count ? rest : Array(rest[restAt..<end])
+        restAt = end
+        if restAt == rest.count {
+            finishChunk()
+        } else if let last = taken.last {
+            machine.consumed(chunk.partition, generation: chunk.generation, upTo: last.offset + 1)
+        }
+        return taken
+    }
+}

@@ -1,0 +1,243 @@
+// What a consumer decides, without a socket, a clock or a lock: which partitions are asked of whom, from which offset,
+// and what an answer means for where reading stands. Inputs change the state; `drain` gives the effects.
+
+import Model
+import NIOCore
+
+struct ConsumerMachine: Sendable {
+    enum Effect: Sendable {
+        case connect(NodeID)
+        /// Answered by `fetched` or `lost`.
+        case fetch(FetchDispatch)
+        /// ListOffsets; answered by `located` or `lost`.
+        case locate(Question)
+        /// OffsetForLeaderEpoch; answered by `compared` or `lost`.
+        case compare(Question)
+        /// Answered by `learned` or `failedToLearn`.
+        case askMetadata([String])
+        /// The node keeps an answer back although others lead now what it was asked for: drop the connection to it.
+        case abandon(NodeID)
+    }
+
+    struct FetchDispatch: Sendable {
+        struct Entry: Sendable {
+            let partition: TopicPartition
+            let leaderEpoch: LeaderEpoch
+            let offset: Offset
+            let lastEpoch: LeaderEpoch
+            let bytesMax: Int32
+        }
+
+        let id: Int
+        let node: NodeID
+        var entries: [Entry]
+        let waitMs: Int32
+    }
+
+    /// About some partitions, to their leader.
+    struct Question: Sendable {
+        struct Entry: Sendable {
+            let partition: TopicPartition
+            let leaderEpoch: LeaderEpoch
+            /// ListOffsets: the timestamp, −1 for the end, −2 for the start. OffsetForLeaderEpoch: the epoch.
+            let subject: Int64
+        }
+
+        let id: Int
+        let node: NodeID
+        let entries: [Entry]
+    }
+
+    enum Phase: Equatable, Sendable {
+        case starting(StartPosition)
+        case reading
+        /// A new leader: does it hold what was read (KIP-320)?
+        case comparing
+        /// Told to the reader; only a seek goes on from here.
+        case failed
+    }
+
+    struct Assignment: Sendable {
+        var phase: Phase
+        /// Counts seeks: what was fetched before one is not given out after it.
+        var generation: Int
+        /// The next offset to fetch.
+        var position: Offset = -1
+        /// The next offset to give out; −1 until it is known.
+        var consumed: Offset = -1
+        /// Of the last batch that was fetched; −1: none yet.
+        var lastEpoch: LeaderEpoch = -1
+        var leader: NodeID?
+        var leaderEpoch: LeaderEpoch = -1
+        var isLeaderStale = false
+        /// A replica that the leader says is nearer (KIP-392).
+        var preferred: NodeID?
+        var isPaused = false
+        var isAsked = false
+        var retryAt = Instant.zero
+        var retryPauseMs: Int64 = 0
+        var failingSince: Instant?
+        var bufferedBytes = 0
+        var highWatermark: Offset = -1
+        var bytesMax: Int32
+    }
+
+    struct Request: Sendable {
+        let node: NodeID
+        let partitions: [(TopicPartition, generation: Int)]
+        let isFetch: Bool
+        let lateAt: Instant
+        var isWatched = false
+    }
+
+    let configuration: ConsumerConfiguration
+    var assignments = SortedMap<TopicPartition, Assignment>()
+    var chunks = CircularBuffer<FetchedChunk>()
+    /// What readers are to be told.
+    var failures = CircularBuffer<ClientError>()
+    var links: LinkTable
+    var metadata: MetadataPace
+    var requests = SortedMap<Int, Request>()
+    /// Nodes that owe the answer to a Fetch: one at a time.
+    var fetching: Set<NodeID> = []
+    var lastRequestID = 0
+    var abandoned: [NodeID] = []
+    private var lastGeneration = 0
+    /// Partitions take turns at the front of requests, because a node fills its answer in their order.
+    var turn = 0
+    var bufferedBytes = 0
+
+    init(configuration: ConsumerConfiguration) {
+        self.configuration = configuration
+        links = LinkTable(pauseMs: configuration.retryPauseMs)
+        metadata = MetadataPace(pausesMs: configuration.retryPauseMs)
+    }
+
+    // MARK: What the user asks
+
+    /// Adds a partition, or moves reading in one.
+    mutating func seek(_ partition: TopicPartition, to start: StartPosition) {
+        lastGeneration += 1
+        var assignment = Assignment(
+            phase: .starting(start), generation: lastGeneration, bytesMax: configuration.partitionBytesMax)
+        if let known = assignments[partition] {
+            (assignment.leader, assignment.leaderEpoch) = (known.leader, known.leaderEpoch)
+            (assignment.isPaused, assignment.isAsked) = (known.isPaused, known.isAsked)
+            assignment.isLeaderStale = known.isLeaderStale
+        }
+        if case .offset(let offset) = start {
+            (assignment.phase, assignment.position, assignment.consumed) = (.reading, offset, offset)
+        }
+        assignments[partition] = assignment
+        dropChunks(of: partition)
+    }
+
+    mutating func unassign(_ partition: TopicPartition) {
+        _ = assignments.removeValue(forKey: partition)
+        dropChunks(of: partition)
+    }
+
+    mutating func pause(_ partition: TopicPartition, _ isPaused: Bool) { assignments[partition]?.isPaused = isPaused }
+
+    private mutating func dropChunks(of partition: TopicPartition) {
+        for chunk in chunks where chunk.partition == partition { bufferedBytes -= chunk.bytes.readableBytes }
+        chunks.removeAll { $0.partition == partition }
+        assignments[partition]?.bufferedBytes = 0
+    }
+
+    // MARK: What the reader takes
+
+    /// The oldest chunk of a partition that is not paused.
+    mutating func takeChunk() -> FetchedChunk? {
+        guard let at = chunks.firstIndex(where: { assignments[$0.partition]?.isPaused == false }) else { return nil }
+        let chunk = chunks.remove(at: at)
+        bufferedBytes -= chunk.bytes.readableBytes
+        assignments[chunk.partition]?.bufferedBytes -= chunk.bytes.readableBytes
+        return chunk
+    }
+
+    /// Whether what was taken may still be given out.
+    func isCurrent(_ chunk: FetchedChunk) -> Bool { assignments[chunk.partition]?.generation == chunk.generation }
+
+    /// Everything up to `offset` was given out.
+    mutating func consumed(_ partition: TopicPartition, generation: Int, upTo offset: Offset) {
+        guard assignments[partition]?.generation == generation else { return }
+        assignments[partition]?.consumed = offset
+    }
+
+    /// A chunk could not be read.
+    mutating func failed(_ chunk: FetchedChunk, _ error: ClientError) {
+        guard isCurrent(chunk) else { return }
+        fail(chunk.partition, error)
+    }
+
+    mutating func fail(_ partition: TopicPartition, _ error: ClientError) {
+        assignments[partition]?.phase = .failed
+        failures.append(error)
+    }
+
+    // MARK: What is known of the cluster
+
+    mutating func learned(topics: [ClusterView.Topic], at now: Instant) {
+        metadata.answered(at: now, isNews: true)
+        for topic in topics {
+            for partition in topic.partitions {
+                let name = TopicPartition(topic.name, partition.index)
+                guard assignments[name] != nil else { continue }
+                learned(leader: partition.leader, epoch: partition.leaderEpoch, of: name)
+            }
+        }
+    }
+
+    mutating func failedToLearn(at now: Instant) { metadata.answered(at: now, isNews: false) }
+
+    /// What metadata or a hint in a Fetch answer says. Older news than what is known changes nothing (KIP-320).
+    mutating func learned(leader: NodeID?, epoch: LeaderEpoch, of partition: TopicPartition) {
+        guard var known = assignments[partition] else { return }
+        let isNewer = epoch > known.leaderEpoch
+        guard isNewer || epoch == known.leaderEpoch || epoch < 0 else { return }
+        let former = known.leader
+        known.leader = leader
+        known.leaderEpoch = max(epoch, known.leaderEpoch)
+        defer { assignments[partition] = known }
+        guard let leader else { return }
+        if isNewer || former != leader {
+            (known.isLeaderStale, known.retryAt, known.retryPauseMs, known.preferred) = (false, .zero, 0, nil)
+            if isNewer, known.lastEpoch >= 0, known.lastEpoch < epoch, known.phase == .reading {
+                known.phase = .comparing
+            }
+            if let former, former != leader { abandonIfLate(former, owing: partition) }
+        } else if !links.isTroubled(leader) {
+            known.isLeaderStale = false
+        }
+    }
+
+    private mutating func abandonIfLate(_ node: NodeID, owing partition: TopicPartition) {
+        for (_, request) in requests where request.node == node && request.isWatched {
+            if request.partitions.contains(where: { $0.0 == partition }), !abandoned.contains(node) {
+                abandoned.append(node)
+            }
+        }
+    }
+
+    mutating func connected(_ node: NodeID) {
+        links.connected(node)
+        for partition in assignments.keys where assignments[partition]?.leader == node {
+            assignments[partition]?.isLeaderStale = false
+        }
+    }
+
+    mutating func disconnected(_ node: NodeID, at now: Instant) {
+        links.disconnected(node, at: now)
+        for (partition, assignment) in assignments {
+            if assignment.leader == node { doubtLeader(of: partition) }
+            if assignment.preferred == node { assignments[partition]?.preferred = nil }
+        }
+    }
+
+    mutating func doubtLeader(of partition: TopicPartition) {
+        guard assignments[partition]?.isLeaderStale == false else { return }
+        assignments[partition]?.isLeaderStale = true
+        metadata.doubted()
+    }
+}

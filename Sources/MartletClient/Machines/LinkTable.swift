@@ -1,0 +1,84 @@
+// What a machine knows of its connections, and how often it may ask for one or for metadata.
+
+import Model
+
+/// The connections to the nodes of a cluster.
+struct LinkTable: Sendable {
+    struct Link: Sendable {
+        var isConnected = false
+        var isConnecting = false
+        /// Requests without an answer.
+        var inFlight = 0
+        var retryAt = Instant.zero
+        var pauseMs: Int64 = 0
+    }
+
+    private(set) var links = SortedMap<NodeID, Link>()
+    let pauseMs: ClosedRange<Int64>
+
+    init(pauseMs: ClosedRange<Int64>) { self.pauseMs = pauseMs }
+
+    func isConnected(_ node: NodeID) -> Bool { links[node]?.isConnected ?? false }
+    func inFlight(_ node: NodeID) -> Int { links[node]?.inFlight ?? 0 }
+    /// The last attempt to reach the node failed, or its connection broke.
+    func isTroubled(_ node: NodeID) -> Bool { links[node].map { $0.pauseMs > 0 } ?? false }
+
+    /// When a node without a connection may be tried again; nil when there is nothing to wait for.
+    func retryAt(_ node: NodeID) -> Instant? {
+        links[node].flatMap { $0.isConnected || $0.isConnecting ? nil : $0.retryAt }
+    }
+
+    /// True when the owner should open a connection to the node now.
+    mutating func shouldConnect(_ node: NodeID, at now: Instant) -> Bool {
+        var link = links[node] ?? Link()
+        guard !link.isConnected, !link.isConnecting, link.retryAt <= now else { return false }
+        link.isConnecting = true
+        links[node] = link
+        return true
+    }
+
+    mutating func connected(_ node: NodeID) {
+        var link = links[node] ?? Link()
+        (link.isConnected, link.isConnecting, link.pauseMs) = (true, false, 0)
+        links[node] = link
+    }
+
+    mutating func disconnected(_ node: NodeID, at now: Instant) {
+        var link = links[node] ?? Link()
+        (link.isConnected, link.isConnecting) = (false, false)
+        link.pauseMs = min(max(pauseMs.lowerBound, link.pauseMs * 2), pauseMs.upperBound)
+        link.retryAt = now.advanced(byMs: link.pauseMs)
+        links[node] = link
+    }
+
+    mutating func sent(to node: NodeID) { links[node]?.inFlight += 1 }
+    mutating func ended(at node: NodeID) { links[node]?.inFlight -= 1 }
+}
+
+/// How often metadata is asked: at once at the first doubt, then with growing pauses, but never rarely, because that is
+/// how the next leader is found.
+struct MetadataPace: Sendable {
+    private(set) var isAsking = false
+    private(set) var retryAt = Instant.zero
+    private(set) var learnedAt = Instant.zero
+    private var pauseMs: Int64 = 0
+    private let pausesMs: ClosedRange<Int64>
+
+    init(pausesMs: ClosedRange<Int64>) {
+        self.pausesMs = pausesMs.lowerBound...max(pausesMs.lowerBound, min(100, pausesMs.upperBound))
+    }
+
+    mutating func doubted() {
+        pauseMs = 0
+        retryAt = .zero
+    }
+
+    mutating func asked() { isAsking = true }
+
+    mutating func answered(at now: Instant, isNews: Bool) {
+        isAsking = false
+        if isNews { learnedAt = now }
+        pauseMs = min(max(pausesMs.lowerBound, pauseMs * 2), pausesMs.upperBound)
+        retryAt = now.advanced(byMs: pauseMs)
+    }
+}

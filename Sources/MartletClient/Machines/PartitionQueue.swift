@@ -1,0 +1,101 @@
+// The batches of one partition on their way from `append` to an acknowledgement, in the order of their records.
+
+import Model
+import NIOCore
+import Records
+
+/// Records that travel together. `Token` is what the owner of the machine gets back for each of them.
+struct OutgoingBatch<Token: Sendable>: Sendable {
+    /// Its place among all batches of the producer, by the time of its first record. A batch that is split leaves the
+    /// second half of its span of numbers to its second half.
+    var number: Int
+    var span = 1 << 32
+    var builder: RecordBatchBuilder
+    var tokens: [Token?] = []
+    var timestampsMs: [Int64] = []
+    /// What the records took of the producer's buffer.
+    var bufferedBytes = 0
+    let expiresAt: Instant
+    let lingersUntil: Instant
+    /// The sequence of the first record, once it was sent by an idempotent producer.
+    var baseSequence: Int32?
+    var attempts = 0
+    /// Whether the cluster may hold the batch although it did not say so.
+    var isInDoubt = false
+    var lastError: String?
+}
+
+struct PartitionQueue<Token: Sendable>: Sendable {
+    var leader: NodeID?
+    var leaderEpoch: LeaderEpoch = -1
+    /// The leader has shown that it leads no more; a newer epoch or another look at the metadata clears this.
+    var isLeaderStale = false
+    /// Takes records.
+    var open: OutgoingBatch<Token>?
+    /// Closed and not on their way.
+    var ready = CircularBuffer<OutgoingBatch<Token>>()
+    var inFlight: [OutgoingBatch<Token>] = []
+    /// Came back to be sent again. They wait until nothing is in flight, so that the order is theirs again.
+    var returned: [OutgoingBatch<Token>] = []
+    var retryAt = Instant.zero
+    var retryPauseMs: Int64 = 0
+    var nextSequence: Int32 = 0
+    /// −1: none yet.
+    var producerID: ProducerID = -1
+    var producerEpoch: Int16 = -1
+    /// Listed among those that have something to do.
+    var isActive = false
+    /// A batch failed for good after it had taken sequence numbers: the cluster misses them.
+    var hasSequenceGap = false
+
+    var isIdle: Bool { open == nil && ready.isEmpty && inFlight.isEmpty && returned.isEmpty }
+
+    /// Moves what takes records to what is ready.
+    mutating func closeOpen() {
+        guard let batch = open else { return }
+        open = nil
+        ready.append(batch)
+    }
+
+    /// Puts what came back in front again once nothing is on its way.
+    mutating func settle() {
+        guard inFlight.isEmpty, !returned.isEmpty else { return }
+        returned.sort { $0.number > $1.number }
+        for batch in returned { ready.prepend(batch) }
+        returned = []
+    }
+
+    /// Starts the sequence anew, under a new producer id or the next epoch of this one, for all that is not on its way.
+    /// Only when the cluster is known not to hold the first batch that waits, and so none behind it. False when the id
+    /// has no epoch left.
+    mutating func startSequenceAnew(_ identity: ProducerIdentity) -> Bool {
+        if identity.id != producerID {
+            (producerID, producerEpoch) = (identity.id, identity.epoch)
+        } else {
+            guard producerEpoch < .max else { return false }
+            producerEpoch += 1
+        }
+        nextSequence = 0
+        hasSequenceGap = false
+        for index in ready.indices { ready[index].baseSequence = nil }
+        return true
+    }
+
+    /// Sequences wrap to 0 after 2³¹ − 1.
+    mutating func takeSequence(count: Int) -> Int32 {
+        let first = nextSequence
+        nextSequence = Int32((Int64(first) + Int64(count)) & 0x7FFF_FFFF)
+        return first
+    }
+
+    /// The pause before the next attempt; it doubles with each.
+    mutating func pause(_ range: ClosedRange<Int64>, from now: Instant) {
+        retryPauseMs = retryPauseMs == 0 ? range.lowerBound : min(retryPauseMs * 2, range.upperBound)
+        retryAt = now.advanced(byMs: retryPauseMs)
+    }
+}
+
+struct ProducerIdentity: Equatable, Sendable {
+    var id: ProducerID
+    var epoch: Int16
+}

@@ -1,0 +1,316 @@
+// What a producer decides, without a socket, a clock or a lock: which batch a record joins, what is sent to whom and
+// when, and what an answer means for the records that were in it. Inputs change the state; `drain` gives the effects.
+
+import Model
+import NIOCore
+import Records
+
+/// `Token` is what the owner gets back with the outcome of a record.
+struct ProducerMachine<Token: Sendable>: Sendable {
+    enum Effect: Sendable {
+        case connect(NodeID)
+        case send(Dispatch)
+        /// InitProducerId, to any node; answered by `learned(identity:)` or `failedToIdentify`.
+        case askProducerIdentity
+        /// Metadata of these topics; answered by `learned(topics:)` or `failedToLearn`.
+        case askMetadata([String])
+        case complete(Completion)
+        /// The node keeps an answer back although others lead now what it was sent: drop the connection to it.
+        case abandon(NodeID)
+    }
+
+    /// One Produce request. Answered by `answered` or `lost`.
+    struct Dispatch: Sendable {
+        struct Entry: Sendable {
+            let queue: Int
+            let number: Int
+            let topic: String
+            let partition: PartitionIndex
+            let builder: RecordBatchBuilder
+        }
+
+        let id: Int
+        let node: NodeID
+        var entries: [Entry]
+        let timeoutMs: Int64
+    }
+
+    /// The end of one batch.
+    struct Completion: Sendable {
+        let topic: String
+        let partition: PartitionIndex
+        let tokens: [Token?]
+        let timestampsMs: [Int64]
+        let outcome: Result<Written, ClientError>
+
+        struct Written: Sendable {
+            /// −1: not known.
+            var baseOffset: Offset
+            /// −1: the records' own times stand.
+            var logAppendTimeMs: Int64
+        }
+    }
+
+    enum Admission: Sendable {
+        /// `isUrgent`: `drain` should run now.
+        case appended(isUrgent: Bool)
+        case bufferIsFull
+        case topicIsUnknown
+    }
+
+    struct TopicState: Sendable {
+        /// Indices into `queues`, by partition.
+        var queues: [Int]
+        /// Partitions with a leader.
+        var available: [PartitionIndex]
+        var sticky = StickyPartition()
+    }
+
+    enum Identity: Equatable, Sendable {
+        case none(retryAt: Instant)
+        case asked
+        case known(ProducerIdentity)
+    }
+
+    struct Request: Sendable {
+        let node: NodeID
+        let entries: [(queue: Int, number: Int)]
+        let sentAt: Instant
+        /// Metadata was asked because the answer is late.
+        var isWatched = false
+    }
+
+    let configuration: ProducerConfiguration
+    var random: SeededRandom
+    var topics: [String: TopicState] = [:]
+    var queues: [PartitionQueue<Token>] = []
+    /// By the index of the queue.
+    var places: [(topic: String, partition: PartitionIndex)] = []
+    /// Queues that hold something, by index, in the order in which they began to.
+    var active: [Int] = []
+    var links: LinkTable
+    var requests = SortedMap<Int, Request>()
+    var lastRequestID = 0
+    var identity = Identity.none(retryAt: .zero)
+    var identityPauseMs: Int64 = 0
+    var lastNumber = 0
+    private(set) var bufferedBytes = 0
+    /// Batches up to this number do not wait for company.
+    var flushMark = 0
+    var metadata: MetadataPace
+    /// Nodes that no longer lead what they were sent and owe an answer.
+    var abandoned: [NodeID] = []
+    /// Ends that `drain` is yet to give out.
+    var completions: [Completion] = []
+
+    init(configuration: ProducerConfiguration, seed: UInt64) {
+        self.configuration = configuration
+        random = SeededRandom(seed: seed)
+        links = LinkTable(pauseMs: configuration.retryPauseMs)
+        metadata = MetadataPace(pausesMs: configuration.retryPauseMs)
+    }
+
+    // MARK: Records
+
+    /// Takes a record in. Throws `recordTooLarge` and `noSuchPartition`.
+    mutating func append(
+        _ record: ProducerRecord, token: Token?, timestampMs: Int64, at now: Instant
+    ) throws(ClientError) -> Admission {
+        let sizeBytes = record.sizeBytes
+        guard sizeBytes <= configuration.recordBytesMax else {
+            throw .recordTooLarge(sizeBytes: sizeBytes, limitBytes: configuration.recordBytesMax)
+        }
+        // A record that is larger than the whole buffer may have it alone.
+        guard bufferedBytes == 0 || bufferedBytes + sizeBytes <= configuration.bufferBytesMax else {
+            return .bufferIsFull
+        }
+        guard topics[record.topic] != nil else { return .topicIsUnknown }
+        let index = try queue(for: record, sizeBytes: sizeBytes)
+        var isUrgent = false
+        if let open = queues[index].open,
+            open.builder.estimatedSizeBytes + sizeBytes > max(configuration.batchBytesMax, sizeBytes)
+        {
+            queues[index].closeOpen()
+            isUrgent = true
+        }
+        if queues[index].open == nil {
+            lastNumber += 1 << 32
+            queues[index].open = OutgoingBatch(
+                number: lastNumber, builder: RecordBatchBuilder(compression: configuration.compression),
+                expiresAt: now.advanced(byMs: configuration.deliveryTimeoutMs),
+                lingersUntil: now.advanced(byMs: configuration.lingerMs))
+            activate(index)
+            isUrgent = true
+        }
+        queues[index].open?.append(record, token, timestampMs: timestampMs, sizeBytes: sizeBytes)
+        bufferedBytes += sizeBytes
+        if let open = queues[index].open, open.builder.estimatedSizeBytes >= configuration.batchBytesMax {
+            queues[index].closeOpen()
+            isUrgent = true
+        }
+        return .appended(isUrgent: isUrgent)
+    }
+
+    private mutating func queue(for record: ProducerRecord, sizeBytes: Int) throws(ClientError) -> Int {
+        guard let count = topics[record.topic]?.queues.count else { preconditionFailure("the topic was looked up") }
+        let wanted = record.partition ?? configuration.partitioner.partition(for: record, count: count)
+        if let wanted {
+            guard wanted >= 0, Int(wanted) < count, let index = topics[record.topic]?.queues[Int(wanted)] else {
+                throw .noSuchPartition(topic: record.topic, wanted, count: count)
+            }
+            return index
+        }
+        let available = topics[record.topic]?.available ?? []
+        let drawn = topics[record.topic]?.sticky.take(
+            sizeBytes: sizeBytes, switchAfterBytes: configuration.batchBytesMax, count: count, available: available,
+            random: &random)
+        guard let index = topics[record.topic]?.queues[Int(drawn ?? 0)] else {
+            preconditionFailure("a topic has a queue for each partition")
+        }
+        return index
+    }
+
+    mutating func activate(_ index: Int) {
+        guard !queues[index].isActive else { return }
+        queues[index].isActive = true
+        active.append(index)
+    }
+
+    /// All that was taken in so far is sent without waiting for company. Returns a mark for `isSettled`.
+    mutating func flush() -> Int {
+        flushMark = lastNumber
+        return flushMark
+    }
+
+    /// Whether every batch up to `mark` has come to its end.
+    func isSettled(upTo mark: Int) -> Bool {
+        active.allSatisfy { index in
+            let queue = queues[index]
+            return queue.open.map { $0.number > mark } ?? true
+                && queue.ready.allSatisfy { $0.number >> 32 > mark >> 32 }
+                && (queue.inFlight + queue.returned).allSatisfy { $0.number >> 32 > mark >> 32 }
+        }
+    }
+
+    // MARK: What is known of the cluster
+
+    /// Takes in what the cluster said of topics. Ones that are missing from it keep what is known of them.
+    mutating func learned(topics found: [ClusterView.Topic], at now: Instant) {
+        metadata.answered(at: now, isNews: true)
+        for topic in found {
+            var state = topics[topic.name] ?? TopicState(queues: [], available: [])
+            while state.queues.count < topic.partitions.count {
+                places.append((topic.name, PartitionIndex(state.queues.count)))
+                state.queues.append(queues.count)
+                queues.append(PartitionQueue())
+            }
+            for partition in topic.partitions where Int(partition.index) < state.queues.count {
+                let index = state.queues[Int(partition.index)]
+                learned(leader: partition.leader, epoch: partition.leaderEpoch, of: index, at: now)
+            }
+            state.available = topic.partitions.filter { $0.leader != nil }.map(\.index)
+            topics[topic.name] = state
+        }
+    }
+
+    /// What metadata or a hint in a Produce answer says. Older news than what is known changes nothing (KIP-320).
+    mutating func learned(leader: NodeID?, epoch: LeaderEpoch, of index: Int, at now: Instant) {
+        let isNewer = epoch > queues[index].leaderEpoch
+        guard isNewer || epoch == queues[index].leaderEpoch || epoch < 0 else { return }
+        let former = queues[index].leader
+        queues[index].leader = leader
+        queues[index].leaderEpoch = max(epoch, queues[index].leaderEpoch)
+        guard let leader else { return }
+        if isNewer || leader != former {
+            queues[index].isLeaderStale = false
+            queues[index].retryAt = .zero
+            queues[index].retryPauseMs = 0
+            if let former, former != leader { abandonIfLate(former, owing: index, at: now) }
+        } else if !links.isTroubled(leader) {
+            // The cluster insists, and the node can be reached. The queue's own pause keeps the next attempt off.
+            queues[index].isLeaderStale = false
+        }
+    }
+
+    /// A node that stopped without closing its connections would hold its batches up until their requests time out.
+    private mutating func abandonIfLate(_ node: NodeID, owing index: Int, at now: Instant) {
+        for (_, request) in requests where request.node == node && request.isWatched {
+            if request.entries.contains(where: { $0.queue == index }), !abandoned.contains(node) {
+                abandoned.append(node)
+            }
+        }
+    }
+
+    mutating func failedToLearn(at now: Instant) { metadata.answered(at: now, isNews: false) }
+
+    mutating func learned(identity found: ProducerIdentity) {
+        identity = .known(found)
+        identityPauseMs = 0
+    }
+
+    mutating func failedToIdentify(_ error: ClientError, at now: Instant) {
+        identityPauseMs = min(
+            max(configuration.retryPauseMs.lowerBound, identityPauseMs * 2), configuration.retryPauseMs.upperBound)
+        identity = .none(retryAt: now.advanced(byMs: identityPauseMs))
+        if !error.isRetriable { abandonAll(error) }
+    }
+
+    mutating func connected(_ node: NodeID) {
+        links.connected(node)
+        for index in active where queues[index].leader == node { queues[index].isLeaderStale = false }
+    }
+
+    /// The node cannot be reached, or its connection broke. What was on its way there is lost by its own input.
+    mutating func disconnected(_ node: NodeID, at now: Instant) {
+        links.disconnected(node, at: now)
+        for index in active where queues[index].leader == node { doubtLeader(of: index) }
+    }
+
+    mutating func doubtLeader(of index: Int) {
+        guard !queues[index].isLeaderStale else { return }
+        queues[index].isLeaderStale = true
+        metadata.doubted()
+        topics[places[index].topic]?.sticky.leave()
+    }
+
+    // MARK: Ends
+
+    mutating func complete(
+        _ batch: OutgoingBatch<Token>, of index: Int, _ outcome: Result<Completion.Written, ClientError>
+    ) {
+        bufferedBytes -= batch.bufferedBytes
+        completions.append(
+            Completion(
+                topic: places[index].topic, partition: places[index].partition, tokens: batch.tokens,
+                timestampsMs: batch.timestampsMs, outcome: outcome))
+    }
+
+    /// Gives up everything: the producer is closed for good.
+    mutating func abandonAll(_ error: ClientError) {
+        for index in active {
+            queues[index].closeOpen()
+            let batches = queues[index].inFlight + queues[index].returned + Array(queues[index].ready)
+            queues[index].inFlight = []
+            queues[index].returned = []
+            queues[index].ready = CircularBuffer()
+            for batch in batches { complete(batch, of: index, .failure(error)) }
+        }
+        requests.removeAll()
+    }
+}
+
+extension OutgoingBatch {
+    mutating func append(_ record: ProducerRecord, _ token: Token?, timestampMs: Int64, sizeBytes: Int) {
+        builder.append(timestamp: timestampMs, key: record.key, value: record.value, headers: record.headers)
+        tokens.append(token)
+        timestampsMs.append(timestampMs)
+        bufferedBytes += sizeBytes
+    }
+
+    init(number: Int, builder: RecordBatchBuilder, expiresAt: Instant, lingersUntil: Instant) {
+        self.number = number
+        self.builder = builder
+        self.expiresAt = expiresAt
+        self.lingersUntil = lingersUntil
+    }
+}
