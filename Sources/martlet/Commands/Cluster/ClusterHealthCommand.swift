@@ -65,7 +65,9 @@ struct ClusterHealthCommand: ParsableCommand {
         if !health.missingNodes.isEmpty {
             reasons.append("not registered: \(nodeList(health.missingNodes)); is it started?")
         }
-        if !health.fencedNodes.isEmpty { reasons.append("fenced: \(nodeList(health.fencedNodes)); is it running? see its log") }
+        if !health.fencedNodes.isEmpty {
+            reasons.append("fenced: \(nodeList(health.fencedNodes)); is it running? see its log")
+        }
         for trouble in ClusterHealth.Trouble.allCases where trouble != .leaderAway || health.isHealthy {
             let count = health.count(of: trouble)
             if count > 0 { reasons.append("\(counted(count, "partition")) \(trouble)") }
