@@ -7,5 +7,7 @@ struct Martlet: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "martlet",
         abstract: "A log cluster that speaks the Kafka protocol.",
-        subcommands: [Start.self, Topics.self, Produce.self, Consume.self, ClusterCommand.self])
+        subcommands: [
+            Start.self, Topics.self, Produce.self, Consume.self, ClusterCommand.self, Completion.self,
+        ])
 }

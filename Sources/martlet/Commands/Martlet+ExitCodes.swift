@@ -5,6 +5,8 @@ import Glibc
 
 extension Martlet {
     static func main() async {
+        // A reader that goes away is told by the write that fails, not by the death of the process.
+        signal(SIGPIPE, SIG_IGN)
         do {
             var command = try parseAsRoot()
             if var asynchronous = command as? any AsyncParsableCommand {
@@ -12,6 +14,11 @@ extension Martlet {
             } else {
                 try command.run()
             }
+        } catch is OutputClosed {
+            Glibc.exit(0)
+        } catch let failure as CommandFailure {
+            printToStandardError(Terminal.errors.show("Error:", as: .bad) + " " + failure.description)
+            Glibc.exit(1)
         } catch {
             let code = exitCode(for: error)
             guard code == .validationFailure else { exit(withError: error) }
