@@ -82,6 +82,7 @@ let package = Package(
             dependencies: [
                 "Server", "MartletClient", "Records", "Wire", "Model", byteBuffer,
                 .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

@@ -9,7 +9,7 @@
 #endif
 
 /// Milliseconds since 1970.
-func wallClockMs() -> Int64 {
+package func wallClockMs() -> Int64 {
     var time = timespec()
     clock_gettime(CLOCK_REALTIME, &time)
     return Int64(time.tv_sec) * 1_000 + Int64(time.tv_nsec) / 1_000_000

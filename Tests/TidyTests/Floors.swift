@@ -36,10 +36,15 @@ let rooms: [String: Room] = [
         outside: [
             "NIOCore", "NIOPosix", "NIOConcurrencyHelpers", "Logging", "Yams", "Foundation", "Glibc", "Synchronization",
         ]),
-    "MartletClient": Room(5, outside: ["NIOCore", "NIOPosix", "NIOConcurrencyHelpers", "Synchronization", "Glibc", "Musl", "Darwin"]),
+    "MartletClient": Room(
+        5, outside: ["NIOCore", "NIOPosix", "NIOConcurrencyHelpers", "Synchronization", "Glibc", "Musl", "Darwin"]),
     "Simulation": Room(5, outside: ["NIOCore"]),
     "martlet": Room(
-        6, outside: ["ArgumentParser", "NIOCore", "NIOPosix", "Logging", "Glibc", "Synchronization", "Foundation"]),
+        6,
+        outside: [
+            "ArgumentParser", "NIOCore", "NIOPosix", "NIOConcurrencyHelpers", "Logging", "Glibc", "Synchronization",
+            "Foundation",
+        ]),
     "codec-speed": Room(6, outside: ["NIOCore"]),
     "martlet-sim": Room(6, outside: ["ArgumentParser", "Glibc", "Synchronization", "Foundation"]),
 ]

@@ -223,6 +223,7 @@ private func grouped<Entry>(_ entries: [Entry], by topic: (Entry) -> String) -> 
 
 extension ConsumerMachine.FetchAnswer {
     init(_ partition: FetchResponse.Partition) {
+        self.init()
         code = partition.errorCode
         highWatermark = partition.highWatermark
         bytes = partition.records

@@ -12,6 +12,18 @@ package struct ClusterView: Equatable, Sendable {
         package var isr: [NodeID]
         package var offlineReplicas: [NodeID]
 
+        package init(
+            index: PartitionIndex, leader: NodeID?, leaderEpoch: LeaderEpoch, replicas: [NodeID] = [],
+            isr: [NodeID] = [], offlineReplicas: [NodeID] = []
+        ) {
+            self.index = index
+            self.leader = leader
+            self.leaderEpoch = leaderEpoch
+            self.replicas = replicas
+            self.isr = isr
+            self.offlineReplicas = offlineReplicas
+        }
+
         package var isUnderReplicated: Bool { isr.count < replicas.count }
         package var isOffline: Bool { leader == nil }
     }
@@ -22,6 +34,13 @@ package struct ClusterView: Equatable, Sendable {
         package var isInternal: Bool
         /// By index.
         package var partitions: [Partition]
+
+        package init(name: String, id: UUID128 = UUID128(), isInternal: Bool = false, partitions: [Partition]) {
+            self.name = name
+            self.id = id
+            self.isInternal = isInternal
+            self.partitions = partitions
+        }
     }
 
     package private(set) var clusterID: String?
@@ -55,7 +74,7 @@ package struct ClusterView: Equatable, Sendable {
     }
 
     /// Takes in the addresses of single nodes.
-    mutating func learned(_ nodes: [(NodeID, Endpoint)]) {
+    package mutating func learned(_ nodes: [(NodeID, Endpoint)]) {
         for (node, endpoint) in nodes { self.nodes[node] = endpoint }
     }
 

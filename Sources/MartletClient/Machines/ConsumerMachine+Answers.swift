@@ -5,26 +5,37 @@ import NIOCore
 
 extension ConsumerMachine {
     /// What a Fetch answer says of one partition.
-    struct FetchAnswer: Sendable {
-        var code = ErrorCode.none
-        var highWatermark: Offset = -1
-        var bytes: ByteBuffer?
-        var aborted: [FetchedChunk.AbortedTransaction] = []
+    package struct FetchAnswer: Sendable {
+        package var code = ErrorCode.none
+        package var highWatermark: Offset = -1
+        package var bytes: ByteBuffer?
+        package var aborted: [FetchedChunk.AbortedTransaction] = []
         /// The log and what was read part here (KIP-595).
-        var divergedAt: Offset?
-        var leaderHint: (node: NodeID, epoch: LeaderEpoch)?
-        var preferredReplica: NodeID?
+        package var divergedAt: Offset?
+        package var leaderHint: (node: NodeID, epoch: LeaderEpoch)?
+        package var preferredReplica: NodeID?
+
+        package init(code: ErrorCode = .none, highWatermark: Offset = -1, bytes: ByteBuffer? = nil) {
+            self.code = code
+            self.highWatermark = highWatermark
+            self.bytes = bytes
+        }
     }
 
     /// What ListOffsets or OffsetForLeaderEpoch says of one partition.
-    struct OffsetAnswer: Sendable {
-        var code = ErrorCode.none
+    package struct OffsetAnswer: Sendable {
+        package var code = ErrorCode.none
         /// −1: there is none.
-        var offset: Offset = -1
+        package var offset: Offset = -1
+
+        package init(code: ErrorCode = .none, offset: Offset = -1) {
+            self.code = code
+            self.offset = offset
+        }
     }
 
     /// Returns whether there is something new for readers.
-    mutating func fetched(_ id: Int, _ answers: [TopicPartition: FetchAnswer], at now: Instant) -> Bool {
+    package mutating func fetched(_ id: Int, _ answers: [TopicPartition: FetchAnswer], at now: Instant) -> Bool {
         guard let request = end(id) else { return false }
         let before = (chunks.count, failures.count)
         for (partition, generation) in request.partitions {
@@ -35,7 +46,7 @@ extension ConsumerMachine {
         return before != (chunks.count, failures.count)
     }
 
-    mutating func located(_ id: Int, _ answers: [TopicPartition: OffsetAnswer], at now: Instant) {
+    package mutating func located(_ id: Int, _ answers: [TopicPartition: OffsetAnswer], at now: Instant) {
         guard let request = end(id) else { return }
         for (partition, generation) in request.partitions {
             guard let known = assignments[partition], known.generation == generation else { continue }
@@ -57,7 +68,7 @@ extension ConsumerMachine {
     }
 
     /// Where the epoch of the last record that was read ends in the new leader's log.
-    mutating func compared(_ id: Int, _ answers: [TopicPartition: OffsetAnswer], at now: Instant) -> Bool {
+    package mutating func compared(_ id: Int, _ answers: [TopicPartition: OffsetAnswer], at now: Instant) -> Bool {
         guard let request = end(id) else { return false }
         let before = failures.count
         for (partition, generation) in request.partitions {
@@ -78,7 +89,7 @@ extension ConsumerMachine {
     }
 
     /// The node does not know how to compare: reading goes on without.
-    mutating func cannotCompare(_ id: Int) {
+    package mutating func cannotCompare(_ id: Int) {
         guard let request = end(id) else { return }
         for (partition, _) in request.partitions where assignments[partition]?.phase == .comparing {
             assignments[partition]?.phase = .reading
@@ -86,7 +97,7 @@ extension ConsumerMachine {
     }
 
     /// Request `id` came to nothing.
-    mutating func lost(_ id: Int, _ error: ClientError, at now: Instant) -> Bool {
+    package mutating func lost(_ id: Int, _ error: ClientError, at now: Instant) -> Bool {
         guard let request = end(id) else { return false }
         let before = failures.count
         for (partition, generation) in request.partitions where assignments[partition]?.generation == generation {

@@ -14,7 +14,7 @@ extension ConsumerMachine {
     }
 
     /// The effects of everything that came in, in order, and when `drain` should run again without new input.
-    mutating func drain(at now: Instant) -> (effects: [Effect], wakeAt: Instant?) {
+    package mutating func drain(at now: Instant) -> (effects: [Effect], wakeAt: Instant?) {
         var effects = abandoned.map(Effect.abandon)
         abandoned = []
         watch(at: now)

@@ -4,8 +4,8 @@
 import Model
 import NIOCore
 
-struct ConsumerMachine: Sendable {
-    enum Effect: Sendable {
+package struct ConsumerMachine: Sendable {
+    package enum Effect: Sendable {
         case connect(NodeID)
         /// Answered by `fetched` or `lost`.
         case fetch(FetchDispatch)
@@ -19,36 +19,36 @@ struct ConsumerMachine: Sendable {
         case abandon(NodeID)
     }
 
-    struct FetchDispatch: Sendable {
-        struct Entry: Sendable {
-            let partition: TopicPartition
-            let leaderEpoch: LeaderEpoch
-            let offset: Offset
-            let lastEpoch: LeaderEpoch
-            let bytesMax: Int32
+    package struct FetchDispatch: Sendable {
+        package struct Entry: Sendable {
+            package let partition: TopicPartition
+            package let leaderEpoch: LeaderEpoch
+            package let offset: Offset
+            package let lastEpoch: LeaderEpoch
+            package let bytesMax: Int32
         }
 
-        let id: Int
-        let node: NodeID
-        var entries: [Entry]
-        let waitMs: Int32
+        package let id: Int
+        package let node: NodeID
+        package var entries: [Entry]
+        package let waitMs: Int32
     }
 
     /// About some partitions, to their leader.
-    struct Question: Sendable {
-        struct Entry: Sendable {
-            let partition: TopicPartition
-            let leaderEpoch: LeaderEpoch
+    package struct Question: Sendable {
+        package struct Entry: Sendable {
+            package let partition: TopicPartition
+            package let leaderEpoch: LeaderEpoch
             /// ListOffsets: the timestamp, −1 for the end, −2 for the start. OffsetForLeaderEpoch: the epoch.
-            let subject: Int64
+            package let subject: Int64
         }
 
-        let id: Int
-        let node: NodeID
-        let entries: [Entry]
+        package let id: Int
+        package let node: NodeID
+        package let entries: [Entry]
     }
 
-    enum Phase: Equatable, Sendable {
+    package enum Phase: Equatable, Sendable {
         case starting(StartPosition)
         case reading
         /// A new leader: does it hold what was read (KIP-320)?
@@ -57,57 +57,57 @@ struct ConsumerMachine: Sendable {
         case failed
     }
 
-    struct Assignment: Sendable {
-        var phase: Phase
+    package struct Assignment: Sendable {
+        package var phase: Phase
         /// Counts seeks: what was fetched before one is not given out after it.
-        var generation: Int
+        package var generation: Int
         /// The next offset to fetch.
-        var position: Offset = -1
+        package var position: Offset = -1
         /// The next offset to give out; −1 until it is known.
-        var consumed: Offset = -1
+        package var consumed: Offset = -1
         /// Of the last batch that was fetched; −1: none yet.
-        var lastEpoch: LeaderEpoch = -1
-        var leader: NodeID?
-        var leaderEpoch: LeaderEpoch = -1
-        var isLeaderStale = false
+        package var lastEpoch: LeaderEpoch = -1
+        package var leader: NodeID?
+        package var leaderEpoch: LeaderEpoch = -1
+        package var isLeaderStale = false
         /// A replica that the leader says is nearer (KIP-392).
-        var preferred: NodeID?
-        var isPaused = false
-        var isAsked = false
-        var retryAt = Instant.zero
-        var retryPauseMs: Int64 = 0
-        var failingSince: Instant?
-        var bufferedBytes = 0
-        var highWatermark: Offset = -1
-        var bytesMax: Int32
+        package var preferred: NodeID?
+        package var isPaused = false
+        package var isAsked = false
+        package var retryAt = Instant.zero
+        package var retryPauseMs: Int64 = 0
+        package var failingSince: Instant?
+        package var bufferedBytes = 0
+        package var highWatermark: Offset = -1
+        package var bytesMax: Int32
     }
 
-    struct Request: Sendable {
-        let node: NodeID
-        let partitions: [(TopicPartition, generation: Int)]
-        let isFetch: Bool
-        let lateAt: Instant
-        var isWatched = false
+    package struct Request: Sendable {
+        package let node: NodeID
+        package let partitions: [(TopicPartition, generation: Int)]
+        package let isFetch: Bool
+        package let lateAt: Instant
+        package var isWatched = false
     }
 
-    let configuration: ConsumerConfiguration
-    var assignments = SortedMap<TopicPartition, Assignment>()
-    var chunks = CircularBuffer<FetchedChunk>()
+    package let configuration: ConsumerConfiguration
+    package var assignments = SortedMap<TopicPartition, Assignment>()
+    package var chunks = CircularBuffer<FetchedChunk>()
     /// What readers are to be told.
-    var failures = CircularBuffer<ClientError>()
-    var links: LinkTable
-    var metadata: MetadataPace
-    var requests = SortedMap<Int, Request>()
+    package var failures = CircularBuffer<ClientError>()
+    package var links: LinkTable
+    package var metadata: MetadataPace
+    package var requests = SortedMap<Int, Request>()
     /// Nodes that owe the answer to a Fetch: one at a time.
-    var fetching: Set<NodeID> = []
-    var lastRequestID = 0
-    var abandoned: [NodeID] = []
+    package var fetching: Set<NodeID> = []
+    package var lastRequestID = 0
+    package var abandoned: [NodeID] = []
     private var lastGeneration = 0
     /// Partitions take turns at the front of requests, because a node fills its answer in their order.
-    var turn = 0
-    var bufferedBytes = 0
+    package var turn = 0
+    package var bufferedBytes = 0
 
-    init(configuration: ConsumerConfiguration) {
+    package init(configuration: ConsumerConfiguration) {
         self.configuration = configuration
         links = LinkTable(pauseMs: configuration.retryPauseMs)
         metadata = MetadataPace(pausesMs: configuration.retryPauseMs)
@@ -116,7 +116,7 @@ struct ConsumerMachine: Sendable {
     // MARK: What the user asks
 
     /// Adds a partition, or moves reading in one.
-    mutating func seek(_ partition: TopicPartition, to start: StartPosition) {
+    package mutating func seek(_ partition: TopicPartition, to start: StartPosition) {
         lastGeneration += 1
         var assignment = Assignment(
             phase: .starting(start), generation: lastGeneration, bytesMax: configuration.partitionBytesMax)
@@ -132,12 +132,14 @@ struct ConsumerMachine: Sendable {
         dropChunks(of: partition)
     }
 
-    mutating func unassign(_ partition: TopicPartition) {
+    package mutating func unassign(_ partition: TopicPartition) {
         _ = assignments.removeValue(forKey: partition)
         dropChunks(of: partition)
     }
 
-    mutating func pause(_ partition: TopicPartition, _ isPaused: Bool) { assignments[partition]?.isPaused = isPaused }
+    package mutating func pause(_ partition: TopicPartition, _ isPaused: Bool) {
+        assignments[partition]?.isPaused = isPaused
+    }
 
     private mutating func dropChunks(of partition: TopicPartition) {
         for chunk in chunks where chunk.partition == partition { bufferedBytes -= chunk.bytes.readableBytes }
@@ -148,7 +150,7 @@ struct ConsumerMachine: Sendable {
     // MARK: What the reader takes
 
     /// The oldest chunk of a partition that is not paused.
-    mutating func takeChunk() -> FetchedChunk? {
+    package mutating func takeChunk() -> FetchedChunk? {
         guard let at = chunks.firstIndex(where: { assignments[$0.partition]?.isPaused == false }) else { return nil }
         let chunk = chunks.remove(at: at)
         bufferedBytes -= chunk.bytes.readableBytes
@@ -157,28 +159,30 @@ struct ConsumerMachine: Sendable {
     }
 
     /// Whether what was taken may still be given out.
-    func isCurrent(_ chunk: FetchedChunk) -> Bool { assignments[chunk.partition]?.generation == chunk.generation }
+    package func isCurrent(_ chunk: FetchedChunk) -> Bool {
+        assignments[chunk.partition]?.generation == chunk.generation
+    }
 
     /// Everything up to `offset` was given out.
-    mutating func consumed(_ partition: TopicPartition, generation: Int, upTo offset: Offset) {
+    package mutating func consumed(_ partition: TopicPartition, generation: Int, upTo offset: Offset) {
         guard assignments[partition]?.generation == generation else { return }
         assignments[partition]?.consumed = offset
     }
 
     /// A chunk could not be read.
-    mutating func failed(_ chunk: FetchedChunk, _ error: ClientError) {
+    package mutating func failed(_ chunk: FetchedChunk, _ error: ClientError) {
         guard isCurrent(chunk) else { return }
         fail(chunk.partition, error)
     }
 
-    mutating func fail(_ partition: TopicPartition, _ error: ClientError) {
+    package mutating func fail(_ partition: TopicPartition, _ error: ClientError) {
         assignments[partition]?.phase = .failed
         failures.append(error)
     }
 
     // MARK: What is known of the cluster
 
-    mutating func learned(topics: [ClusterView.Topic], at now: Instant) {
+    package mutating func learned(topics: [ClusterView.Topic], at now: Instant) {
         metadata.answered(at: now, isNews: true)
         for topic in topics {
             for partition in topic.partitions {
@@ -189,10 +193,10 @@ struct ConsumerMachine: Sendable {
         }
     }
 
-    mutating func failedToLearn(at now: Instant) { metadata.answered(at: now, isNews: false) }
+    package mutating func failedToLearn(at now: Instant) { metadata.answered(at: now, isNews: false) }
 
     /// What metadata or a hint in a Fetch answer says. Older news than what is known changes nothing (KIP-320).
-    mutating func learned(leader: NodeID?, epoch: LeaderEpoch, of partition: TopicPartition) {
+    package mutating func learned(leader: NodeID?, epoch: LeaderEpoch, of partition: TopicPartition) {
         guard var known = assignments[partition] else { return }
         let isNewer = epoch > known.leaderEpoch
         guard isNewer || epoch == known.leaderEpoch || epoch < 0 else { return }
@@ -220,14 +224,14 @@ struct ConsumerMachine: Sendable {
         }
     }
 
-    mutating func connected(_ node: NodeID) {
+    package mutating func connected(_ node: NodeID) {
         links.connected(node)
         for partition in assignments.keys where assignments[partition]?.leader == node {
             assignments[partition]?.isLeaderStale = false
         }
     }
 
-    mutating func disconnected(_ node: NodeID, at now: Instant) {
+    package mutating func disconnected(_ node: NodeID, at now: Instant) {
         links.disconnected(node, at: now)
         for (partition, assignment) in assignments {
             if assignment.leader == node { doubtLeader(of: partition) }
@@ -235,7 +239,7 @@ struct ConsumerMachine: Sendable {
         }
     }
 
-    mutating func doubtLeader(of partition: TopicPartition) {
+    package mutating func doubtLeader(of partition: TopicPartition) {
         guard assignments[partition]?.isLeaderStale == false else { return }
         assignments[partition]?.isLeaderStale = true
         metadata.doubted()

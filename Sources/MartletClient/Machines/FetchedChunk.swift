@@ -4,28 +4,46 @@ import Model
 import NIOCore
 import Records
 
-struct FetchedChunk: Sendable {
+package struct FetchedChunk: Sendable {
     /// Which producer's transaction was aborted, from which offset on.
-    struct AbortedTransaction: Equatable, Sendable {
-        var producerID: ProducerID
-        var firstOffset: Offset
+    package struct AbortedTransaction: Equatable, Sendable {
+        package var producerID: ProducerID
+        package var firstOffset: Offset
+
+        package init(producerID: ProducerID, firstOffset: Offset) {
+            self.producerID = producerID
+            self.firstOffset = firstOffset
+        }
     }
 
-    let partition: TopicPartition
+    package let partition: TopicPartition
     /// Of the partition's assignment and seeks: a chunk of an older one is not given out.
-    let generation: Int
-    let bytes: ByteBuffer
+    package let generation: Int
+    package let bytes: ByteBuffer
     /// Where reading was: a batch may begin before.
-    let position: Offset
+    package let position: Offset
     /// After the last whole batch.
-    let nextOffset: Offset
+    package let nextOffset: Offset
     /// Of the last whole batch.
-    let lastEpoch: LeaderEpoch
+    package let lastEpoch: LeaderEpoch
     /// Nil when everything is wanted.
-    let aborted: [AbortedTransaction]?
+    package let aborted: [AbortedTransaction]?
+
+    package init(
+        partition: TopicPartition, generation: Int, bytes: ByteBuffer, position: Offset, nextOffset: Offset,
+        lastEpoch: LeaderEpoch, aborted: [AbortedTransaction]?
+    ) {
+        self.partition = partition
+        self.generation = generation
+        self.bytes = bytes
+        self.position = position
+        self.nextOffset = nextOffset
+        self.lastEpoch = lastEpoch
+        self.aborted = aborted
+    }
 
     /// The records from `position` on, in order.
-    func records() throws(ClientError) -> [ConsumerRecord] {
+    package func records() throws(ClientError) -> [ConsumerRecord] {
         var found: [ConsumerRecord] = []
         var open = (aborted ?? []).sorted { $0.firstOffset < $1.firstOffset }[...]
         var abortedProducers: Set<ProducerID> = []
@@ -69,7 +87,7 @@ struct FetchedChunk: Sendable {
 
     /// Where the whole batches of `bytes` end: the next offset, the epoch of the last, and their length. Nil when there
     /// is none.
-    static func end(of bytes: ByteBuffer) -> (nextOffset: Offset, epoch: LeaderEpoch, sizeBytes: Int)? {
+    package static func end(of bytes: ByteBuffer) -> (nextOffset: Offset, epoch: LeaderEpoch, sizeBytes: Int)? {
         var batches = BatchSequence(bytes).makeIterator()
         var last: BatchHeader?
         while let header = batches.nextHeader() { last = header }

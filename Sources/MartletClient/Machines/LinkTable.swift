@@ -3,33 +3,33 @@
 import Model
 
 /// The connections to the nodes of a cluster.
-struct LinkTable: Sendable {
-    struct Link: Sendable {
-        var isConnected = false
-        var isConnecting = false
+package struct LinkTable: Sendable {
+    package struct Link: Sendable {
+        package var isConnected = false
+        package var isConnecting = false
         /// Requests without an answer.
-        var inFlight = 0
-        var retryAt = Instant.zero
-        var pauseMs: Int64 = 0
+        package var inFlight = 0
+        package var retryAt = Instant.zero
+        package var pauseMs: Int64 = 0
     }
 
-    private(set) var links = SortedMap<NodeID, Link>()
-    let pauseMs: ClosedRange<Int64>
+    package private(set) var links = SortedMap<NodeID, Link>()
+    package let pauseMs: ClosedRange<Int64>
 
-    init(pauseMs: ClosedRange<Int64>) { self.pauseMs = pauseMs }
+    package init(pauseMs: ClosedRange<Int64>) { self.pauseMs = pauseMs }
 
-    func isConnected(_ node: NodeID) -> Bool { links[node]?.isConnected ?? false }
-    func inFlight(_ node: NodeID) -> Int { links[node]?.inFlight ?? 0 }
+    package func isConnected(_ node: NodeID) -> Bool { links[node]?.isConnected ?? false }
+    package func inFlight(_ node: NodeID) -> Int { links[node]?.inFlight ?? 0 }
     /// The last attempt to reach the node failed, or its connection broke.
-    func isTroubled(_ node: NodeID) -> Bool { links[node].map { $0.pauseMs > 0 } ?? false }
+    package func isTroubled(_ node: NodeID) -> Bool { links[node].map { $0.pauseMs > 0 } ?? false }
 
     /// When a node without a connection may be tried again; nil when there is nothing to wait for.
-    func retryAt(_ node: NodeID) -> Instant? {
+    package func retryAt(_ node: NodeID) -> Instant? {
         links[node].flatMap { $0.isConnected || $0.isConnecting ? nil : $0.retryAt }
     }
 
     /// True when the owner should open a connection to the node now.
-    mutating func shouldConnect(_ node: NodeID, at now: Instant) -> Bool {
+    package mutating func shouldConnect(_ node: NodeID, at now: Instant) -> Bool {
         var link = links[node] ?? Link()
         guard !link.isConnected, !link.isConnecting, link.retryAt <= now else { return false }
         link.isConnecting = true
@@ -37,13 +37,13 @@ struct LinkTable: Sendable {
         return true
     }
 
-    mutating func connected(_ node: NodeID) {
+    package mutating func connected(_ node: NodeID) {
         var link = links[node] ?? Link()
         (link.isConnected, link.isConnecting, link.pauseMs) = (true, false, 0)
         links[node] = link
     }
 
-    mutating func disconnected(_ node: NodeID, at now: Instant) {
+    package mutating func disconnected(_ node: NodeID, at now: Instant) {
         var link = links[node] ?? Link()
         (link.isConnected, link.isConnecting) = (false, false)
         link.pauseMs = min(max(pauseMs.lowerBound, link.pauseMs * 2), pauseMs.upperBound)
@@ -51,31 +51,31 @@ struct LinkTable: Sendable {
         links[node] = link
     }
 
-    mutating func sent(to node: NodeID) { links[node]?.inFlight += 1 }
-    mutating func ended(at node: NodeID) { links[node]?.inFlight -= 1 }
+    package mutating func sent(to node: NodeID) { links[node]?.inFlight += 1 }
+    package mutating func ended(at node: NodeID) { links[node]?.inFlight -= 1 }
 }
 
 /// How often metadata is asked: at once at the first doubt, then with growing pauses, but never rarely, because that is
 /// how the next leader is found.
-struct MetadataPace: Sendable {
-    private(set) var isAsking = false
-    private(set) var retryAt = Instant.zero
-    private(set) var learnedAt = Instant.zero
+package struct MetadataPace: Sendable {
+    package private(set) var isAsking = false
+    package private(set) var retryAt = Instant.zero
+    package private(set) var learnedAt = Instant.zero
     private var pauseMs: Int64 = 0
     private let pausesMs: ClosedRange<Int64>
 
-    init(pausesMs: ClosedRange<Int64>) {
+    package init(pausesMs: ClosedRange<Int64>) {
         self.pausesMs = pausesMs.lowerBound...max(pausesMs.lowerBound, min(100, pausesMs.upperBound))
     }
 
-    mutating func doubted() {
+    package mutating func doubted() {
         pauseMs = 0
         retryAt = .zero
     }
 
-    mutating func asked() { isAsking = true }
+    package mutating func asked() { isAsking = true }
 
-    mutating func answered(at now: Instant, isNews: Bool) {
+    package mutating func answered(at now: Instant, isNews: Bool) {
         isAsking = false
         if isNews { learnedAt = now }
         pauseMs = min(max(pausesMs.lowerBound, pauseMs * 2), pausesMs.upperBound)

@@ -5,60 +5,60 @@ import NIOCore
 import Records
 
 /// Records that travel together. `Token` is what the owner of the machine gets back for each of them.
-struct OutgoingBatch<Token: Sendable>: Sendable {
+package struct OutgoingBatch<Token: Sendable>: Sendable {
     /// Its place among all batches of the producer, by the time of its first record. A batch that is split leaves the
     /// second half of its span of numbers to its second half.
-    var number: Int
-    var span = 1 << 32
-    var builder: RecordBatchBuilder
-    var tokens: [Token?] = []
-    var timestampsMs: [Int64] = []
+    package var number: Int
+    package var span = 1 << 32
+    package var builder: RecordBatchBuilder
+    package var tokens: [Token?] = []
+    package var timestampsMs: [Int64] = []
     /// What the records took of the producer's buffer.
-    var bufferedBytes = 0
-    let expiresAt: Instant
-    let lingersUntil: Instant
+    package var bufferedBytes = 0
+    package let expiresAt: Instant
+    package let lingersUntil: Instant
     /// The sequence of the first record, once it was sent by an idempotent producer.
-    var baseSequence: Int32?
-    var attempts = 0
+    package var baseSequence: Int32?
+    package var attempts = 0
     /// Whether the cluster may hold the batch although it did not say so.
-    var isInDoubt = false
-    var lastError: String?
+    package var isInDoubt = false
+    package var lastError: String?
 }
 
-struct PartitionQueue<Token: Sendable>: Sendable {
-    var leader: NodeID?
-    var leaderEpoch: LeaderEpoch = -1
+package struct PartitionQueue<Token: Sendable>: Sendable {
+    package var leader: NodeID?
+    package var leaderEpoch: LeaderEpoch = -1
     /// The leader has shown that it leads no more; a newer epoch or another look at the metadata clears this.
-    var isLeaderStale = false
+    package var isLeaderStale = false
     /// Takes records.
-    var open: OutgoingBatch<Token>?
+    package var open: OutgoingBatch<Token>?
     /// Closed and not on their way.
-    var ready = CircularBuffer<OutgoingBatch<Token>>()
-    var inFlight: [OutgoingBatch<Token>] = []
+    package var ready = CircularBuffer<OutgoingBatch<Token>>()
+    package var inFlight: [OutgoingBatch<Token>] = []
     /// Came back to be sent again. They wait until nothing is in flight, so that the order is theirs again.
-    var returned: [OutgoingBatch<Token>] = []
-    var retryAt = Instant.zero
-    var retryPauseMs: Int64 = 0
-    var nextSequence: Int32 = 0
+    package var returned: [OutgoingBatch<Token>] = []
+    package var retryAt = Instant.zero
+    package var retryPauseMs: Int64 = 0
+    package var nextSequence: Int32 = 0
     /// −1: none yet.
-    var producerID: ProducerID = -1
-    var producerEpoch: Int16 = -1
+    package var producerID: ProducerID = -1
+    package var producerEpoch: Int16 = -1
     /// Listed among those that have something to do.
-    var isActive = false
+    package var isActive = false
     /// A batch failed for good after it had taken sequence numbers: the cluster misses them.
-    var hasSequenceGap = false
+    package var hasSequenceGap = false
 
-    var isIdle: Bool { open == nil && ready.isEmpty && inFlight.isEmpty && returned.isEmpty }
+    package var isIdle: Bool { open == nil && ready.isEmpty && inFlight.isEmpty && returned.isEmpty }
 
     /// Moves what takes records to what is ready.
-    mutating func closeOpen() {
+    package mutating func closeOpen() {
         guard let batch = open else { return }
         open = nil
         ready.append(batch)
     }
 
     /// Puts what came back in front again once nothing is on its way.
-    mutating func settle() {
+    package mutating func settle() {
         guard inFlight.isEmpty, !returned.isEmpty else { return }
         returned.sort { $0.number > $1.number }
         for batch in returned { ready.prepend(batch) }
@@ -68,7 +68,7 @@ struct PartitionQueue<Token: Sendable>: Sendable {
     /// Starts the sequence anew, under a new producer id or the next epoch of this one, for all that is not on its way.
     /// Only when the cluster is known not to hold the first batch that waits, and so none behind it. False when the id
     /// has no epoch left.
-    mutating func startSequenceAnew(_ identity: ProducerIdentity) -> Bool {
+    package mutating func startSequenceAnew(_ identity: ProducerIdentity) -> Bool {
         if identity.id != producerID {
             (producerID, producerEpoch) = (identity.id, identity.epoch)
         } else {
@@ -82,20 +82,25 @@ struct PartitionQueue<Token: Sendable>: Sendable {
     }
 
     /// Sequences wrap to 0 after 2³¹ − 1.
-    mutating func takeSequence(count: Int) -> Int32 {
+    package mutating func takeSequence(count: Int) -> Int32 {
         let first = nextSequence
         nextSequence = Int32((Int64(first) + Int64(count)) & 0x7FFF_FFFF)
         return first
     }
 
     /// The pause before the next attempt; it doubles with each.
-    mutating func pause(_ range: ClosedRange<Int64>, from now: Instant) {
+    package mutating func pause(_ range: ClosedRange<Int64>, from now: Instant) {
         retryPauseMs = retryPauseMs == 0 ? range.lowerBound : min(retryPauseMs * 2, range.upperBound)
         retryAt = now.advanced(byMs: retryPauseMs)
     }
 }
 
-struct ProducerIdentity: Equatable, Sendable {
-    var id: ProducerID
-    var epoch: Int16
+package struct ProducerIdentity: Equatable, Sendable {
+    package var id: ProducerID
+    package var epoch: Int16
+
+    package init(id: ProducerID, epoch: Int16) {
+        self.id = id
+        self.epoch = epoch
+    }
 }

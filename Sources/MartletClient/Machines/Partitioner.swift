@@ -18,7 +18,7 @@ public enum Partitioner: Sendable {
     case custom(@Sendable (_ record: ProducerRecord, _ partitionCount: Int) -> Int32)
 
     /// The partition by this rule; nil where the producer is free to choose.
-    func partition(for record: ProducerRecord, count: Int) -> PartitionIndex? {
+    package func partition(for record: ProducerRecord, count: Int) -> PartitionIndex? {
         switch self {
         case .murmur2: record.key.map { Self.partition(forKey: $0, count: count) }
         case .consistentRandom:
@@ -35,7 +35,7 @@ public enum Partitioner: Sendable {
         return PartitionIndex(Int(hash & 0x7FFF_FFFF) % count)
     }
 
-    static func crcPartition(forKey key: ByteBuffer, count: Int) -> PartitionIndex {
+    package static func crcPartition(forKey key: ByteBuffer, count: Int) -> PartitionIndex {
         let sum = key.withUnsafeReadableBytes { bytes in
             crc32(0, bytes.bindMemory(to: UInt8.self).baseAddress, UInt32(truncatingIfNeeded: bytes.count))
         }
@@ -68,12 +68,12 @@ public enum Partitioner: Sendable {
 
 /// Where records without a key go: one partition until a batch of it is full, then another (KIP-794), so that batches
 /// are large. A draw prefers partitions that have a leader.
-struct StickyPartition: Sendable {
-    private(set) var partition: PartitionIndex?
+package struct StickyPartition: Sendable {
+    package private(set) var partition: PartitionIndex?
     private var bytesLeft = 0
 
     /// The partition for a record of `sizeBytes`.
-    mutating func take(
+    package mutating func take(
         sizeBytes: Int, switchAfterBytes: Int, count: Int, available: [PartitionIndex], random: inout SeededRandom
     ) -> PartitionIndex {
         if let partition, bytesLeft > 0, Int(partition) < count {
@@ -93,5 +93,5 @@ struct StickyPartition: Sendable {
     }
 
     /// Moves on with the next record: the partition has lost its leader.
-    mutating func leave() { bytesLeft = 0 }
+    package mutating func leave() { bytesLeft = 0 }
 }

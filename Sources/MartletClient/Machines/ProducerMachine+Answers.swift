@@ -5,18 +5,24 @@ import NIOCore
 import Records
 
 /// What a Produce answer says of one partition.
-struct PartitionAnswer {
-    var code = ErrorCode.none
-    var message: String?
-    var baseOffset: Offset = -1
-    var logAppendTimeMs: Int64 = -1
+package struct PartitionAnswer {
+    package var code = ErrorCode.none
+    package var message: String?
+    package var baseOffset: Offset = -1
+    package var logAppendTimeMs: Int64 = -1
     /// Who leads now, where a node that leads no more says so (KIP-951).
-    var leaderHint: (node: NodeID, epoch: LeaderEpoch)?
+    package var leaderHint: (node: NodeID, epoch: LeaderEpoch)?
+
+    package init(code: ErrorCode = .none, message: String? = nil, baseOffset: Offset = -1) {
+        self.code = code
+        self.message = message
+        self.baseOffset = baseOffset
+    }
 }
 
 extension ProducerMachine {
     /// The answer to request `id`; `answers` in the order of its entries, nil for a partition that it left out.
-    mutating func answered(_ id: Int, _ answers: [PartitionAnswer?], at now: Instant) {
+    package mutating func answered(_ id: Int, _ answers: [PartitionAnswer?], at now: Instant) {
         guard let request = requests.removeValue(forKey: id) else { return }
         links.ended(at: request.node)
         for (entry, answer) in zip(request.entries, answers) {
@@ -28,7 +34,7 @@ extension ProducerMachine {
     }
 
     /// Request `id` came to nothing. Whether the cluster took its batches is not known, unless it never left.
-    mutating func lost(_ id: Int, _ error: ClientError, wasSent: Bool, at now: Instant) {
+    package mutating func lost(_ id: Int, _ error: ClientError, wasSent: Bool, at now: Instant) {
         guard let request = requests.removeValue(forKey: id) else { return }
         links.ended(at: request.node)
         for entry in request.entries {
@@ -159,7 +165,7 @@ extension ProducerMachine {
 
 extension ErrorCode {
     /// Who answers so does not lead the partition, or does not know who does.
-    var tellsOfAnotherLeader: Bool {
+    package var tellsOfAnotherLeader: Bool {
         switch self {
         case .notLeaderOrFollower, .unknownTopicOrPartition, .leaderNotAvailable, .fencedLeaderEpoch,
             .unknownLeaderEpoch, .kafkaStorageError, .unknownTopicId, .brokerNotAvailable, .replicaNotAvailable:

@@ -7,7 +7,7 @@ import Records
 
 extension ProducerMachine {
     /// The effects of everything that came in, in order, and when `drain` should run again without new input.
-    mutating func drain(at now: Instant) -> (effects: [Effect], wakeAt: Instant?) {
+    package mutating func drain(at now: Instant) -> (effects: [Effect], wakeAt: Instant?) {
         expire(at: now)
         var effects = abandoned.map(Effect.abandon)
         abandoned = []

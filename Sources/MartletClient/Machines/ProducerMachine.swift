@@ -6,8 +6,8 @@ import NIOCore
 import Records
 
 /// `Token` is what the owner gets back with the outcome of a record.
-struct ProducerMachine<Token: Sendable>: Sendable {
-    enum Effect: Sendable {
+package struct ProducerMachine<Token: Sendable>: Sendable {
+    package enum Effect: Sendable {
         case connect(NodeID)
         case send(Dispatch)
         /// InitProducerId, to any node; answered by `learned(identity:)` or `failedToIdentify`.
@@ -20,90 +20,90 @@ struct ProducerMachine<Token: Sendable>: Sendable {
     }
 
     /// One Produce request. Answered by `answered` or `lost`.
-    struct Dispatch: Sendable {
-        struct Entry: Sendable {
-            let queue: Int
-            let number: Int
-            let topic: String
-            let partition: PartitionIndex
-            let builder: RecordBatchBuilder
+    package struct Dispatch: Sendable {
+        package struct Entry: Sendable {
+            package let queue: Int
+            package let number: Int
+            package let topic: String
+            package let partition: PartitionIndex
+            package let builder: RecordBatchBuilder
         }
 
-        let id: Int
-        let node: NodeID
-        var entries: [Entry]
-        let timeoutMs: Int64
+        package let id: Int
+        package let node: NodeID
+        package var entries: [Entry]
+        package let timeoutMs: Int64
     }
 
     /// The end of one batch.
-    struct Completion: Sendable {
-        let topic: String
-        let partition: PartitionIndex
-        let tokens: [Token?]
-        let timestampsMs: [Int64]
-        let outcome: Result<Written, ClientError>
+    package struct Completion: Sendable {
+        package let topic: String
+        package let partition: PartitionIndex
+        package let tokens: [Token?]
+        package let timestampsMs: [Int64]
+        package let outcome: Result<Written, ClientError>
 
-        struct Written: Sendable {
+        package struct Written: Sendable {
             /// −1: not known.
-            var baseOffset: Offset
+            package var baseOffset: Offset
             /// −1: the records' own times stand.
-            var logAppendTimeMs: Int64
+            package var logAppendTimeMs: Int64
         }
     }
 
-    enum Admission: Sendable {
+    package enum Admission: Sendable {
         /// `isUrgent`: `drain` should run now.
         case appended(isUrgent: Bool)
         case bufferIsFull
         case topicIsUnknown
     }
 
-    struct TopicState: Sendable {
+    package struct TopicState: Sendable {
         /// Indices into `queues`, by partition.
-        var queues: [Int]
+        package var queues: [Int]
         /// Partitions with a leader.
-        var available: [PartitionIndex]
-        var sticky = StickyPartition()
+        package var available: [PartitionIndex]
+        package var sticky = StickyPartition()
     }
 
-    enum Identity: Equatable, Sendable {
+    package enum Identity: Equatable, Sendable {
         case none(retryAt: Instant)
         case asked
         case known(ProducerIdentity)
     }
 
-    struct Request: Sendable {
-        let node: NodeID
-        let entries: [(queue: Int, number: Int)]
-        let sentAt: Instant
+    package struct Request: Sendable {
+        package let node: NodeID
+        package let entries: [(queue: Int, number: Int)]
+        package let sentAt: Instant
         /// Metadata was asked because the answer is late.
-        var isWatched = false
+        package var isWatched = false
     }
 
-    let configuration: ProducerConfiguration
-    var random: SeededRandom
-    var topics: [String: TopicState] = [:]
-    var queues: [PartitionQueue<Token>] = []
+    package let configuration: ProducerConfiguration
+    package var random: SeededRandom
+    package var topics: [String: TopicState] = [:]
+    package var queues: [PartitionQueue<Token>] = []
     /// By the index of the queue.
-    var places: [(topic: String, partition: PartitionIndex)] = []
+    package var places: [(topic: String, partition: PartitionIndex)] = []
     /// Queues that hold something, by index, in the order in which they began to.
-    var active: [Int] = []
-    var links: LinkTable
-    var requests = SortedMap<Int, Request>()
-    var lastRequestID = 0
-    var identity = Identity.none(retryAt: .zero)
-    var identityPauseMs: Int64 = 0
-    var lastNumber = 0
-    private(set) var bufferedBytes = 0
+    package var active: [Int] = []
+    package var links: LinkTable
+    package var requests = SortedMap<Int, Request>()
+    package var lastRequestID = 0
+    package var identity = Identity.none(retryAt: .zero)
+    package var identityPauseMs: Int64 = 0
+    package var lastNumber = 0
+    package private(set) var bufferedBytes = 0
     /// Batches up to this number do not wait for company.
-    var flushMark = 0
-    var metadata: MetadataPace
+    package var flushMark = 0
+    package var metadata: MetadataPace
     /// Nodes that no longer lead what they were sent and owe an answer.
-    var abandoned: [NodeID] = []
+    package var abandoned: [NodeID] = []
     /// Ends that `drain` is yet to give out.
-    var completions: [Completion] = []
+    package var completions: [Completion] = []
 
-    init(configuration: ProducerConfiguration, seed: UInt64) {
+    package init(configuration: ProducerConfiguration, seed: UInt64) {
         self.configuration = configuration
         random = SeededRandom(seed: seed)
         links = LinkTable(pauseMs: configuration.retryPauseMs)
@@ -113,7 +113,7 @@ struct ProducerMachine<Token: Sendable>: Sendable {
     // MARK: Records
 
     /// Takes a record in. Throws `recordTooLarge` and `noSuchPartition`.
-    mutating func append(
+    package mutating func append(
         _ record: ProducerRecord, token: Token?, timestampMs: Int64, at now: Instant
     ) throws(ClientError) -> Admission {
         let sizeBytes = record.sizeBytes
@@ -170,20 +170,20 @@ struct ProducerMachine<Token: Sendable>: Sendable {
         return index
     }
 
-    mutating func activate(_ index: Int) {
+    package mutating func activate(_ index: Int) {
         guard !queues[index].isActive else { return }
         queues[index].isActive = true
         active.append(index)
     }
 
     /// All that was taken in so far is sent without waiting for company. Returns a mark for `isSettled`.
-    mutating func flush() -> Int {
+    package mutating func flush() -> Int {
         flushMark = lastNumber
         return flushMark
     }
 
     /// Whether every batch up to `mark` has come to its end.
-    func isSettled(upTo mark: Int) -> Bool {
+    package func isSettled(upTo mark: Int) -> Bool {
         active.allSatisfy { index in
             let queue = queues[index]
             return queue.open.map { $0.number > mark } ?? true
@@ -195,7 +195,7 @@ struct ProducerMachine<Token: Sendable>: Sendable {
     // MARK: What is known of the cluster
 
     /// Takes in what the cluster said of topics. Ones that are missing from it keep what is known of them.
-    mutating func learned(topics found: [ClusterView.Topic], at now: Instant) {
+    package mutating func learned(topics found: [ClusterView.Topic], at now: Instant) {
         metadata.answered(at: now, isNews: true)
         for topic in found {
             var state = topics[topic.name] ?? TopicState(queues: [], available: [])
@@ -214,7 +214,7 @@ struct ProducerMachine<Token: Sendable>: Sendable {
     }
 
     /// What metadata or a hint in a Produce answer says. Older news than what is known changes nothing (KIP-320).
-    mutating func learned(leader: NodeID?, epoch: LeaderEpoch, of index: Int, at now: Instant) {
+    package mutating func learned(leader: NodeID?, epoch: LeaderEpoch, of index: Int, at now: Instant) {
         let isNewer = epoch > queues[index].leaderEpoch
         guard isNewer || epoch == queues[index].leaderEpoch || epoch < 0 else { return }
         let former = queues[index].leader
@@ -241,32 +241,32 @@ struct ProducerMachine<Token: Sendable>: Sendable {
         }
     }
 
-    mutating func failedToLearn(at now: Instant) { metadata.answered(at: now, isNews: false) }
+    package mutating func failedToLearn(at now: Instant) { metadata.answered(at: now, isNews: false) }
 
-    mutating func learned(identity found: ProducerIdentity) {
+    package mutating func learned(identity found: ProducerIdentity) {
         identity = .known(found)
         identityPauseMs = 0
     }
 
-    mutating func failedToIdentify(_ error: ClientError, at now: Instant) {
+    package mutating func failedToIdentify(_ error: ClientError, at now: Instant) {
         identityPauseMs = min(
             max(configuration.retryPauseMs.lowerBound, identityPauseMs * 2), configuration.retryPauseMs.upperBound)
         identity = .none(retryAt: now.advanced(byMs: identityPauseMs))
         if !error.isRetriable { abandonAll(error) }
     }
 
-    mutating func connected(_ node: NodeID) {
+    package mutating func connected(_ node: NodeID) {
         links.connected(node)
         for index in active where queues[index].leader == node { queues[index].isLeaderStale = false }
     }
 
     /// The node cannot be reached, or its connection broke. What was on its way there is lost by its own input.
-    mutating func disconnected(_ node: NodeID, at now: Instant) {
+    package mutating func disconnected(_ node: NodeID, at now: Instant) {
         links.disconnected(node, at: now)
         for index in active where queues[index].leader == node { doubtLeader(of: index) }
     }
 
-    mutating func doubtLeader(of index: Int) {
+    package mutating func doubtLeader(of index: Int) {
         guard !queues[index].isLeaderStale else { return }
         queues[index].isLeaderStale = true
         metadata.doubted()
@@ -275,7 +275,7 @@ struct ProducerMachine<Token: Sendable>: Sendable {
 
     // MARK: Ends
 
-    mutating func complete(
+    package mutating func complete(
         _ batch: OutgoingBatch<Token>, of index: Int, _ outcome: Result<Completion.Written, ClientError>
     ) {
         bufferedBytes -= batch.bufferedBytes
@@ -286,7 +286,7 @@ struct ProducerMachine<Token: Sendable>: Sendable {
     }
 
     /// Gives up everything: the producer is closed for good.
-    mutating func abandonAll(_ error: ClientError) {
+    package mutating func abandonAll(_ error: ClientError) {
         for index in active {
             queues[index].closeOpen()
             let batches = queues[index].inFlight + queues[index].returned + Array(queues[index].ready)
@@ -300,14 +300,14 @@ struct ProducerMachine<Token: Sendable>: Sendable {
 }
 
 extension OutgoingBatch {
-    mutating func append(_ record: ProducerRecord, _ token: Token?, timestampMs: Int64, sizeBytes: Int) {
+    package mutating func append(_ record: ProducerRecord, _ token: Token?, timestampMs: Int64, sizeBytes: Int) {
         builder.append(timestamp: timestampMs, key: record.key, value: record.value, headers: record.headers)
         tokens.append(token)
         timestampsMs.append(timestampMs)
         bufferedBytes += sizeBytes
     }
 
-    init(number: Int, builder: RecordBatchBuilder, expiresAt: Instant, lingersUntil: Instant) {
+    package init(number: Int, builder: RecordBatchBuilder, expiresAt: Instant, lingersUntil: Instant) {
         self.number = number
         self.builder = builder
         self.expiresAt = expiresAt

@@ -174,6 +174,7 @@ private struct ProduceKey: Hashable {
 
 extension PartitionAnswer {
     init(_ partition: ProduceResponse.Partition) {
+        self.init()
         code = partition.errorCode
         message = partition.errorMessage ?? partition.recordErrors.first?.batchIndexErrorMessage
         baseOffset = partition.baseOffset

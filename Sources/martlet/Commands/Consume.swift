@@ -10,50 +10,108 @@ struct Consume: ParsableCommand {
         abstract: "Print the records of a topic.",
         discussion:
             "Example: martlet consume orders --from-beginning --count 10\n"
-            + "Without --count it waits for more; Ctrl-C ends."
-    )
+            + "Without --count or --until-end it waits for more; Ctrl-C ends.\n\n"
+            + "A template is text with %t topic, %p partition, %o offset, %T timestamp, %k key, %s value, %h headers, "
+            + "%K and %S the sizes of key and value, %% a percent sign, \\n and \\t. "
+            + "Example: --template '%p:%o %k=%s\\n'")
 
     @OptionGroup var client: ClientOptions
     @Argument var topic: String
-    @Flag(help: "Start at the oldest record instead of at what comes next.") var fromBeginning = false
+    @Flag(help: "Start at the oldest record.") var fromBeginning = false
+    @Flag(help: "Start with what is written from now on (the default).") var fromEnd = false
+    @Option(help: "Start at this offset in every partition that is read.") var offset: Int64?
+    @Option(help: "Start with records that are at most this old: 30s, 10m, 2h, 1d.") var since: Age?
+    @Option(help: "Read this partition only.") var partition: Int32?
     @Option(help: "End after this many records.") var count: Int?
-    @Option(help: "Read this partition only.") var partition: PartitionIndex?
-    @Option(help: "Start at this offset in every partition that is read.") var offset: Offset?
-    @Option(help: "Print keys too, with this text between key and value.") var keySeparator: String?
+    @Flag(help: "End at the last record that is there when the command starts.") var untilEnd = false
+    @Option(help: "text, json (one object a line) or template.") var format: RecordFormat.Name?
+    @Option(help: "How a record is printed; implies --format template.") var template: String?
+    @Flag(help: "Print keys before values.") var key = false
+    @Option(help: "Print keys, with this text between key and value.") var keySeparator: String?
+    @Flag(help: "Print headers before keys and values.") var headers = false
     @Flag(help: "Print partition and offset before each record.") var showOffsets = false
+    @Flag(help: "Leave out records of open and aborted transactions.") var readCommitted = false
+    @OptionGroup var output: OutputOptions
 
     func validate() throws {
         if let count, count < 1 { throw ValidationError("--count must be at least 1") }
         if let offset, offset < 0 { throw ValidationError("--offset must not be negative") }
-        if fromBeginning, offset != nil { throw ValidationError("--from-beginning and --offset exclude each other") }
+        if let partition, partition < 0 { throw ValidationError("--partition must not be negative") }
+        let starts = [fromBeginning, fromEnd, offset != nil, since != nil].count { $0 }
+        if starts > 1 {
+            throw ValidationError("--from-beginning, --from-end, --offset and --since exclude each other")
+        }
+        if format == .template, template == nil { throw ValidationError("--format template needs --template") }
+        if let format, format != .template, template != nil {
+            throw ValidationError("--template and --format \(format.rawValue) exclude each other")
+        }
     }
 
     func run() throws {
-        let start: StartPosition = fromBeginning ? .earliest : offset.map(StartPosition.offset) ?? .latest
         let command = self
         Interrupt.watch()
         try client.run { cluster in
-            var consumer = try await Consumer(
-                client: cluster, topic: command.topic, partition: command.partition, from: start)
-            var printed = 0
-            while !Interrupt.isSeen {
-                let wanted = (command.count ?? .max) - printed
-                let records = try await consumer.poll().prefix(wanted)
-                var output = ByteBuffer()
-                for record in records { command.show(record, into: &output) }
-                printed += records.count
-                guard writeToStandardOutput(output), printed < command.count ?? .max else { return }
+            var settings = ConsumerConfiguration()
+            settings.patienceMs = Int64(command.client.patience) * 1_000
+            settings.isolation = command.readCommitted ? .readCommitted : .readUncommitted
+            let consumer = Consumer(cluster, configuration: settings)
+            if let partition = command.partition {
+                try await consumer.assign(TopicPartition(command.topic, partition), from: command.start)
+            } else {
+                try await consumer.assign(topic: command.topic, from: command.start)
             }
+            let ends = command.untilEnd ? try await command.ends(of: consumer.assignment, cluster) : nil
+            try await command.printRecords(of: consumer, until: ends)
         }
     }
 
-    private func show(_ consumed: ConsumedRecord, into output: inout ByteBuffer) {
-        if showOffsets { output.writeString("\(consumed.partition):\(consumed.record.offset)\t") }
-        if let keySeparator {
-            if let key = consumed.record.key { output.writeImmutableBuffer(key) }
-            output.writeString(keySeparator)
+    private var start: StartPosition {
+        if fromBeginning { return .earliest }
+        if let offset { return .offset(offset) }
+        if let since { return .timestamp(max(0, wallClockMs() - since.ms)) }
+        return .latest
+    }
+
+    private func ends(
+        of partitions: [MartletClient.TopicPartition], _ cluster: ClusterClient
+    ) async throws -> [MartletClient.TopicPartition: Int64] {
+        let found = try await cluster.offsets(of: topic, at: .latest, partitions: partitions.map(\.partition))
+        return Dictionary(
+            found.map { (TopicPartition(topic, $0.partition), $0.offset ?? 0) }, uniquingKeysWith: { first, _ in first }
+        )
+    }
+
+    private func printRecords(
+        of consumer: Consumer, until ends: [MartletClient.TopicPartition: Int64]?
+    ) async throws {
+        let format = RecordFormat(self)
+        var printed = 0
+        while !Interrupt.isSeen {
+            if let ends, ends.allSatisfy({ consumer.position(of: $0.key) ?? -1 >= $0.value }) { return }
+            let records = try await consumer.nextBatch(countMax: (count ?? .max) - printed, waitMs: 100)
+            var output = ByteBuffer()
+            for record in records {
+                // What came after the look at the ends is left for the next reader.
+                if let ends, record.offset >= ends[TopicPartition(topic, record.partition)] ?? 0 { continue }
+                format.write(record, into: &output)
+                printed += 1
+            }
+            guard writeToStandardOutput(output) else { throw OutputClosed() }
+            if printed >= count ?? .max { return }
         }
-        if let value = consumed.record.value { output.writeImmutableBuffer(value) }
-        output.writeInteger(UInt8(ascii: "\n"))
+        printToStandardError("\(counted(printed, "record")) read")
+    }
+}
+
+/// A span of time as people write it: 500ms, 30s, 10m, 2h, 1d.
+struct Age: ExpressibleByArgument {
+    let ms: Int64
+
+    init?(argument: String) {
+        let units: [(String, Int64)] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)]
+        guard let (unit, factor) = units.first(where: { argument.hasSuffix($0.0) }),
+            let number = Double(argument.dropLast(unit.count)), number >= 0, number * Double(factor) < 1e15
+        else { return nil }
+        ms = Int64(number * Double(factor))
     }
 }

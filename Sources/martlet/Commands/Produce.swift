@@ -1,45 +1,112 @@
-// martlet produce TOPIC: each line of stdin becomes a record.
+// martlet produce TOPIC: each line of standard input or of a file becomes a record.
 
 import ArgumentParser
 import MartletClient
-import Glibc
 import Model
 import NIOCore
-import Records
+import Synchronization
 
 struct Produce: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Write lines of standard input to a topic.",
+        abstract: "Write lines to a topic, each as a record.",
         discussion: "Example: seq 1000 | martlet produce orders\nTyped lines go out at once; Ctrl-D ends.")
 
     @OptionGroup var client: ClientOptions
     @Argument var topic: String
+    @Option(help: "Read this file instead of standard input.") var file: String?
     @Option(help: "Text between key and value in a line; without it records have no key.") var keySeparator: String?
+    @Option(name: [.customLong("header"), .customShort("H")], help: "A header for every record, as name=value.")
+    var headers: [String] = []
     @Option(help: "Who must have a record: all (fsynced in sync), 1 (the leader), 0 (nobody answers).")
     var acks: Acks = .all
     @Option(help: "none, gzip, snappy, lz4 or zstd.") var compression: Codec = .none
-    @Option(help: "The partition; else by key, or in turn.") var partition: PartitionIndex?
-    @Flag(name: .shortAndLong, help: "Do not print the count at the end.") var quiet = false
+    @Option(help: "The partition; else by the partitioner.") var partition: Int32?
+    @Option(help: "How keys choose partitions: murmur2 (Java), consistent-random or consistent (librdkafka).")
+    var partitioner: PartitionerName = .murmur2
+    @Option(help: "At most this many records a second.") var rate: Double?
+    @Flag(help: "A line with a key and nothing behind it deletes the key: its value is null.") var tombstones = false
+    @Flag(name: .shortAndLong, help: "Print nothing but errors.") var quiet = false
+    @OptionGroup var output: OutputOptions
 
-    enum Acks: String, ExpressibleByArgument {
+    func validate() throws {
+        guard isValidTopicName(topic) else { throw ValidationError("'\(topic)' is no topic name") }
+        if keySeparator?.isEmpty == true { throw ValidationError("--key-separator must not be empty") }
+        if tombstones, keySeparator == nil { throw ValidationError("--tombstones needs --key-separator") }
+        if let rate, !(rate > 0) { throw ValidationError("--rate must be more than 0") }
+        if let partition, partition < 0 { throw ValidationError("--partition must not be negative") }
+        for header in headers where !header.contains("=") || header.hasPrefix("=") {
+            throw ValidationError("'\(header)' is no header: write name=value")
+        }
+    }
+
+    func run() throws {
+        let input = try LineSource(path: file)
+        let command = self
+        Interrupt.watch()
+        try client.run { cluster in
+            var settings = ProducerConfiguration()
+            settings.acks = command.acks.acks
+            settings.compression = command.compression.compression
+            settings.partitioner = command.partitioner.partitioner
+            settings.deliveryTimeoutMs = Int64(max(1, command.client.patience)) * 1_000
+            let producer = Producer(cluster, configuration: settings)
+            let count = try await command.write(input, to: producer)
+            guard !command.quiet else { return }
+            if command.output.json {
+                try StandardOutput.write(
+                    Json.object(["topic": command.topic.json, "records": count.json]).document + "\n")
+            } else {
+                printToStandardError("\(counted(count, "record")) written to \(command.topic)")
+            }
+        }
+    }
+
+    /// Returns how many records were acknowledged. The first one that was not ends it.
+    private func write(_ input: LineSource, to producer: Producer) async throws -> Int {
+        let record = RecordMaker(self)
+        let deliveries = Deliveries()
+        var progress = Progress(isShown: !quiet && !output.json && !input.isTerminal, totalBytes: input.sizeBytes)
+        var pace = Pace(perSecond: rate)
+        do {
+            while deliveries.failure == nil, let lines = try await input.next() {
+                for line in lines {
+                    if let waitMs = pace.next() { try await Task.sleep(for: .milliseconds(waitMs)) }
+                    progress.add(line.readableBytes + 1)
+                    progress.show(deliveries.count)
+                    try await producer.submit(record(line), onDelivery: deliveries.add)
+                    if deliveries.failure != nil || Interrupt.isSeen { break }
+                }
+            }
+        } catch let error as ClientError {
+            deliveries.add(.failure(error))
+        }
+        await producer.close()
+        progress.clear()
+        guard let failure = deliveries.failure else { return deliveries.count }
+        throw CommandFailure("\(failure) (\(counted(deliveries.count, "record")) written before)")
+    }
+}
+
+extension Produce {
+    enum Acks: String, ExpressibleByArgument, CaseIterable {
         case all
         case minusOne = "-1"
         case leader = "1"
         case nobody = "0"
 
-        var number: Int16 {
+        var acks: ProducerConfiguration.Acks {
             switch self {
-            case .all, .minusOne: -1
-            case .leader: 1
-            case .nobody: 0
+            case .all, .minusOne: .all
+            case .leader: .leader
+            case .nobody: .none
             }
         }
     }
 
-    enum Codec: String, ExpressibleByArgument {
+    enum Codec: String, ExpressibleByArgument, CaseIterable {
         case none, gzip, snappy, lz4, zstd
 
-        var compression: Compression {
+        var compression: CompressionCodec {
             switch self {
             case .none: .none
             case .gzip: .gzip
@@ -50,44 +117,84 @@ struct Produce: ParsableCommand {
         }
     }
 
-    func validate() throws {
-        guard isValidTopicName(topic) else { throw ValidationError("'\(topic)' is no topic name") }
-        if keySeparator?.isEmpty == true { throw ValidationError("--key-separator must not be empty") }
-    }
+    enum PartitionerName: String, ExpressibleByArgument, CaseIterable {
+        case murmur2
+        case consistentRandom = "consistent-random"
+        case consistent
 
-    func run() throws {
-        var settings = Producer.Settings()
-        settings.acks = acks.number
-        settings.compression = compression.compression
-        settings.partition = partition
-        let (topic, separator, quiet, chosen) = (topic, keySeparator.map { Array($0.utf8) }, quiet, settings)
-        try client.run { cluster in
-            var producer = Producer(client: cluster, topic: topic, settings: chosen)
-            var lines = LineReader()
-            var count = 0
-            while let batch = lines.next() {
-                let nowMs = wallClockMs()
-                try await producer.send(batch.map { Self.record($0, separator: separator, timestampMs: nowMs) })
-                count += batch.count
+        var partitioner: Partitioner {
+            switch self {
+            case .murmur2: .murmur2
+            case .consistentRandom: .consistentRandom
+            case .consistent: .consistent
             }
-            if !quiet { printToStandardError("\(count) \(count == 1 ? "record" : "records") written to \(topic)") }
+        }
+    }
+}
+
+/// Makes records of lines.
+private struct RecordMaker {
+    private let topic: String
+    private let partition: Int32?
+    private let separator: [UInt8]?
+    private let headers: [Header]
+    private let hasTombstones: Bool
+
+    init(_ command: Produce) {
+        topic = command.topic
+        partition = command.partition
+        separator = command.keySeparator.map { Array($0.utf8) }
+        hasTombstones = command.tombstones
+        headers = command.headers.map { text in
+            let halves = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            return Header(name: String(halves[0]), value: ByteBuffer(substring: halves[1]))
         }
     }
 
     /// A line without the separator is a value without a key.
-    static func record(_ line: ByteBuffer, separator: [UInt8]?, timestampMs: Int64) -> ProducedRecord {
-        guard let separator, let range = line.readableBytesView.firstRange(of: separator) else {
-            return ProducedRecord(value: line, timestampMs: timestampMs)
-        }
-        let key = line.getSlice(at: line.readerIndex, length: range.lowerBound - line.readerIndex)
-        let value = line.getSlice(at: range.upperBound, length: line.writerIndex - range.upperBound)
-        return ProducedRecord(key: key, value: value, timestampMs: timestampMs)
+    func callAsFunction(_ line: ByteBuffer) -> ProducerRecord {
+        var record = ProducerRecord(topic: topic, partition: partition, value: line, headers: headers)
+        guard let separator, let range = line.readableBytesView.firstRange(of: separator) else { return record }
+        record.key = line.getSlice(at: line.readerIndex, length: range.lowerBound - line.readerIndex)
+        record.value = line.getSlice(at: range.upperBound, length: line.writerIndex - range.upperBound)
+        if hasTombstones, record.value?.readableBytes == 0 { record.value = nil }
+        return record
     }
 }
 
-/// Milliseconds since 1970.
-func wallClockMs() -> Int64 {
-    var time = timespec()
-    clock_gettime(CLOCK_REALTIME, &time)
-    return Int64(time.tv_sec) * 1_000 + Int64(time.tv_nsec) / 1_000_000
+/// How many records were acknowledged, and the first that was not.
+private final class Deliveries: Sendable {
+    private let state = Mutex<(count: Int, failure: ClientError?)>((0, nil))
+
+    var count: Int { state.withLock { $0.count } }
+    var failure: ClientError? { state.withLock { $0.failure } }
+
+    @Sendable func add(_ result: Result<RecordMetadata, ClientError>) {
+        state.withLock { state in
+            switch result {
+            case .success: state.count += 1
+            case .failure(let error): state.failure = state.failure ?? error
+            }
+        }
+    }
+}
+
+/// Spreads records evenly over time.
+private struct Pace {
+    private let perSecond: Double?
+    private let start = ContinuousClock.now
+    private var count = 0.0
+
+    init(perSecond: Double?) { self.perSecond = perSecond }
+
+    /// How long to wait before the next record; nil when it is due.
+    mutating func next() -> Int64? {
+        guard let perSecond else { return nil }
+        let spent = ContinuousClock.now - start
+        let aheadMs =
+            count / perSecond * 1_000 - Double(spent.components.seconds) * 1_000
+            - Double(spent.components.attoseconds) / 1e15
+        count += 1
+        return aheadMs >= 1 ? Int64(aheadMs) : nil
+    }
 }

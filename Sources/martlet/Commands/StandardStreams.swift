@@ -1,34 +1,81 @@
-// Bytes in and out of a command: whole lines of stdin as they come, and records to stdout without a copy through
-// String.
+// Bytes in and out of a command: whole lines as they come, and records to stdout without a copy through String.
 
 import Glibc
+import NIOConcurrencyHelpers
 import NIOCore
+import NIOPosix
 
-/// Reads fd 0 and hands out whole lines. One read gives one batch, so that typed lines go out at once and files in
-/// bulk.
-struct LineReader {
+/// Lines of standard input or of a file, read on a thread that may block.
+final class LineSource: Sendable {
+    /// A person types: nothing else may be drawn between the lines.
+    let isTerminal: Bool
+    /// Of a file; nil for a pipe.
+    let sizeBytes: Int?
+    private let reader: NIOLockedValueBox<LineReader>
+
+    /// - Parameter path: nil or "-" is standard input.
+    init(path: String?) throws {
+        var descriptor: Int32 = 0
+        if let path, path != "-" {
+            descriptor = open(path, O_RDONLY | O_CLOEXEC)
+            guard descriptor >= 0 else {
+                throw CommandFailure("cannot read \(path): \(String(cString: strerror(errno)))")
+            }
+        }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { throw CommandFailure("there is no input to read") }
+        guard status.st_mode & S_IFMT != S_IFDIR else { throw CommandFailure("\(path ?? "-") is a directory") }
+        sizeBytes = status.st_mode & S_IFMT == S_IFREG ? Int(status.st_size) : nil
+        isTerminal = isatty(descriptor) == 1
+        reader = NIOLockedValueBox(LineReader(descriptor: descriptor))
+    }
+
+    /// The next lines, without their line ends; nil at the end of the input and after Ctrl-C.
+    func next() async throws -> [ByteBuffer]? {
+        try await NIOSingletons.posixBlockingThreadPool.runIfActive { [reader] in
+            reader.withLockedValue { $0.next() }
+        }
+    }
+}
+
+/// One read gives one batch of lines, so that typed lines go out at once and files in bulk.
+private struct LineReader {
+    let descriptor: Int32
     private var rest = ByteBuffer()
     private var isAtEnd = false
+    private static let chunkBytes = 262_144
+    /// How often Ctrl-C is looked for while nothing comes.
+    private static let lookMs: Int32 = 100
 
-    /// The next lines, without their line ends; nil at the end of the input.
+    init(descriptor: Int32) { self.descriptor = descriptor }
+
     mutating func next() -> [ByteBuffer]? {
         while !isAtEnd {
-            let count = rest.writeWithUnsafeMutableBytes(minimumWritableBytes: 262_144) { room in
-                max(0, read(0, room.baseAddress, room.count))
+            if Interrupt.isSeen { return nil }
+            var waiting = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            if poll(&waiting, 1, Self.lookMs) == 0 { continue }
+            let searchFrom = rest.writerIndex
+            let count = rest.writeWithUnsafeMutableBytes(minimumWritableBytes: Self.chunkBytes) { room in
+                max(0, read(descriptor, room.baseAddress, room.count))
             }
             isAtEnd = count == 0
-            let lines = takeLines()
+            let lines = takeLines(searchFrom: searchFrom)
             if !lines.isEmpty { return lines }
         }
         return nil
     }
 
-    private mutating func takeLines() -> [ByteBuffer] {
+    /// No line ends before `searchFrom`.
+    private mutating func takeLines(searchFrom: Int) -> [ByteBuffer] {
         var lines: [ByteBuffer] = []
-        while let end = rest.readableBytesView.firstIndex(of: UInt8(ascii: "\n")) {
+        var from = searchFrom
+        while let end = rest.indexOfNewline(from: from) {
             guard var line = rest.readSlice(length: end - rest.readerIndex) else { break }
             rest.moveReaderIndex(forwardBy: 1)
-            if line.readableBytesView.last == UInt8(ascii: "\r") { line.moveWriterIndex(to: line.writerIndex - 1) }
+            from = rest.readerIndex
+            if line.readableBytes > 0, line.getInteger(at: line.writerIndex - 1, as: UInt8.self) == UInt8(ascii: "\r") {
+                line.moveWriterIndex(to: line.writerIndex - 1)
+            }
             lines.append(line)
         }
         if isAtEnd, rest.readableBytes > 0 {
@@ -39,10 +86,24 @@ struct LineReader {
     }
 }
 
+extension ByteBuffer {
+    fileprivate func indexOfNewline(from index: Int) -> Int? {
+        withUnsafeReadableBytes { bytes in
+            let start = index - readerIndex
+            guard let base = bytes.baseAddress, start < bytes.count,
+                let found = memchr(base + start, Int32(UInt8(ascii: "\n")), bytes.count - start)
+            else { return nil }
+            return readerIndex + (UnsafeRawPointer(found) - base)
+        }
+    }
+}
+
 /// Writes all of `buffer` to stdout. False when nobody reads any more, as after `| head`.
 func writeToStandardOutput(_ buffer: ByteBuffer) -> Bool { writeAll(buffer, to: 1) }
 
-func printToStandardError(_ text: String) { _ = writeAll(ByteBuffer(string: text + "\n"), to: 2) }
+func printToStandardError(_ text: String) { writeToStandardError(text + "\n") }
+
+func writeToStandardError(_ text: String) { _ = writeAll(ByteBuffer(string: text), to: 2) }
 
 private func writeAll(_ buffer: ByteBuffer, to descriptor: Int32) -> Bool {
     buffer.withUnsafeReadableBytes { bytes in

@@ -1,0 +1,154 @@
+// How `martlet consume` prints a record: as text, as a JSON object a line, or by a template.
+
+import ArgumentParser
+import MartletClient
+import NIOCore
+
+struct RecordFormat {
+    enum Name: String, ExpressibleByArgument, CaseIterable {
+        case text, json, template
+    }
+
+    private enum Way {
+        case text(keySeparator: String?, hasHeaders: Bool, hasOffsets: Bool)
+        case json
+        case template([Piece])
+    }
+
+    private enum Piece {
+        case text(String)
+        case topic, partition, offset, timestamp, key, value, headers, keySize, valueSize
+    }
+
+    private let way: Way
+
+    init(_ command: Consume) {
+        if let template = command.template {
+            way = .template(Self.pieces(of: template))
+        } else if command.format == .json || command.output.json {
+            way = .json
+        } else {
+            way = .text(
+                keySeparator: command.keySeparator ?? (command.key ? "\t" : nil), hasHeaders: command.headers,
+                hasOffsets: command.showOffsets)
+        }
+    }
+
+    func write(_ record: ConsumerRecord, into output: inout ByteBuffer) {
+        switch way {
+        case .text(let keySeparator, let hasHeaders, let hasOffsets):
+            if hasOffsets { output.writeString("\(record.partition):\(record.offset)\t") }
+            if hasHeaders { output.writeString(Self.text(of: record.headers) + "\t") }
+            if let keySeparator {
+                if let key = record.key { output.writeImmutableBuffer(key) }
+                output.writeString(keySeparator)
+            }
+            if let value = record.value { output.writeImmutableBuffer(value) }
+            output.writeInteger(UInt8(ascii: "\n"))
+        case .json: output.writeString(Self.json(of: record).line + "\n")
+        case .template(let pieces): for piece in pieces { Self.write(piece, of: record, into: &output) }
+        }
+    }
+
+    // MARK: JSON
+
+    private static func json(of record: ConsumerRecord) -> Json {
+        var fields: [String: Json] = [
+            "topic": record.topic.json, "partition": record.partition.json, "offset": record.offset.json,
+            "timestamp": record.timestampMs < 0 ? .null : record.timestampMs.json,
+        ]
+        put("key", record.key, into: &fields)
+        put("value", record.value, into: &fields)
+        fields["headers"] = .array(
+            record.headers.map { header in
+                var pair: [String: Json] = ["name": header.name.json]
+                put("value", header.value, into: &pair)
+                return .object(pair)
+            })
+        return .object(fields)
+    }
+
+    /// Text as it is; bytes that are no text under another name, in Base64.
+    private static func put(_ name: String, _ bytes: ByteBuffer?, into fields: inout [String: Json]) {
+        guard let bytes else { return fields[name] = .null }
+        if let text = String(validating: bytes.readableBytesView, as: UTF8.self) {
+            fields[name] = text.json
+        } else {
+            fields[name + "Base64"] = base64(bytes).json
+        }
+    }
+
+    private static func base64(_ bytes: ByteBuffer) -> String {
+        let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
+        let bytes = Array(bytes.readableBytesView)
+        var text = ""
+        for start in stride(from: 0, to: bytes.count, by: 3) {
+            let group = bytes[start..<min(start + 3, bytes.count)]
+            let word = group.enumerated().reduce(0) { $0 | Int($1.element) << (16 - 8 * $1.offset) }
+            for place in 0..<4 {
+                text.append(place <= group.count ? digits[word >> (18 - 6 * place) & 63] : "=")
+            }
+        }
+        return text
+    }
+
+    // MARK: Templates
+
+    private static func pieces(of template: String) -> [Piece] {
+        var pieces: [Piece] = []
+        var text = ""
+        var rest = template[...]
+        func escaped(_ letter: Character) -> String? { ["n": "\n", "t": "\t", "r": "\r", "\\": "\\"][letter] }
+        while let letter = rest.popFirst() {
+            guard letter == "%" || letter == "\\", let next = rest.first else {
+                text.append(letter)
+                continue
+            }
+            if letter == "\\" {
+                text += escaped(next) ?? "\\\(next)"
+            } else if let piece = piece(named: next) {
+                pieces.append(.text(text))
+                text = ""
+                pieces.append(piece)
+            } else {
+                text += next == "%" ? "%" : "%\(next)"
+            }
+            rest.removeFirst()
+        }
+        return pieces + [.text(text)]
+    }
+
+    private static func piece(named letter: Character) -> Piece? {
+        switch letter {
+        case "t": .topic
+        case "p": .partition
+        case "o": .offset
+        case "T": .timestamp
+        case "k": .key
+        case "s": .value
+        case "h": .headers
+        case "K": .keySize
+        case "S": .valueSize
+        default: nil
+        }
+    }
+
+    private static func write(_ piece: Piece, of record: ConsumerRecord, into output: inout ByteBuffer) {
+        switch piece {
+        case .text(let text): output.writeString(text)
+        case .topic: output.writeString(record.topic)
+        case .partition: output.writeString("\(record.partition)")
+        case .offset: output.writeString("\(record.offset)")
+        case .timestamp: output.writeString("\(record.timestampMs)")
+        case .key: if let key = record.key { output.writeImmutableBuffer(key) }
+        case .value: if let value = record.value { output.writeImmutableBuffer(value) }
+        case .headers: output.writeString(text(of: record.headers))
+        case .keySize: output.writeString("\(record.key?.readableBytes ?? -1)")
+        case .valueSize: output.writeString("\(record.value?.readableBytes ?? -1)")
+        }
+    }
+
+    private static func text(of headers: [Header]) -> String {
+        headers.map { "\($0.name)=\($0.value.map(String.init(buffer:)) ?? "")" }.joined(separator: ",")
+    }
+}
