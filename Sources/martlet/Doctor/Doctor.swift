@@ -28,8 +28,9 @@ struct Doctor: ParsableCommand {
             try await examination.run()
             let failure = examination.checks.first { $0.outcome == .failed }
             try command.output.show(Self.document(examination.checks)) { page in
-                if failure == nil { page.line(Cell("all is well", .good)) }
+                if failure == nil, !Interrupt.isSeen { page.line(Cell("all is well", .good)) }
             }
+            if Interrupt.isSeen { throw CommandFailure("ended by Ctrl-C before all was looked at: run it again") }
             if let failure {
                 throw CommandFailure("\(failure.name): \(failure.detail): \(failure.fix ?? "see above")")
             }

@@ -106,6 +106,13 @@ struct Examination {
                 continue
             }
             guard let trouble = await reach(node.address) else {
+                if let other = await strangeCluster(at: node.address, than: description) {
+                    areReachable = false
+                    try add(
+                        name, .failed, "it advertises this address, which leads to another cluster, \(other)", timer,
+                        fix: "\(setting) to HOST:PORT that leads to it from here, and restart it")
+                    continue
+                }
                 let isElsewhere =
                     Self.isLoopback(node.address.host) && !bootstrap.contains { Self.isLoopback($0.host) }
                 try add(
@@ -125,6 +132,15 @@ struct Examination {
             }
         }
         return areReachable
+    }
+
+    /// The id of the cluster at `address` when it is another one.
+    private func strangeCluster(at address: BrokerAddress, than description: ClusterDescription) async -> String? {
+        let other = ClusterClient(bootstrap: [address], configuration: await cluster.configuration)
+        let found = try? await other.describeCluster().clusterID
+        await other.close()
+        guard let expected = description.clusterID, let found, found != expected else { return nil }
+        return found
     }
 
     // MARK: How it fares
@@ -212,7 +228,7 @@ struct Examination {
         } catch {
             return try add("produce", .failed, "\(error)", timer, fix: "martlet topics describe \(topic)")
         }
-        guard !Interrupt.isSeen else { return }
+        guard !Interrupt.isSeen else { return try skip("fetch", "Ctrl-C") }
         timer = Stopwatch()
         do {
             let found = try await DoctorRecord.read(from: topic, of: cluster)
