@@ -80,7 +80,7 @@ let package = Package(
         .executableTarget(
             name: "martlet",
             dependencies: [
-                "Server", "MartletClient", "Records", "Wire", "Model", byteBuffer,
+                "Server", "MartletClient", "Storage", "Records", "Wire", "Model", byteBuffer,
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),

@@ -4,7 +4,7 @@ import Model
 import NIOCore
 
 /// Line `0`, line with the number of entries, then `epoch startOffset` lines: Kafka's checkpoint format, version 0.
-enum EpochCheckpoint {
+package enum EpochCheckpoint {
     static func contents(_ epochs: EpochHistory) -> ByteBuffer {
         var text = "0\n\(epochs.entries.count)\n"
         for entry in epochs.entries { text += "\(entry.epoch) \(entry.startOffset)\n" }
@@ -12,7 +12,7 @@ enum EpochCheckpoint {
     }
 
     /// Nil when it is anything else than a whole checkpoint with epochs and offsets in order.
-    static func parse(_ contents: ByteBuffer) -> EpochHistory? {
+    package static func parse(_ contents: ByteBuffer) -> EpochHistory? {
         var text = contents
         guard let string = text.readString(length: text.readableBytes) else { return nil }
         var lines = string.split(separator: "\n", omittingEmptySubsequences: false)[...]

@@ -2,8 +2,8 @@
 
 import Model
 
-enum SegmentFiles {
-    static let epochCheckpoint = "leader-epoch-checkpoint"
+package enum SegmentFiles {
+    package static let epochCheckpoint = "leader-epoch-checkpoint"
     static let suffixes = [".log", ".index", ".timeindex"]
     /// What belongs to a segment and goes when it goes, though others write it.
     static let companions = [".txnindex", ".snapshot"]
@@ -18,7 +18,7 @@ enum SegmentFiles {
     }
 
     /// The base offset of a file called twenty digits and `suffix`; nil for any other name.
-    static func baseOffset(of name: String, suffix: String) -> Offset? {
+    package static func baseOffset(of name: String, suffix: String) -> Offset? {
         guard name.utf8.count == 20 + suffix.utf8.count, name.hasSuffix(suffix) else { return nil }
         let digits = name.utf8.prefix(20)
         guard digits.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else { return nil }

@@ -8,6 +8,7 @@ struct Martlet: AsyncParsableCommand {
         commandName: "martlet",
         abstract: "A log cluster that speaks the Kafka protocol.",
         subcommands: [
-            Start.self, Topics.self, Produce.self, Consume.self, ClusterCommand.self, Completion.self,
+            Start.self, Topics.self, Produce.self, Consume.self, ClusterCommand.self, LogCommand.self, Doctor.self,
+            Completion.self,
         ])
 }

@@ -24,9 +24,12 @@ struct ClientOptions: ParsableArguments {
     }
 
     /// Runs `body` with a client, prints what goes wrong as one sentence, and leaves with exit code 1 then.
-    func run(_ body: @escaping @Sendable (ClusterClient) async throws -> Void) throws {
+    /// - Parameter patienceSecondsMax: for commands that would rather say something early.
+    func run(
+        patienceSecondsMax: Int = .max, _ body: @escaping @Sendable (ClusterClient) async throws -> Void
+    ) throws {
         var configuration = ClientConfiguration()
-        configuration.patienceMs = Int64(patience) * 1_000
+        configuration.patienceMs = Int64(min(patience, patienceSecondsMax, 1_000_000_000)) * 1_000
         let client = ClusterClient(bootstrap: try addresses(), configuration: configuration)
         let done = MultiThreadedEventLoopGroup.singleton.any().makePromise(of: Void.self)
         done.completeWithTask {
@@ -42,9 +45,9 @@ struct ClientOptions: ParsableArguments {
         }
     }
 
-    private func addresses() throws -> [Endpoint] {
+    func addresses() throws -> [Endpoint] {
         if let bootstrap { return try endpoints(in: bootstrap) }
-        if let variable = getenv("MARTLET_BOOTSTRAP").map({ String(cString: $0) }), !variable.isEmpty {
+        if let variable = environment("MARTLET_BOOTSTRAP"), !variable.isEmpty {
             return try endpoints(in: variable)
         }
         if access("cluster.yaml", R_OK) == 0 {
@@ -56,6 +59,13 @@ struct ClientOptions: ParsableArguments {
         }
         return [Endpoint(host: "127.0.0.1", port: 9092)]
     }
+
+    /// Where `addresses` takes them from.
+    var addressSource: String {
+        if bootstrap != nil { return "--bootstrap" }
+        if let variable = environment("MARTLET_BOOTSTRAP"), !variable.isEmpty { return "MARTLET_BOOTSTRAP" }
+        return access("cluster.yaml", R_OK) == 0 ? "cluster.yaml" : "the default"
+    }
 }
 
 /// A failure that says all there is to say; exit code 1.
@@ -66,7 +76,7 @@ struct CommandFailure: Error, CustomStringConvertible {
 }
 
 func endpoints(in text: String) throws -> [Endpoint] {
-    try text.split(separator: ",").map { part in
+    let found = try text.split(separator: ",").map { part in
         let address = part.filter { $0 != " " }
         guard let colon = address.lastIndex(of: ":"), let port = UInt16(address[address.index(after: colon)...]),
             colon != address.startIndex
@@ -74,6 +84,8 @@ func endpoints(in text: String) throws -> [Endpoint] {
         let host = address[..<colon].trimmingBrackets
         return Endpoint(host: String(host), port: port)
     }
+    guard !found.isEmpty else { throw ValidationError("'\(text)' names no address: write host:port,host:port") }
+    return found
 }
 
 extension Substring {

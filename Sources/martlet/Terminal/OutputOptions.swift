@@ -39,6 +39,9 @@ struct Page {
         text += cells.map { terminal.show($0.text, as: $0.style) }.joined() + "\n"
     }
 
+    /// Text that is laid out already, line ends and all.
+    mutating func verbatim(_ lines: String) { text += lines }
+
     /// Pieces with two blanks between them; on a terminal a piece that does not fit begins a new line.
     mutating func pieces(_ pieces: Cell...) {
         var used = 0
@@ -52,6 +55,22 @@ struct Page {
             used += piece.text.count
         }
         text += "\n"
+    }
+
+    /// A sentence, broken between words where the terminal ends; later lines begin with `indent` blanks.
+    mutating func sentence(_ sentence: Cell, indent: Int = 0) {
+        guard let width = terminal.width else { return line(sentence) }
+        var current = ""
+        for word in sentence.text.split(separator: " ") {
+            if !current.isEmpty, current.count + 1 + word.count > width {
+                text += terminal.show(current, as: sentence.style) + "\n"
+                current = String(repeating: " ", count: indent)
+            } else if !current.isEmpty {
+                current += " "
+            }
+            current += word
+        }
+        text += terminal.show(current, as: sentence.style) + "\n"
     }
 
     mutating func table(_ table: Table, indent: String = "") {
@@ -93,5 +112,7 @@ func durationText(ms: Double) -> String {
     }
 }
 
-/// "3 nodes", "1 node".
-func counted(_ count: Int, _ noun: String) -> String { "\(count) \(noun)\(count == 1 ? "" : "s")" }
+/// "3 nodes", "1 node"; `plural` where it is not the noun with an s.
+func counted(_ count: Int, _ noun: String, _ plural: String? = nil) -> String {
+    "\(count) \(count == 1 ? noun : plural ?? noun + "s")"
+}
