@@ -12,7 +12,7 @@ import Wire
 /// let client = ClusterClient(bootstrap: [BrokerAddress(host: "127.0.0.1", port: 9092)])
 /// ```
 public actor ClusterClient {
-    public let configuration: ClientConfiguration
+    public nonisolated let configuration: ClientConfiguration
     private let bootstrap: [Endpoint]
     private var connections: [Endpoint: Task<BrokerConnection, any Error>] = [:]
     private(set) var view = ClusterView()

@@ -9,6 +9,6 @@ struct Martlet: AsyncParsableCommand {
         abstract: "A log cluster that speaks the Kafka protocol.",
         subcommands: [
             Start.self, Topics.self, Produce.self, Consume.self, ClusterCommand.self, LogCommand.self, Doctor.self,
-            Completion.self,
+            BenchCommand.self, Completion.self,
         ])
 }

@@ -136,7 +136,7 @@ struct Examination {
 
     /// The id of the cluster at `address` when it is another one.
     private func strangeCluster(at address: BrokerAddress, than description: ClusterDescription) async -> String? {
-        let other = ClusterClient(bootstrap: [address], configuration: await cluster.configuration)
+        let other = ClusterClient(bootstrap: [address], configuration: cluster.configuration)
         let found = try? await other.describeCluster().clusterID
         await other.close()
         guard let expected = description.clusterID, let found, found != expected else { return nil }

@@ -18,7 +18,7 @@ extension Examination {
                 fix: "correct the name, or add it to DNS or /etc/hosts")
         }
         do {
-            try await BrokerConnection.open(address, await cluster.configuration).close()
+            try await BrokerConnection.open(address, cluster.configuration).close()
             return nil
         } catch let error as ClientError {
             return explain(error, address)
