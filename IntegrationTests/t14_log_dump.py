@@ -5,9 +5,11 @@ import glob
 import os
 import shutil
 import struct
+import subprocess
 
 import pytest
 
+import cluster as nodes
 from commands import Martlet
 
 BATCHES = 8
@@ -133,6 +135,15 @@ def test_what_is_not_there_is_one_sentence(martlet, tmp_path):
     assert "holds no log" in martlet.complaint("log", "dump", str(tmp_path))
 
 
+def test_a_reader_that_goes_away_is_no_failure(martlet, partition):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([nodes.BINARY, "log", "dump", partition, "--records"], stdout=writer,
+                          stderr=subprocess.PIPE, env=martlet.environment(), timeout=60, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 # Verified
 
 
@@ -146,19 +157,15 @@ def test_the_unharmed_copy_passes(martlet, copy):
 @pytest.mark.parametrize("batch", [0, 3], ids=["first", "middle"])
 def test_a_flipped_bit_anywhere_in_a_header_is_found(martlet, copy, batch):
     path = segment(copy)
-    start = positions(martlet, path)[batch]
+    start, behind = positions(martlet, path)[batch:batch + 2]
     for byte in range(HEADER_BYTES):
         flip(path, start + byte, bit=byte % 8)
         problems = [line for line in martlet.json_lines("log", "dump", path, "--verify", code=1)
                     if line["type"] == "problem"]
         # At the batch itself, or, for what no CRC covers, at the one that no longer fits behind it.
-        assert any(start <= problem["position"] <= positions_after(martlet, path, start) for problem in problems), byte
+        assert any(start <= problem["position"] <= behind for problem in problems), (byte, problems)
         flip(path, start + byte, bit=byte % 8)
     assert "nothing wrong" in martlet.text("log", "dump", path, "--verify")
-
-
-def positions_after(martlet, path, start):
-    return next((position for position in positions(martlet, path) if position > start), os.path.getsize(path))
 
 
 def test_a_flipped_bit_in_a_payload_is_found_and_named(martlet, copy):
@@ -229,24 +236,13 @@ def test_an_index_that_names_another_batch_is_found(martlet, copy):
 def test_garbage_never_ends_it_in_any_other_way(martlet, tmp_path):
     """Exit code 1 and a sentence, whatever the bytes are: a trap would be a negative code."""
     base = "0" * 20
-    for seed in range(12):
-        content = os.urandom(1 + 37 * seed * seed)
+    for seed in range(6):
+        content = os.urandom(1 + 150 * seed * seed)
         if seed % 3 == 1:
             # Magic 2 and a length that may fit, over and over.
             content = (struct.pack(">qiib", seed, 40 + seed * 9, 0, 2) + os.urandom(44)) * (seed + 1)
         for suffix in (".log", ".index", ".timeindex", "-0000000001.checkpoint"):
             path = tmp_path / f"{base}{suffix}"
             path.write_bytes(content)
-            for mode in (["--verify"], ["--records"], ["--records", "--metadata", "--json"]):
-                code = 1 if mode == ["--verify"] and suffix in (".log", "-0000000001.checkpoint") else None
-                run_any(martlet, "log", "dump", str(path), *mode, code=code)
-
-
-def run_any(martlet, *arguments, code):
-    """Asserts `code`, or 0 or 1 when it is None."""
-    try:
-        martlet.run(*arguments, code=1)
-    except AssertionError:
-        if code is not None:
-            raise
-        martlet.run(*arguments, code=0)
+            martlet.run("log", "dump", str(path), "--verify", code=1 if "index" not in suffix else (0, 1))
+            martlet.run("log", "dump", str(path), "--records", "--metadata", code=(0, 1))

@@ -124,6 +124,18 @@ def test_an_advertised_address_that_leads_to_another_cluster(new_cluster, cluste
     assert f"node 1 at {elsewhere}" in said and "leads to another cluster" in said
 
 
+def test_a_cluster_that_has_not_formed(new_cluster):
+    """One of three nodes was never started: the others answer, and are no cluster."""
+    young = new_cluster(count=3)
+    young[1].start()
+    young[2].start()
+    wait_until("both answer", lambda: all(young[number].metadata([]) is not None for number in (1, 2)))
+    martlet = Martlet(young.bootstrap, young.folder)
+    said = martlet.complaint("doctor")
+    assert "has not formed yet" in said and f"127.0.0.1:{young[3].address[1]} does not answer" in said
+    assert "not formed yet" in martlet.run("cluster", "health", code=1).stdout.decode()
+
+
 def test_a_node_that_is_away(martlet, cluster):
     """Last: the cluster is not well afterwards. What the other nodes can do is done and told all the same."""
     cluster[2].kill()

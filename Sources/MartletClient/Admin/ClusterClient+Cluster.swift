@@ -29,7 +29,7 @@ extension ClusterClient {
             throw ClientError.refused(what: "describe the cluster", answer.errorCode, message: answer.errorMessage)
         }
         return ClusterDescription(
-            clusterID: answer.clusterID,
+            clusterID: answer.clusterID.isEmpty ? nil : answer.clusterID,
             nodes: answer.brokers.map { broker in
                 ClusterDescription.Node(
                     id: broker.brokerID, address: Endpoint(host: broker.host, port: UInt16(clamping: broker.port)),

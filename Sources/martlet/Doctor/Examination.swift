@@ -66,7 +66,13 @@ struct Examination {
             let description = try await cluster.describeCluster()
             let nodes = counted(description.nodes.count, "node")
             guard !description.nodes.isEmpty else {
-                try add("metadata", .failed, "the cluster names no nodes", timer, fix: "see the log of the node")
+                let silent = bootstrap.filter { unreachableBootstrap.contains($0) }.map(\.description)
+                try add(
+                    "metadata", .failed, "the cluster has no nodes: it has not formed yet", timer,
+                    fix: silent.isEmpty
+                        ? "start every node of cluster.yaml; the log of a node says whom it waits for"
+                        : "a cluster forms when each of its nodes reaches every other one at what it advertises, and "
+                            + "\(silent.joined(separator: ", ")) does not answer")
                 return nil
             }
             try add("metadata", .ok, "cluster \(description.clusterID ?? "without an id"), \(nodes)", timer)

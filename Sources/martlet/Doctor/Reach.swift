@@ -27,16 +27,21 @@ extension Examination {
         }
     }
 
+    /// What to correct: of cluster.yaml the bootstrap addresses are those that its nodes advertise.
+    private var origin: String {
+        source == "cluster.yaml" ? "its host, port or advertised in cluster.yaml" : "the address"
+    }
+
     private func explain(_ error: ClientError, _ address: BrokerAddress) -> Unreachable {
         switch error {
         case .unreachable(_, let reason) where reason == "connection refused":
             Unreachable(
                 reason: "nothing listens there (connection refused)",
-                fix: "start the node (make cluster, or martlet start), or correct the address")
+                fix: "start the node (make cluster, or martlet start), or correct \(origin)")
         case .unreachable(_, let reason):
             Unreachable(
                 reason: "it cannot be reached (\(reason))",
-                fix: "look at the network and firewalls between here and \(address.host), or correct the address")
+                fix: "look at the network and firewalls between here and \(address.host), or correct \(origin)")
         case .connectionLost:
             Unreachable(
                 reason: "it closes the connection before it answers",

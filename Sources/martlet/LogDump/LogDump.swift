@@ -26,13 +26,14 @@ final class LogDump {
 
     /// A file, a partition's directory, or a directory of such.
     /// - Throws: `CommandFailure` for what cannot be read, `OutputClosed`.
-    func dump(_ path: String) throws {
+    func dump(_ path: String, depth: Int = 0) throws {
         guard let names = directoryNames(path) else { return try dumpFile(path) }
         let known = names.filter { kind(of: $0) != nil }
         for name in known { try dumpFile(path + "/" + name) }
-        let inner = names.filter { directoryNames(path + "/" + $0) != nil }
-        for name in inner { try dump(path + "/" + name) }
-        guard !known.isEmpty || !inner.isEmpty else {
+        // A data directory, a partition's directory in it; deeper lies nothing, and a link may lead in circles.
+        let inner = depth == 0 ? names.filter { directoryNames(path + "/" + $0) != nil } : []
+        for name in inner { try dump(path + "/" + name, depth: 1) }
+        guard !known.isEmpty || !inner.isEmpty || depth > 0 else {
             throw CommandFailure("\(path) holds no log: name a segment, or the directory of a partition")
         }
     }

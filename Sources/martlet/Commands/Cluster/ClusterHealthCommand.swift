@@ -61,7 +61,11 @@ struct ClusterHealthCommand: ParsableCommand {
 
     private func verdict(_ health: ClusterHealth) -> Cell {
         var reasons: [String] = []
-        if !health.hasController { reasons.append("no controller: more than half of the voters must run") }
+        if health.cluster.nodes.isEmpty {
+            reasons.append("it has not formed yet: every node must be started and reach every other; martlet doctor")
+        } else if !health.hasController {
+            reasons.append("no controller: more than half of the voters must run")
+        }
         if !health.missingNodes.isEmpty {
             reasons.append("not registered: \(nodeList(health.missingNodes)); is it started?")
         }
