@@ -135,6 +135,13 @@ private func report(_ violations: [Violation]) -> Comment {
     ])
     func unsafety(line: String) { #expect(!Rules.unsafety(source("// a\n\n\(line)\n")).isEmpty) }
 
+    @Test func onlyTheFaceOfTheClientIsPublic() {
+        let text = "// a\n\npublic struct A {}\n"
+        #expect(Rules.unsafety(source(text, path: "Sources/MartletClient/A.swift")).isEmpty)
+        #expect(Rules.unsafety(source(text, path: "Sources/Model/ErrorCode.swift")).isEmpty)
+        #expect(!Rules.unsafety(source(text, path: "Sources/Model/Limits.swift")).isEmpty)
+    }
+
     @Test(arguments: [
         "if a != b, !c {}", "let s = \"stop!\"", "let s = \"\\(a)!\"", "// stop!", "a!=b",
         "final class A: @unchecked Sendable {}  // Proof: immutable.",

@@ -138,6 +138,19 @@ final class LogDump {
         try text("  \(counted(places.batches.count, "batch", "batches")), \(counted(recordCount, "record")), \(range)")
     }
 
+    /// Pieces in as few lines as the terminal has room for.
+    private func folded(_ pieces: [String], indent: String) -> [String] {
+        var lines: [String] = []
+        for piece in pieces {
+            if let last = lines.last, last.count + 2 + piece.count <= Terminal.output.width ?? .max {
+                lines[lines.count - 1] += "  " + piece
+            } else {
+                lines.append(indent + piece)
+            }
+        }
+        return lines
+    }
+
     private func show(_ batch: FoundBatch, isMetadata: Bool) throws {
         if options.json {
             try line(DumpedBatch.json(batch))
@@ -145,7 +158,7 @@ final class LogDump {
             let (columns, rest) = DumpedBatch.text(batch)
             if Terminal.output.isTerminal {
                 try text(batch.isCRCRight ? columns : Terminal.output.show(columns, as: .bad))
-                if !rest.isEmpty { try text("            " + rest.joined(separator: "  ")) }
+                for line in folded(rest, indent: "            ") { try text(line) }
             } else {
                 try text(([columns] + rest).joined(separator: "  "))
             }
