@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MARTLET := .build/release/martlet
 export MARTLET
 
-.PHONY: help libraries build cluster stop kill pause resume start status logs clean test check sim fmt golden
+.PHONY: help libraries build cluster stop kill pause resume start status logs clean bench test check sim fmt golden
 
 help: ## this list
 	@echo "Martlet. Start here: make cluster"
@@ -44,6 +44,9 @@ logs: ## NODE=2: the end of its log
 clean: ## stop the nodes, delete their data and the build
 	@dev/cluster stop
 	rm -rf run .build
+
+bench: cluster ## the usual first benchmark on the cluster of cluster.yaml: 500,000 records written and read
+	@$(MARTLET) bench
 
 test: ## everything: one release build, unit tests, simulator, integration tests
 	@dev/libraries tests
