@@ -41,6 +41,7 @@ let rooms: [String: Room] = [
     "martlet": Room(
         6, outside: ["ArgumentParser", "NIOCore", "NIOPosix", "Logging", "Glibc", "Synchronization", "Foundation"]),
     "codec-speed": Room(6, outside: ["NIOCore"]),
+    "ingest-speed": Room(6),
     "martlet-sim": Room(6, outside: ["ArgumentParser", "Glibc", "Synchronization", "Foundation"]),
 ]
 
