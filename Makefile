@@ -5,11 +5,11 @@ SHELL := /bin/bash
 MARTLET := .build/release/martlet
 export MARTLET
 
-.PHONY: help libraries build cluster stop kill pause resume start status logs clean bench test check sim fmt golden
+.PHONY: help libraries build cluster stop kill pause resume start status logs clean bench bench-ingest test check sim fmt golden
 
 help: ## this list
 	@echo "Martlet. Start here: make cluster"
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  \1\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 20
 
 libraries:
 	@dev/libraries
@@ -66,3 +66,8 @@ fmt: ## format the sources and wrap long comments
 
 golden: ## rewrite golden files from what the code does now; read the diff
 	UPDATE_GOLDEN=1 swift test
+
+# Benchmarks (docs/PERFORMANCE.md). Each prints ratios against a yardstick that ran beside it.
+bench-ingest: build ## produced batches into one node, beside a loop in C
+	swift build -c release --product ingest-speed
+	.build/release/ingest-speed $(ARGS)

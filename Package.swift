@@ -96,6 +96,8 @@ let package = Package(
         .executableTarget(
             name: "codec-speed", dependencies: ["Wire", "Model", byteBuffer], path: "Benchmarks/CodecSpeed",
             swiftSettings: strict),
+        // Drives one node beside a loop in C (docs/PERFORMANCE.md); it knows the node as a process only.
+        .executableTarget(name: "ingest-speed", dependencies: ["CChecksum"], path: "Benchmarks/IngestSpeed"),
 
         .testTarget(name: "TidyTests"),
         .testTarget(

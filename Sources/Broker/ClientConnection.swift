@@ -10,7 +10,9 @@ package struct NodeIdentity: Hashable, Sendable {
     var incarnationID: UUID128
 }
 
-struct ClientConnection {
+/// A class, because every request looks at it several times: a value in the shard's dictionary was copied out and in
+/// again at each of them.
+final class ClientConnection {
     let id: ConnectionID
     let client: String
     /// From ApiVersions, for log lines: the cheapest "who is still on the old client" report.
@@ -32,13 +34,13 @@ struct ClientConnection {
     }
 
     /// Takes the next place in the line of answers.
-    mutating func takeSlot() -> UInt64 {
+    func takeSlot() -> UInt64 {
         defer { nextSlot += 1 }
         return nextSlot
     }
 
     /// Gives the answer of `slot`; what may leave now, in order.
-    mutating func answer(_ slot: UInt64, with pieces: [OutboundPiece]) -> [OutboundPiece] {
+    func answer(_ slot: UInt64, with pieces: [OutboundPiece]) -> [OutboundPiece] {
         guard !isClosing else { return [] }
         guard slot == nextAnswer else {
             early[slot] = pieces
@@ -59,12 +61,12 @@ struct ClientConnection {
         return leaving
     }
 
-    mutating func drained() { undrainedBytes = 0 }
+    func drained() { undrainedBytes = 0 }
 
-    mutating func closed() { isClosing = true }
+    func closed() { isClosing = true }
 
     /// Whether reading must stop or may go on, when that is news.
-    mutating func readingChange() -> Bool? {
+    func readingChange() -> Bool? {
         let waiting = nextSlot - nextAnswer
         let full =
             waiting >= UInt64(Limits.requestsInFlightPerConnection)

@@ -41,6 +41,8 @@ struct OutstandingRequests<Purpose> {
     private mutating func takeAll(where matches: (OutstandingRequest<Purpose>) -> Bool) -> [OutstandingRequest<Purpose>]
     {
         var taken: [OutstandingRequest<Purpose>] = []
+        // Asked after every step, and nearly always in vain.
+        guard requests.values.contains(where: matches) else { return taken }
         for (id, request) in requests where matches(request) {
             taken.append(request)
             requests.removeValue(forKey: id)

@@ -79,6 +79,15 @@ final class Replica {
         if case .leader = partition.role { true } else { false }
     }
 
+    /// Whether the partition takes a produced batch now, and why not.
+    func admission(acks: Int16) -> ErrorCode? {
+        // Access to the value where it stands: a call on `partition` copies it whole, arrays and all.
+        func ask(_ partition: inout Partition) -> ErrorCode? {
+            partition.admission(acks: acks, currentLeaderEpoch: nil)
+        }
+        return ask(&partition)
+    }
+
     /// "topic-partition", Kafka's way of naming it.
     var name: String { "\(topicName)-\(topicPartition.partition)" }
 

@@ -35,7 +35,7 @@ extension Shard {
         do throws(WireError) {
             if header.api == .nodeHello {
                 let hello = try read(NodeHelloRequest.self, header, body)
-                connections[id]?.node = NodeIdentity(id: hello.nodeID, incarnationID: hello.incarnationID)
+                connection.node = NodeIdentity(id: hello.nodeID, incarnationID: hello.incarnationID)
             }
             if route.place == .control || isMetadataFetch(header, body) {
                 mailToControl(id, header, body)
@@ -45,7 +45,7 @@ extension Shard {
         } catch {
             return close(id, because: "sent a \(header.api) version \(header.version) that cannot be read (\(error))")
         }
-        updateReading(id)
+        updateReading(connection)
     }
 
     private func dispatch(_ id: ConnectionID, _ header: RequestHeader, _ body: ByteBuffer) throws(WireError) {
@@ -85,15 +85,17 @@ extension Shard {
 
     /// Puts an answer in its place in the connection's line, and lets go of what may leave.
     func answer(_ id: ConnectionID, _ slot: UInt64, _ pieces: [OutboundPiece]) {
-        guard let leaving = connections[id]?.answer(slot, with: pieces), !leaving.isEmpty else { return }
+        guard let connection = connections[id] else { return }
+        let leaving = connection.answer(slot, with: pieces)
+        if leaving.isEmpty { return }
         effects.append(.respond(id, leaving))
-        updateReading(id)
+        updateReading(connection)
     }
 
     func close(_ id: ConnectionID, because reason: String?) {
         guard let connection = connections[id], !connection.isClosing else { return }
         if let reason { log(.warning, "closed the connection of \(connection.description): it \(reason)") }
-        connections[id]?.closed()
+        connection.closed()
         effects.append(.close(id))
     }
 
@@ -101,7 +103,7 @@ extension Shard {
     func complain(_ id: ConnectionID, _ reason: String) {
         guard let connection = connections[id] else { return }
         log(connection.hasComplaint ? .debug : .warning, "refused input of \(connection.description): \(reason)")
-        connections[id]?.hasComplaint = true
+        connection.hasComplaint = true
     }
 
     func frameRejected(_ id: ConnectionID, _ fault: FrameFault) {
@@ -115,7 +117,7 @@ extension Shard {
             case .idle: "was idle for too long"
             }
         log(fault == .idle ? .debug : .warning, "closed the connection of \(connection.description): it \(reason)")
-        connections[id]?.closed()
+        connection.closed()
     }
 
     func connectionClosed(_ id: ConnectionID) {
@@ -124,19 +126,20 @@ extension Shard {
         effects.append(.mail(.connectionClosed(shard: index, id)))
     }
 
-    func updateReading(_ id: ConnectionID) {
-        guard let pause = connections[id]?.readingChange() else { return }
-        effects.append(pause ? .pauseReading(id) : .resumeReading(id))
+    func updateReading(_ connection: ClientConnection) {
+        guard let pause = connection.readingChange() else { return }
+        effects.append(pause ? .pauseReading(connection.id) : .resumeReading(connection.id))
     }
 
     func mailToControl(_ id: ConnectionID, _ header: RequestHeader, _ body: ByteBuffer) {
-        guard let slot = connections[id]?.takeSlot(), let client = connections[id]?.description else { return }
+        guard let connection = connections[id] else { return }
+        let slot = connection.takeSlot()
         effects.append(
             .mail(
                 .request(
                     MailedRequest(
-                        shard: index, connection: id, slot: slot, header: header, body: body, client: client,
-                        node: connections[id]?.node))))
+                        shard: index, connection: id, slot: slot, header: header, body: body,
+                        client: connection.description, node: connection.node))))
     }
 
     /// A Fetch of the metadata log is Control's: it names that topic and no other.

@@ -67,8 +67,9 @@ package final class Shard {
         case .frameRejected(let id, let fault): frameRejected(id, fault)
         case .connectionClosed(let id): connectionClosed(id)
         case .outboundDrained(let id):
-            connections[id]?.drained()
-            updateReading(id)
+            guard let connection = connections[id] else { break }
+            connection.drained()
+            updateReading(connection)
         case .link(let event): linkEvent(event)
         case .flushed(let ticket, let result): flushed(ticket, result)
         case .mailed(let mail): mailed(mail)

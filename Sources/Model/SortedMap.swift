@@ -1,20 +1,24 @@
 // A map that is always walked in key order, so that no decision depends on hashing. An array with binary search: few
-// keys, many reads.
+// keys, many reads. Inlinable, because a generic call that is not specialised for its types costs a hundred times as
+// much, and every request makes dozens.
 
 package struct SortedMap<Key: Comparable & Hashable & Sendable, Value>: Sequence {
-    package private(set) var keys: [Key] = []
-    package private(set) var values: [Value] = []
+    @usableFromInline var sortedKeys: [Key] = []
+    @usableFromInline var sortedValues: [Value] = []
 
-    package init() {}
+    @inlinable package var keys: [Key] { sortedKeys }
+    @inlinable package var values: [Value] { sortedValues }
 
-    package init(_ pairs: some Sequence<(Key, Value)>) {
+    @inlinable package init() {}
+
+    @inlinable package init(_ pairs: some Sequence<(Key, Value)>) {
         for (key, value) in pairs { self[key] = value }
     }
 
-    package var count: Int { keys.count }
-    package var isEmpty: Bool { keys.isEmpty }
+    @inlinable package var count: Int { keys.count }
+    @inlinable package var isEmpty: Bool { keys.isEmpty }
 
-    package subscript(key: Key) -> Value? {
+    @inlinable package subscript(key: Key) -> Value? {
         get {
             let index = lowerBound(key)
             return index < keys.count && keys[index] == key ? values[index] : nil
@@ -23,46 +27,46 @@ package struct SortedMap<Key: Comparable & Hashable & Sendable, Value>: Sequence
             let index = lowerBound(key)
             let found = index < keys.count && keys[index] == key
             switch (newValue, found) {
-            case (let value?, true): values[index] = value
+            case (let value?, true): sortedValues[index] = value
             case (let value?, false):
-                keys.insert(key, at: index)
-                values.insert(value, at: index)
+                sortedKeys.insert(key, at: index)
+                sortedValues.insert(value, at: index)
             case (nil, true):
-                keys.remove(at: index)
-                values.remove(at: index)
+                sortedKeys.remove(at: index)
+                sortedValues.remove(at: index)
             case (nil, false): break
             }
         }
     }
 
     /// Changes the value in place, without a copy out and in.
-    package subscript(key: Key, default fallback: @autoclosure () -> Value) -> Value {
+    @inlinable package subscript(key: Key, default fallback: @autoclosure () -> Value) -> Value {
         get { self[key] ?? fallback() }
         _modify {
             let index = lowerBound(key)
             if index == keys.count || keys[index] != key {
-                keys.insert(key, at: index)
-                values.insert(fallback(), at: index)
+                sortedKeys.insert(key, at: index)
+                sortedValues.insert(fallback(), at: index)
             }
-            yield &values[index]
+            yield &sortedValues[index]
         }
     }
 
-    @discardableResult
+    @inlinable @discardableResult
     package mutating func removeValue(forKey key: Key) -> Value? {
         let index = lowerBound(key)
         guard index < keys.count, keys[index] == key else { return nil }
-        keys.remove(at: index)
-        return values.remove(at: index)
+        sortedKeys.remove(at: index)
+        return sortedValues.remove(at: index)
     }
 
-    package mutating func removeAll() {
-        keys.removeAll()
-        values.removeAll()
+    @inlinable package mutating func removeAll() {
+        sortedKeys.removeAll()
+        sortedValues.removeAll()
     }
 
     /// The first index whose key is not below `key`.
-    package func lowerBound(_ key: Key) -> Int {
+    @inlinable package func lowerBound(_ key: Key) -> Int {
         var low = 0
         var high = keys.count
         while low < high {
@@ -73,19 +77,19 @@ package struct SortedMap<Key: Comparable & Hashable & Sendable, Value>: Sequence
     }
 
     package struct Iterator: IteratorProtocol {
-        private let map: SortedMap
-        private var index = 0
+        @usableFromInline let map: SortedMap
+        @usableFromInline var index = 0
 
-        init(_ map: SortedMap) { self.map = map }
+        @inlinable init(_ map: SortedMap) { self.map = map }
 
-        package mutating func next() -> (key: Key, value: Value)? {
+        @inlinable package mutating func next() -> (key: Key, value: Value)? {
             guard index < map.keys.count else { return nil }
             defer { index += 1 }
             return (map.keys[index], map.values[index])
         }
     }
 
-    package func makeIterator() -> Iterator { Iterator(self) }
+    @inlinable package func makeIterator() -> Iterator { Iterator(self) }
 }
 
 extension SortedMap: Equatable where Value: Equatable {}

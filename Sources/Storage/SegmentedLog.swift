@@ -63,6 +63,9 @@ package final class SegmentedLog {
     /// Closed segments whose indexes are in memory, the least recently used first.
     var loadedIndexes: [Offset] = []
 
+    /// The fresh first bytes of the batch that is appended; kept, so that no append allocates them.
+    private var head = ByteBuffer()
+
     static let loadedIndexesMax = 8
 
     init(opened: OpenedLog, disk: any Disk, directory: String, owner: UInt32, settings: LogSettings) {
@@ -110,8 +113,10 @@ package final class SegmentedLog {
         stamped.baseOffset = endOffset
         stamped.partitionLeaderEpoch = leaderEpoch
         try rollIfDue(for: stamped, wallMs: wallMs)
-        var head = ByteBuffer()
-        head.writeMultipleIntegers(stamped.baseOffset, stamped.batchLength, stamped.partitionLeaderEpoch)
+        head.clear()
+        head.writeInteger(stamped.baseOffset)
+        head.writeInteger(stamped.batchLength)
+        head.writeInteger(stamped.partitionLeaderEpoch)
         var body = batch
         body.moveReaderIndex(forwardBy: 16)
         try write(head, body)

@@ -106,9 +106,7 @@ extension Shard {
         guard let replica = replicas[TopicPartition(image.id, partition.partitionIndex)] else {
             return .failed(.notLeaderOrFollower, nil, nil)
         }
-        if let error = replica.partition.admission(acks: request.acks, currentLeaderEpoch: nil) {
-            return .failed(error, nil, replica)
-        }
+        if let error = replica.admission(acks: request.acks) { return .failed(error, nil, replica) }
         guard let records = partition.records, records.readableBytes > 0 else {
             return .failed(.invalidRecord, "the partition entry holds no batch", replica)
         }

@@ -1,0 +1,106 @@
+// The least that any broker must do with a produced batch: receive it, check its CRC, append it, answer.
+#define _GNU_SOURCE
+#include "CChecksum.h"
+#include "bench.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { BUFFER_BYTES = 4 << 20 };
+
+typedef struct {
+    int file;
+    off_t end;
+    uint64_t next_offset;
+} Log;
+
+/// Appends the batch of one request frame (without its length prefix) and answers it. Returns nothing: a frame that is
+/// not the driver's ends the bench.
+static void serve_frame(int connection, Log *log, unsigned char *frame, size_t size) {
+    unsigned char *at = frame + 8;
+    at += 2 + get16(at);         // client id
+    at += 2 + 2 + 4 + 4;         // no transactional id, acks, timeout, one topic
+    unsigned char *name = at;
+    at += 2 + get16(at);
+    at += 4 + 4;                 // one partition, its index
+    size_t batch_size = get32(at);
+    unsigned char *batch = at + 4;
+    if (batch + batch_size != frame + size) fail("the yardstick cannot read a frame");
+    if (martlet_crc32c(0, batch + 21, batch_size - 21) != get32(batch + 17)) fail("wrong CRC");
+    uint64_t base = log->next_offset;
+    put64(batch, base);
+    put32(batch + 12, 0);
+    log->next_offset += get32(batch + 57);
+    for (size_t done = 0; done < batch_size;) {
+        ssize_t written = pwrite(log->file, batch + done, batch_size - done, log->end);
+        if (written < 0 && errno == EINTR) continue;
+        if (written <= 0) fail("the yardstick cannot write: %s", strerror(errno));
+        done += (size_t)written;
+        log->end += written;
+    }
+    unsigned char answer[256];
+    size_t name_size = 2 + (size_t)get16(name);
+    unsigned char *to = answer + 4;
+    memcpy(to, frame + 4, 4);    // correlation id
+    put32(to + 4, 1);
+    memcpy(to + 8, name, name_size);
+    to += 8 + name_size;
+    put32(to, 1);
+    put32(to + 4, 0);
+    put16(to + 8, 0);
+    put64(to + 10, base);
+    put64(to + 18, UINT64_MAX);  // no log append time
+    put64(to + 26, 0);
+    put32(to + 34, 0);
+    to += 38;
+    put32(answer, (uint32_t)(to - answer - 4));
+    send_all(connection, answer, (size_t)(to - answer));
+}
+
+static void serve_connection(int connection, Log *log, unsigned char *buffer) {
+    size_t start = 0;
+    size_t end = 0;
+    for (;;) {
+        while (end - start >= 4) {
+            size_t size = get32(buffer + start);
+            if (size + 4 > BUFFER_BYTES) fail("a frame of %zu bytes is too large for the yardstick", size);
+            if (end - start < size + 4) break;
+            serve_frame(connection, log, buffer + start + 4, size);
+            start += size + 4;
+        }
+        if (start == end) {
+            start = end = 0;
+        } else if (start > BUFFER_BYTES / 2 || (start > 0 && end == BUFFER_BYTES)) {
+            memmove(buffer, buffer + start, end - start);
+            end -= start;
+            start = 0;
+        }
+        ssize_t got = recv(connection, buffer + end, BUFFER_BYTES - end, 0);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) return;
+        end += (size_t)got;
+    }
+}
+
+void serve_yardstick(int listener, const char *path) {
+    unsigned char *buffer = malloc(BUFFER_BYTES);
+    Log log = {.file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644)};
+    if (log.file < 0 || buffer == NULL) fail("the yardstick cannot open %s: %s", path, strerror(errno));
+    for (;;) {
+        int connection = accept(listener, NULL, NULL);
+        if (connection < 0) continue;
+        int one = 1;
+        setsockopt(connection, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        serve_connection(connection, &log, buffer);
+        close(connection);
+        if (ftruncate(log.file, 0) != 0) fail("the yardstick cannot truncate: %s", strerror(errno));
+        log.end = 0;
+        log.next_offset = 0;
+    }
+}
