@@ -6,6 +6,8 @@ import subprocess
 import tempfile
 import threading
 
+import pytest
+
 import cluster as nodes
 from conditions import PATIENCE_SECONDS, wait_until
 
@@ -59,9 +61,9 @@ class Background:
         """Until so many lines are printed; a command that ends before is a failure at once."""
         def are_there():
             if len(self.lines) < count and not self.is_running():
-                raise ValueError(f"it ended with {self.process.returncode}: {self.said()}")
+                pytest.fail(f"martlet {self.words} ended with {self.process.returncode}: {self.said()}")
             return len(self.lines) >= count
-        wait_until(f"martlet {self.words} prints {count} lines, so far {len(self.lines)}", are_there)
+        wait_until(f"martlet {self.words} prints {count} lines", are_there)
         return self.lines
 
     def ended(self, code=0):
