@@ -576,8 +576,9 @@ def test_others_read_what_our_client_wrote(martlet, cluster, topic, reader, code
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("writer", [ConfluentClient, KafkaPythonClient], ids=lambda client: client.name)
 def test_our_client_reads_what_others_wrote(martlet, cluster, topic, writer, codec):
-    records = [Record(b"%d the same text again and again" % number, b"k%d" % number, (("h", b"%d" % number), ("e", b"")),
-                      1_700_000_000_000 + number) for number in range(300)]
+    records = [
+        Record(b"%d the same text again and again" % number, b"k%d" % number, (("h", b"%d" % number), ("e", b"")),
+               1_700_000_000_000 + number) for number in range(300)]
     records += [Record(None, b"gone", (), 1_700_000_001_000), Record(b"\xff\x00", b"", (), 1_700_000_001_001)]
     writer(cluster.bootstrap).produce(topic, 2, records, codec, "all", True)
     wanted = [

@@ -140,7 +140,7 @@ def test_keys_reach_every_partition_and_the_rules_differ(placement):
 @pytest.mark.parametrize("rule, empty_is_free", [("murmur2", False), ("consistent-random", True),
                                                  ("consistent", False)])
 def test_an_empty_key_is_a_key_except_to_consistent_random(cluster, rule, empty_is_free):
-    """Many batches of values with an empty key: in one partition where it is a key, and spread where it counts as none."""
+    """Many batches of an empty key: in one partition where it is a key, and spread where it counts as none."""
     topic = f"empty-{rule}"
     cluster.create_topic(topic, partitions=PARTITIONS)
     lines = b"".join(b":%d %s\n" % (number, b"x" * 1000) for number in range(1000))

@@ -106,7 +106,8 @@ def start(cluster, *options):
     # Each node leads at least one, so whichever dies takes a leader away.
     cluster.create_topic("fed", [ids[p % 3:] + ids[:p % 3] for p in range(PARTITIONS)])
     produce = Background(cluster.bootstrap, cluster.folder, "produce", "fed", "--key-separator", ":", *options)
-    consume = Background(cluster.bootstrap, cluster.folder, "consume", "fed", "--from-beginning", "--template", TEMPLATE)
+    consume = Background(
+        cluster.bootstrap, cluster.folder, "consume", "fed", "--from-beginning", "--template", TEMPLATE)
     return World(cluster, produce, consume)
 
 
