@@ -5,6 +5,8 @@
 //   create <topic> <partitions> <replication factor>  ok
 //   produce <topic> <partition> <codec> <acks> <idempotent> <n>, then n lines <timestamp> <key> <value> <headers>
 //                                                     ok <offsets joined by ,>
+//   spread <topic> <n>, then n lines <key>            ok; the partition is the client's choice, the value is the line's
+//                                                     number from 0
 //   consume <topic> <partitions joined by ,> <n>      ok <n>, then n lines <partition> <offset> and as above
 //   load <topic> <partitions> <name>                  ok; produces name:partition:n until told to stop
 //   acknowledged                                      ok <counts per partition joined by ,>
@@ -65,6 +67,7 @@ public class JavaClient {
             case "list": list(); break;
             case "create": create(words[1], Integer.parseInt(words[2]), Short.parseShort(words[3])); break;
             case "produce": produce(words); break;
+            case "spread": spread(words[1], Integer.parseInt(words[2])); break;
             case "consume": consume(words[1], words[2], Integer.parseInt(words[3])); break;
             case "load": load(words[1], Integer.parseInt(words[2]), words[3]); break;
             case "acknowledged": reply("ok", load.counts()); break;
@@ -134,6 +137,21 @@ public class JavaClient {
             }
             reply("ok", String.join(",", offsets));
         }
+    }
+
+    private static void spread(String topic, int count) throws Exception {
+        List<byte[]> keys = new ArrayList<>();
+        while (keys.size() < count) { keys.add(decode(in.readLine())); }
+        List<Future<RecordMetadata>> futures = new ArrayList<>();
+        try (KafkaProducer<byte[], byte[]> producer = producer("none", "all", true)) {
+            for (byte[] key : keys) {
+                byte[] value = String.valueOf(futures.size()).getBytes(StandardCharsets.UTF_8);
+                futures.add(producer.send(new ProducerRecord<>(topic, key, value)));
+            }
+            producer.flush();
+            for (Future<RecordMetadata> future : futures) { future.get(deadlineSeconds, TimeUnit.SECONDS); }
+        }
+        reply("ok");
     }
 
     private static void consume(String topic, String partitionList, int count) {

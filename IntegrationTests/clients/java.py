@@ -88,6 +88,10 @@ class JavaClient:
         answer = self.ask("produce", topic, partition, codec, acks, str(idempotent).lower(), len(records), lines=lines)
         return [int(offset) for offset in answer[0].split(",")]
 
+    def produce_by_key(self, topic, keys):
+        """A record for each key, its value the key's index; the partitions are the client's choice."""
+        self.ask("spread", topic, len(keys), lines=[encode(key) for key in keys])
+
     def consume(self, topic, partitions, count):
         answer = self.ask("consume", topic, ",".join(map(str, partitions)), count)
         rows = [self.java.read() for _ in range(int(answer[0]))]

@@ -37,7 +37,8 @@ public enum ClientError: Error, Equatable, Sendable, CustomStringConvertible {
     public var isRetriable: Bool {
         switch self {
         case .noNodeAnswered, .unreachable, .connectionLost, .requestTimedOut, .noLeader, .noSuchTopic: true
-        case .refused(_, let code, _): code.isRetriable
+        // The client's own word for a connection that has just gone; of the protocol's, Kafka does not try it again.
+        case .refused(_, let code, _): code.isRetriable || code == .brokerNotAvailable
         case .malformedAnswer, .unsupported, .noSuchPartition, .unreadableRecords, .gaveUp, .bufferFull,
             .recordTooLarge,
             .deliveryTimedOut, .positionOutOfRange, .logTruncated, .closed:
