@@ -46,6 +46,12 @@ public enum ClientError: Error, Equatable, Sendable, CustomStringConvertible {
         }
     }
 
+    /// Why, for a sentence that says already what did not work.
+    var reason: String {
+        if case .unreachable(_, let reason) = self { return reason }
+        return description
+    }
+
     public var description: String {
         switch self {
         case .noNodeAnswered(let endpoints, let reason):

@@ -55,22 +55,44 @@ public actor ClusterClient {
         return try await connection(at: endpoint)
     }
 
-    private func anyConnection() async throws -> BrokerConnection {
+    /// Every address that is known. One with an open connection comes first: a dead bootstrap address costs its timeout
+    /// only once.
+    private var endpoints: [Endpoint] {
         var endpoints = bootstrap
         for endpoint in view.nodes.values where !endpoints.contains(endpoint) { endpoints.append(endpoint) }
-        // An address with an open connection is asked first: a dead bootstrap address costs its timeout only once.
-        endpoints = endpoints.filter { connections[$0] != nil } + endpoints.filter { connections[$0] == nil }
+        return endpoints.filter { connections[$0] != nil } + endpoints.filter { connections[$0] == nil }
+    }
+
+    private func anyConnection() async throws -> BrokerConnection {
+        let endpoints = endpoints
         var reason = "no address to try"
         for endpoint in endpoints {
             do {
                 return try await connection(at: endpoint)
-            } catch ClientError.unreachable(_, let why) {
-                reason = why
             } catch let error as ClientError where error.isRetriable {
-                reason = error.description
+                reason = error.reason
             }
         }
         throw ClientError.noNodeAnswered(endpoints, reason: reason)
+    }
+
+    /// Asks a node, and others beside it while it does not answer: one that stands still but keeps its connections
+    /// would hold the question up until it times out. For what may be asked twice.
+    func askAny<R: WireRequest>(_ request: R, maxVersion: Int16 = .max) async throws -> R.Response {
+        let endpoints = endpoints
+        guard !endpoints.isEmpty else { throw ClientError.noNodeAnswered([], reason: "no address to try") }
+        let attempts = endpoints.map { endpoint in
+            { @Sendable in
+                let link: BrokerConnection
+                do {
+                    link = try await self.connection(at: endpoint)
+                } catch let error as ClientError where error.isRetriable {
+                    throw ClientError.noNodeAnswered(endpoints, reason: error.reason)
+                }
+                return try await link.send(request, maxVersion: maxVersion)
+            }
+        }
+        return try await Race(loop: eventLoop, patienceMs: configuration.hedgeMs, attempts).run()
     }
 
     private func connection(at endpoint: Endpoint) async throws -> BrokerConnection {
@@ -105,7 +127,7 @@ public actor ClusterClient {
             return topic
         }
         request.allowAutoTopicCreation = mayCreate
-        let response = try await ask(request, maxVersion: 12)
+        let response = try await askAny(request, maxVersion: 12)
         view.learned(response)
         return response
     }

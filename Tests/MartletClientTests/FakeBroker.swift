@@ -90,6 +90,7 @@ func servesAll(_ header: RequestHeader) -> FakeBroker.Answer {
         (.apiVersions, ApiVersionsRequest.versions), (.createTopics, CreateTopicsRequest.versions),
         (.initProducerID, InitProducerIDRequest.versions), (.describeCluster, DescribeClusterRequest.versions),
         (.describeQuorum, DescribeQuorumRequest.versions),
+        (.offsetForLeaderEpoch, OffsetForLeaderEpochRequest.versions),
     ].map { key, versions in
         var entry = ApiVersionsResponse.ApiVersion()
         entry.apiKey = key

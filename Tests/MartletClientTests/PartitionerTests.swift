@@ -1,6 +1,7 @@
 // Keys must land where every other Kafka client puts them.
 
 import MartletClient
+import Model
 import NIOCore
 import Testing
 
@@ -20,5 +21,19 @@ import Testing
         // −973,932,308 without its sign bit is 1,173,551,340.
         #expect(Partitioner.partition(forKey: ByteBuffer(string: "21"), count: 7) == 1_173_551_340 % 7)
         #expect(Partitioner.partition(forKey: ByteBuffer(), count: 1) == 0)
+    }
+
+    /// CRC-32 of "123456789" is the check value of its specification.
+    @Test func librdkafkasRulesUseTheCRC() {
+        let known = ProducerRecord(topic: "t", key: "123456789", value: "v")
+        let expected = PartitionIndex(0xCBF4_3926 % 7)
+        #expect(Partitioner.consistent.partition(for: known, count: 7) == expected)
+        #expect(Partitioner.consistentRandom.partition(for: known, count: 7) == expected)
+        for key in [nil, ""] {
+            let record = ProducerRecord(topic: "t", key: key, value: "v")
+            #expect(Partitioner.consistent.partition(for: record, count: 7) == 0)
+            #expect(Partitioner.consistentRandom.partition(for: record, count: 7) == nil)
+        }
+        #expect(Partitioner.custom { _, count in Int32(count - 1) }.partition(for: known, count: 7) == 6)
     }
 }

@@ -186,7 +186,7 @@ extension Consumer {
             for topic in response.topics {
                 for partition in topic.partitions {
                     answers[TopicPartition(topic.name, partition.partitionIndex)] =
-                        .init(code: partition.errorCode, offset: partition.endOffset)
+                        .init(code: partition.errorCode, offset: partition.endOffset, epoch: partition.leaderEpoch)
                 }
             }
             let now = self.pump.now
@@ -230,7 +230,8 @@ extension ConsumerMachine.FetchAnswer {
         aborted = (partition.abortedTransactions ?? []).map {
             FetchedChunk.AbortedTransaction(producerID: $0.producerID, firstOffset: $0.firstOffset)
         }
-        divergedAt = partition.divergingEpoch.endOffset >= 0 ? partition.divergingEpoch.endOffset : nil
+        let diverging = partition.divergingEpoch
+        divergedAt = diverging.endOffset >= 0 ? (diverging.endOffset, diverging.epoch) : nil
         let leader = partition.currentLeader
         leaderHint = leader.leaderID >= 0 ? (leader.leaderID, leader.leaderEpoch) : nil
         preferredReplica = partition.preferredReadReplica >= 0 ? partition.preferredReadReplica : nil

@@ -32,6 +32,8 @@ public final class Consumer: AsyncSequence, Sendable {
         var restAt = 0
         /// What `rest` is of.
         var chunk: FetchedChunk?
+        /// A reader has taken a chunk and is yet to `give` its records: no other chunk may overtake it.
+        var isUnpacking = false
         var readers: [(id: Int, done: CheckedContinuation<Void, Never>)] = []
         var lastReaderID = 0
         var isClosed = false
@@ -91,7 +93,10 @@ public final class Consumer: AsyncSequence, Sendable {
 
     /// Gives out and fetches no records of a partition until `resume`; its place stays.
     public func pause(_ partition: TopicPartition) {
-        state.withLockedValue { $0.machine.pause(partition, true) }
+        state.withLockedValue { state in
+            state.putBack(partition)
+            state.machine.pause(partition, true)
+        }
     }
 
     public func resume(_ partition: TopicPartition) {
@@ -139,35 +144,35 @@ public final class Consumer: AsyncSequence, Sendable {
     public func next() async throws -> ConsumerRecord? {
         while true {
             if let record = state.withLockedValue({ $0.takeRecord() }) { return record }
-            guard try await fill(waitMs: nil) else { return nil }
+            guard try await fill(until: nil) else { return nil }
         }
     }
 
     /// All records at hand, at most `countMax`, in order; waits for some up to `waitMs` or, when nil, until there are.
     /// Empty when the time is over, the consumer closed or the task cancelled.
     public func nextBatch(countMax: Int = .max, waitMs: Int64? = nil) async throws -> [ConsumerRecord] {
+        let deadline = waitMs.map { pump.now.advanced(byMs: $0) }
         while true {
             let records = state.withLockedValue { $0.takeRecords(countMax) }
             if !records.isEmpty { return records }
-            guard try await fill(waitMs: waitMs) else { return [] }
+            guard try await fill(until: deadline) else { return [] }
         }
     }
 
     /// Unpacks the next chunk. False when there is none in time, or never will be.
-    private func fill(waitMs: Int64?) async throws -> Bool {
-        let deadline = waitMs.map { pump.now.advanced(byMs: $0) }
+    private func fill(until deadline: Instant?) async throws -> Bool {
         while !Task.isCancelled {
-            let (chunk, failure, isClosed) = state.withLockedValue { state in
-                (state.machine.takeChunk(), state.machine.failures.popFirst(), state.isClosed)
-            }
-            if isClosed { return false }
-            if let chunk {
+            switch state.withLockedValue({ $0.takeNews() }) {
+            case .closed: return false
+            case .records: return true
+            case .chunk(let chunk):
                 drainSoon()
+                defer { wakeReaders() }
                 try unpack(chunk)
-                if let failure { state.withLockedValue { $0.machine.failures.prepend(failure) } }
                 return true
+            case .failure(let failure): throw failure
+            case nil: break
             }
-            if let failure { throw failure }
             if let deadline, pump.now >= deadline { return false }
             await waitForNews(until: deadline)
         }
@@ -179,10 +184,13 @@ public final class Consumer: AsyncSequence, Sendable {
             let records = try chunk.records()
             state.withLockedValue { $0.give(records, of: chunk) }
         } catch {
-            state.withLockedValue { state in
+            let isCurrent = state.withLockedValue { state in
+                state.isUnpacking = false
+                guard state.machine.isCurrent(chunk) else { return false }
                 state.machine.assignments[chunk.partition]?.phase = .failed
+                return true
             }
-            throw error
+            if isCurrent { throw error }
         }
     }
 
@@ -239,19 +247,50 @@ public final class Consumer: AsyncSequence, Sendable {
         let now = pump.now
         let (effects, wakeAt) = state.withLockedValue { $0.machine.drain(at: now) }
         for effect in effects { perform(effect) }
+        if state.withLockedValue({ !$0.machine.failures.isEmpty }) { wakeReaders() }
         pump.wake(at: wakeAt, now: now) { [weak self] in self?.drain() }
     }
 }
 
 extension Consumer.State {
+    enum News {
+        case closed
+        /// There are unpacked records to take.
+        case records
+        /// To be unpacked, and answered by `give`.
+        case chunk(FetchedChunk)
+        case failure(ClientError)
+    }
+
     var hasNews: Bool {
-        isClosed || !machine.failures.isEmpty
-            || machine.chunks.contains { machine.assignments[$0.partition]?.isPaused == false }
+        if isClosed || restAt < rest.count { return true }
+        return !isUnpacking
+            && (!machine.failures.isEmpty
+                || machine.chunks.contains { machine.assignments[$0.partition]?.isPaused == false })
+    }
+
+    /// What a reader without records does next; failures come after the records that were read before them.
+    mutating func takeNews() -> News? {
+        if isClosed { return .closed }
+        if restAt < rest.count { return .records }
+        if isUnpacking { return nil }
+        if let chunk = machine.takeChunk() {
+            isUnpacking = true
+            return .chunk(chunk)
+        }
+        return machine.takeFailure().map(News.failure)
     }
 
     mutating func seek(_ partition: TopicPartition, to start: StartPosition) {
         drop(partition)
         machine.seek(partition, to: start)
+    }
+
+    /// Packs up again what is left of a partition's chunk, so that others do not wait for it.
+    mutating func putBack(_ partition: TopicPartition) {
+        guard let chunk, chunk.partition == partition, restAt < rest.count else { return }
+        machine.putBack(chunk, from: rest[restAt].offset)
+        (rest, restAt, self.chunk) = ([], 0, nil)
     }
 
     /// Forgets what was unpacked of a partition.
@@ -260,8 +299,11 @@ extension Consumer.State {
     }
 
     mutating func give(_ records: [ConsumerRecord], of chunk: FetchedChunk) {
+        isUnpacking = false
         guard machine.isCurrent(chunk) else { return }
-        finishChunk()
+        if machine.assignments[chunk.partition]?.isPaused == true {
+            return machine.putBack(chunk, from: chunk.position)
+        }
         (rest, restAt, self.chunk) = (records, 0, chunk)
         if records.isEmpty { finishChunk() }
     }
@@ -273,10 +315,16 @@ extension Consumer.State {
         (rest, restAt, self.chunk) = ([], 0, nil)
     }
 
-    private var isHeld: Bool { chunk.map { machine.assignments[$0.partition]?.isPaused ?? true } ?? true }
+    /// What `rest` is of, if it may still be given out: the machine drops what turns out to be gone from the log.
+    private mutating func currentChunk() -> FetchedChunk? {
+        guard restAt < rest.count, let chunk else { return nil }
+        if machine.isCurrent(chunk) { return chunk }
+        (rest, restAt, self.chunk) = ([], 0, nil)
+        return nil
+    }
 
     mutating func takeRecord() -> ConsumerRecord? {
-        guard restAt < rest.count, !isHeld, let chunk else { return nil }
+        guard let chunk = currentChunk() else { return nil }
         let record = rest[restAt]
         restAt += 1
         if restAt == rest.count {
@@ -288,7 +336,7 @@ extension Consumer.State {
     }
 
     mutating func takeRecords(_ countMax: Int) -> [ConsumerRecord] {
-        guard restAt < rest.count, !isHeld, let chunk else { return [] }
+        guard let chunk = currentChunk() else { return [] }
         let end = min(rest.count, restAt + min(countMax, rest.count))
         let taken = restAt == 0 && end == rest.count ? rest : Array(rest[restAt..<end])
         restAt = end

@@ -2,6 +2,7 @@
 
 import Model
 import NIOCore
+import Records
 
 extension ConsumerMachine {
     /// What a Fetch answer says of one partition.
@@ -11,7 +12,7 @@ extension ConsumerMachine {
         package var bytes: ByteBuffer?
         package var aborted: [FetchedChunk.AbortedTransaction] = []
         /// The log and what was read part here (KIP-595).
-        package var divergedAt: Offset?
+        package var divergedAt: (offset: Offset, epoch: LeaderEpoch)?
         package var leaderHint: (node: NodeID, epoch: LeaderEpoch)?
         package var preferredReplica: NodeID?
 
@@ -27,10 +28,13 @@ extension ConsumerMachine {
         package var code = ErrorCode.none
         /// −1: there is none.
         package var offset: Offset = -1
+        /// OffsetForLeaderEpoch: whose end `offset` is; −1: not known.
+        package var epoch: LeaderEpoch = -1
 
-        package init(code: ErrorCode = .none, offset: Offset = -1) {
+        package init(code: ErrorCode = .none, offset: Offset = -1, epoch: LeaderEpoch = -1) {
             self.code = code
             self.offset = offset
+            self.epoch = epoch
         }
     }
 
@@ -38,8 +42,9 @@ extension ConsumerMachine {
     package mutating func fetched(_ id: Int, _ answers: [TopicPartition: FetchAnswer], at now: Instant) -> Bool {
         guard let request = end(id) else { return false }
         let before = (chunks.count, failures.count)
-        for (partition, generation) in request.partitions {
-            guard assignments[partition]?.generation == generation else { continue }
+        for asked in request.partitions {
+            let partition = asked.partition
+            guard assignments[partition]?.generation == asked.generation else { continue }
             let answer = answers[partition] ?? FetchAnswer(code: .unknownTopicOrPartition)
             take(answer, of: partition, at: now)
         }
@@ -48,8 +53,11 @@ extension ConsumerMachine {
 
     package mutating func located(_ id: Int, _ answers: [TopicPartition: OffsetAnswer], at now: Instant) {
         guard let request = end(id) else { return }
-        for (partition, generation) in request.partitions {
-            guard let known = assignments[partition], known.generation == generation else { continue }
+        for asked in request.partitions {
+            let partition = asked.partition
+            // Only the first answer counts: reading goes on from it.
+            guard let known = assignments[partition], known.generation == asked.generation, case .starting = known.phase
+            else { continue }
             let answer = answers[partition] ?? OffsetAnswer(code: .unknownTopicOrPartition)
             guard answer.code == .none else {
                 refused(answer.code, hint: nil, what: "find the offsets of \(partition)", of: partition, at: now)
@@ -71,10 +79,12 @@ extension ConsumerMachine {
     package mutating func compared(_ id: Int, _ answers: [TopicPartition: OffsetAnswer], at now: Instant) -> Bool {
         guard let request = end(id) else { return false }
         let before = failures.count
-        for (partition, generation) in request.partitions {
-            guard let known = assignments[partition], known.generation == generation, known.phase == .comparing else {
-                continue
-            }
+        for asked in request.partitions {
+            let partition = asked.partition
+            guard let known = assignments[partition], known.generation == asked.generation, known.phase == .comparing
+            else { continue }
+            // A leader that leads no more cannot vouch for the next one.
+            guard known.leaderEpoch == asked.leaderEpoch else { continue }
             let answer = answers[partition] ?? OffsetAnswer(code: .unknownTopicOrPartition)
             guard answer.code == .none else {
                 refused(
@@ -83,7 +93,8 @@ extension ConsumerMachine {
             }
             succeeded(partition)
             assignments[partition]?.phase = .reading
-            if answer.offset < known.position { truncated(partition, at: max(0, answer.offset)) }
+            let end = known.commonEnd(offset: answer.offset, epoch: answer.epoch)
+            if end < known.position { truncated(partition, at: max(0, end), epoch: answer.epoch) }
         }
         return failures.count > before
     }
@@ -91,8 +102,8 @@ extension ConsumerMachine {
     /// The node does not know how to compare: reading goes on without.
     package mutating func cannotCompare(_ id: Int) {
         guard let request = end(id) else { return }
-        for (partition, _) in request.partitions where assignments[partition]?.phase == .comparing {
-            assignments[partition]?.phase = .reading
+        for asked in request.partitions where assignments[asked.partition]?.phase == .comparing {
+            assignments[asked.partition]?.phase = .reading
         }
     }
 
@@ -100,7 +111,9 @@ extension ConsumerMachine {
     package mutating func lost(_ id: Int, _ error: ClientError, at now: Instant) -> Bool {
         guard let request = end(id) else { return false }
         let before = failures.count
-        for (partition, generation) in request.partitions where assignments[partition]?.generation == generation {
+        for asked in request.partitions where assignments[asked.partition]?.generation == asked.generation {
+            let partition = asked.partition
+            guard assignments[partition]?.phase != .failed else { continue }
             if error.isRetriable {
                 doubtLeader(of: partition)
                 tryLater(partition, error, at: now)
@@ -114,12 +127,13 @@ extension ConsumerMachine {
     private mutating func end(_ id: Int) -> Request? {
         guard let request = requests.removeValue(forKey: id) else { return nil }
         if request.isFetch { fetching.remove(request.node) }
-        for (partition, _) in request.partitions { assignments[partition]?.isAsked = false }
+        for asked in request.partitions { assignments[asked.partition]?.isAsked = false }
         return request
     }
 
     private mutating func succeeded(_ partition: TopicPartition) {
         assignments[partition]?.failingSince = nil
+        assignments[partition]?.lastError = nil
         assignments[partition]?.retryPauseMs = 0
     }
 
@@ -129,7 +143,9 @@ extension ConsumerMachine {
         case .none:
             succeeded(partition)
             assignments[partition]?.highWatermark = answer.highWatermark
-            if let divergedAt = answer.divergedAt { return truncated(partition, at: divergedAt) }
+            if let (offset, epoch) = answer.divergedAt {
+                return truncated(partition, at: known.commonEnd(offset: offset, epoch: epoch), epoch: epoch)
+            }
             if let replica = answer.preferredReplica { assignments[partition]?.preferred = replica }
             if let bytes = answer.bytes, bytes.readableBytes > 0 { add(bytes, answer.aborted, to: partition, known) }
         case .offsetOutOfRange where known.preferred != nil:
@@ -149,8 +165,14 @@ extension ConsumerMachine {
     ) {
         guard let end = FetchedChunk.end(of: bytes), end.nextOffset > known.position else {
             // Not one whole batch: an old node cuts them. More room next time.
-            assignments[partition]?.bytesMax = min(
-                known.bytesMax.multipliedReportingOverflow(by: 2).partialValue, 1 << 30)
+            guard known.bytesMax < 1 << 30 else {
+                return fail(
+                    partition,
+                    .unreadableRecords(
+                        topic: partition.topic, partition.partition,
+                        reason: "no whole batch at offset \(known.position) in \(bytes.readableBytes) bytes"))
+            }
+            assignments[partition]?.bytesMax = known.bytesMax <= 1 << 29 ? max(1, known.bytesMax) * 2 : 1 << 30
             return
         }
         let slice = bytes.getSlice(at: bytes.readerIndex, length: end.sizeBytes) ?? bytes
@@ -163,6 +185,7 @@ extension ConsumerMachine {
         assignments[partition]?.bufferedBytes += end.sizeBytes
         assignments[partition]?.position = end.nextOffset
         assignments[partition]?.lastEpoch = end.epoch
+        assignments[partition]?.note(epochsOf: slice)
     }
 
     private mutating func outOfRange(_ partition: TopicPartition, _ known: Assignment) {
@@ -176,13 +199,20 @@ extension ConsumerMachine {
         }
     }
 
-    /// The log was cut off at `divergedAt`. What nobody has seen yet is simply read again.
-    private mutating func truncated(_ partition: TopicPartition, at divergedAt: Offset) {
+    /// The log was cut off at `divergedAt`, where its records of `epoch` end. What nobody has seen yet is simply read
+    /// again.
+    private mutating func truncated(_ partition: TopicPartition, at divergedAt: Offset, epoch: LeaderEpoch) {
         guard let known = assignments[partition] else { return }
         if known.consumed <= divergedAt || configuration.onTruncation == .resume {
-            let position = min(known.consumed, divergedAt)
-            seek(partition, to: .offset(position))
+            seek(partition, to: .offset(min(known.consumed, divergedAt)))
+            // What was given out is still compared with the next leader's log.
+            assignments[partition]?.lastEpoch = epoch
+            assignments[partition]?.epochs = known.epochs.filter { $0.start < divergedAt }
         } else {
+            // Nothing more of what is gone is given out.
+            lastGeneration += 1
+            assignments[partition]?.generation = lastGeneration
+            dropChunks(of: partition)
             fail(
                 partition,
                 .logTruncated(
@@ -212,10 +242,30 @@ extension ConsumerMachine {
         known.preferred = nil
         let since = known.failingSince ?? now
         known.failingSince = since
+        known.lastError = error.description
         assignments[partition] = known
         let spentMs = now.milliseconds(since: since)
         if let patienceMs = configuration.patienceMs, spentMs >= patienceMs {
             fail(partition, .gaveUp(what: "read \(partition)", afterMs: spentMs, last: error.description))
         }
+    }
+}
+
+extension ConsumerMachine.Assignment {
+    /// Up to where a log whose newest epoch not above ours is `epoch`, ending at `offset`, holds what was read. After an
+    /// unclean election it may go on further than ours, with other records (KIP-320).
+    fileprivate func commonEnd(offset: Offset, epoch: LeaderEpoch) -> Offset {
+        guard epoch >= 0, let parted = epochs.first(where: { $0.epoch > epoch }) else { return offset }
+        return min(offset, parted.start)
+    }
+
+    fileprivate mutating func note(epochsOf bytes: ByteBuffer) {
+        var batches = BatchSequence(bytes).makeIterator()
+        while let header = batches.nextHeader() {
+            guard header.partitionLeaderEpoch > epochs.last?.epoch ?? -1 else { continue }
+            epochs.append((header.partitionLeaderEpoch, header.baseOffset))
+        }
+        // More leaders than this between two looks at the log are not remembered.
+        if epochs.count > 64 { epochs.removeFirst(epochs.count - 64) }
     }
 }

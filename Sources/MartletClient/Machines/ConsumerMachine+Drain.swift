@@ -15,9 +15,10 @@ extension ConsumerMachine {
 
     /// The effects of everything that came in, in order, and when `drain` should run again without new input.
     package mutating func drain(at now: Instant) -> (effects: [Effect], wakeAt: Instant?) {
+        watch(at: now)
+        losePatience(at: now)
         var effects = abandoned.map(Effect.abandon)
         abandoned = []
-        watch(at: now)
         var round = Round()
         let partitions = assignments.keys
         for step in partitions.indices {
@@ -82,7 +83,11 @@ extension ConsumerMachine {
         _ node: NodeID, _ partitions: [TopicPartition], waitMs: Int64, isFetch: Bool, at now: Instant
     ) -> Int {
         lastRequestID += 1
-        let asked = partitions.map { ($0, generation: assignments[$0]?.generation ?? 0) }
+        let asked = partitions.map { partition in
+            let known = assignments[partition]
+            return Asked(
+                partition: partition, generation: known?.generation ?? 0, leaderEpoch: known?.leaderEpoch ?? -1)
+        }
         requests[lastRequestID] = Request(
             node: node, partitions: asked, isFetch: isFetch,
             lateAt: now.advanced(byMs: waitMs + configuration.lateAnswerMs))
@@ -97,6 +102,27 @@ extension ConsumerMachine {
             guard let request = requests[id], !request.isWatched, request.lateAt <= now else { continue }
             requests[id]?.isWatched = true
             metadata.doubted()
+            // That another leads now may be known already.
+            let isElsewhere = request.partitions.contains { asked in
+                guard let known = assignments[asked.partition], let leader = known.leader else { return false }
+                return leader != request.node && known.preferred != request.node
+            }
+            if isElsewhere { abandon(request.node) }
+        }
+    }
+
+    /// A partition without a leader, or with one that cannot be reached, gets no answer that could fail.
+    private mutating func losePatience(at now: Instant) {
+        guard let patienceMs = configuration.patienceMs else { return }
+        for (partition, known) in assignments where known.phase != .failed {
+            let isStuck = known.leader.map { known.isLeaderStale || links.isTroubled($0) } ?? true
+            guard isStuck || known.failingSince != nil else { continue }
+            let since = known.failingSince ?? now
+            assignments[partition]?.failingSince = since
+            let spentMs = now.milliseconds(since: since)
+            guard isStuck, spentMs >= patienceMs else { continue }
+            let reason = known.leader.map { "its leader, node \($0), cannot be reached" } ?? "it has no leader"
+            fail(partition, .gaveUp(what: "read \(partition)", afterMs: spentMs, last: known.lastError ?? reason))
         }
     }
 
@@ -110,7 +136,7 @@ extension ConsumerMachine {
                 topics.insert(partition.topic)
             }
             for (_, request) in requests where request.isWatched {
-                for (partition, _) in request.partitions { topics.insert(partition.topic) }
+                for asked in request.partitions { topics.insert(asked.partition.topic) }
             }
         }
         guard !topics.isEmpty else { return }
@@ -122,8 +148,16 @@ extension ConsumerMachine {
         var next = Instant.distantFuture
         for (_, known) in assignments where known.phase != .failed {
             if known.leader == nil || known.isLeaderStale, !metadata.isAsking { next = min(next, metadata.retryAt) }
-            if let node = known.leader, let retryAt = links.retryAt(node) { next = min(next, retryAt) }
-            if !known.isAsked, known.retryAt > now { next = min(next, known.retryAt) }
+            guard !known.isAsked else { continue }
+            if let node = known.leader, let retryAt = links.retryAt(node), retryAt > now { next = min(next, retryAt) }
+            if known.retryAt > now { next = min(next, known.retryAt) }
+        }
+        if let patienceMs = configuration.patienceMs {
+            for (_, known) in assignments where known.phase != .failed {
+                guard let since = known.failingSince else { continue }
+                let end = since.advanced(byMs: patienceMs)
+                if end > now { next = min(next, end) }
+            }
         }
         for (_, request) in requests {
             if !request.isWatched {

@@ -67,6 +67,8 @@ package struct ConsumerMachine: Sendable {
         package var consumed: Offset = -1
         /// Of the last batch that was fetched; −1: none yet.
         package var lastEpoch: LeaderEpoch = -1
+        /// Where each epoch began of what was fetched since the last seek; the newest ones.
+        package var epochs: [(epoch: LeaderEpoch, start: Offset)] = []
         package var leader: NodeID?
         package var leaderEpoch: LeaderEpoch = -1
         package var isLeaderStale = false
@@ -77,14 +79,27 @@ package struct ConsumerMachine: Sendable {
         package var retryAt = Instant.zero
         package var retryPauseMs: Int64 = 0
         package var failingSince: Instant?
+        package var lastError: String?
         package var bufferedBytes = 0
         package var highWatermark: Offset = -1
         package var bytesMax: Int32
     }
 
+    /// A partition in a request, as it stood then.
+    package struct Asked: Sendable {
+        package let partition: TopicPartition
+        package let generation: Int
+        package let leaderEpoch: LeaderEpoch
+    }
+
+    package struct Failure: Sendable {
+        package let partition: TopicPartition
+        package let error: ClientError
+    }
+
     package struct Request: Sendable {
         package let node: NodeID
-        package let partitions: [(TopicPartition, generation: Int)]
+        package let partitions: [Asked]
         package let isFetch: Bool
         package let lateAt: Instant
         package var isWatched = false
@@ -94,7 +109,7 @@ package struct ConsumerMachine: Sendable {
     package var assignments = SortedMap<TopicPartition, Assignment>()
     package var chunks = CircularBuffer<FetchedChunk>()
     /// What readers are to be told.
-    package var failures = CircularBuffer<ClientError>()
+    package private(set) var failures = CircularBuffer<Failure>()
     package var links: LinkTable
     package var metadata: MetadataPace
     package var requests = SortedMap<Int, Request>()
@@ -102,7 +117,7 @@ package struct ConsumerMachine: Sendable {
     package var fetching: Set<NodeID> = []
     package var lastRequestID = 0
     package var abandoned: [NodeID] = []
-    private var lastGeneration = 0
+    package var lastGeneration = 0
     /// Partitions take turns at the front of requests, because a node fills its answer in their order.
     package var turn = 0
     package var bufferedBytes = 0
@@ -141,13 +156,30 @@ package struct ConsumerMachine: Sendable {
         assignments[partition]?.isPaused = isPaused
     }
 
-    private mutating func dropChunks(of partition: TopicPartition) {
+    package mutating func dropChunks(of partition: TopicPartition) {
+        // What went wrong at a place that is left is of no interest at the next.
+        failures.removeAll { $0.partition == partition }
         for chunk in chunks where chunk.partition == partition { bufferedBytes -= chunk.bytes.readableBytes }
         chunks.removeAll { $0.partition == partition }
         assignments[partition]?.bufferedBytes = 0
     }
 
     // MARK: What the reader takes
+
+    /// Takes back what `takeChunk` gave, to be given again from `offset` on.
+    package mutating func putBack(_ chunk: FetchedChunk, from offset: Offset) {
+        guard isCurrent(chunk) else { return }
+        chunks.prepend(
+            FetchedChunk(
+                partition: chunk.partition, generation: chunk.generation, bytes: chunk.bytes,
+                position: max(offset, chunk.position), nextOffset: chunk.nextOffset, lastEpoch: chunk.lastEpoch,
+                aborted: chunk.aborted))
+        bufferedBytes += chunk.bytes.readableBytes
+        assignments[chunk.partition]?.bufferedBytes += chunk.bytes.readableBytes
+    }
+
+    /// The oldest failure that no reader was told of.
+    package mutating func takeFailure() -> ClientError? { failures.popFirst()?.error }
 
     /// The oldest chunk of a partition that is not paused.
     package mutating func takeChunk() -> FetchedChunk? {
@@ -177,7 +209,7 @@ package struct ConsumerMachine: Sendable {
 
     package mutating func fail(_ partition: TopicPartition, _ error: ClientError) {
         assignments[partition]?.phase = .failed
-        failures.append(error)
+        failures.append(Failure(partition: partition, error: error))
     }
 
     // MARK: What is known of the cluster
@@ -210,18 +242,17 @@ package struct ConsumerMachine: Sendable {
             if isNewer, known.lastEpoch >= 0, known.lastEpoch < epoch, known.phase == .reading {
                 known.phase = .comparing
             }
-            if let former, former != leader { abandonIfLate(former, owing: partition) }
         } else if !links.isTroubled(leader) {
             known.isLeaderStale = false
         }
+        for (_, request) in requests where request.isWatched && request.node != leader {
+            let owes = request.partitions.contains { $0.partition == partition }
+            if owes, request.node != known.preferred { abandon(request.node) }
+        }
     }
 
-    private mutating func abandonIfLate(_ node: NodeID, owing partition: TopicPartition) {
-        for (_, request) in requests where request.node == node && request.isWatched {
-            if request.partitions.contains(where: { $0.0 == partition }), !abandoned.contains(node) {
-                abandoned.append(node)
-            }
-        }
+    package mutating func abandon(_ node: NodeID) {
+        if !abandoned.contains(node) { abandoned.append(node) }
     }
 
     package mutating func connected(_ node: NodeID) {

@@ -22,6 +22,12 @@ package struct OutgoingBatch<Token: Sendable>: Sendable {
     package var attempts = 0
     /// Whether the cluster may hold the batch although it did not say so.
     package var isInDoubt = false
+    /// A request with it was lost on its way, and may yet arrive. Unlike `isInDoubt` nothing that a later attempt is told
+    /// ends this.
+    package var wasLost = false
+    /// Half of a batch that was in doubt when it was split. If the cluster holds the whole it recognises no half: its
+    /// refusal does not say that the records are missing.
+    package var isHalfOfDoubt = false
     package var lastError: String?
 }
 
@@ -47,6 +53,8 @@ package struct PartitionQueue<Token: Sendable>: Sendable {
     package var isActive = false
     /// A batch failed for good after it had taken sequence numbers: the cluster misses them.
     package var hasSequenceGap = false
+
+    package init() {}
 
     package var isIdle: Bool { open == nil && ready.isEmpty && inFlight.isEmpty && returned.isEmpty }
 
@@ -77,7 +85,10 @@ package struct PartitionQueue<Token: Sendable>: Sendable {
         }
         nextSequence = 0
         hasSequenceGap = false
-        for index in ready.indices { ready[index].baseSequence = nil }
+        for index in ready.indices {
+            ready[index].baseSequence = nil
+            (ready[index].isInDoubt, ready[index].isHalfOfDoubt) = (false, false)
+        }
         return true
     }
 

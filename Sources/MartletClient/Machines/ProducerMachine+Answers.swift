@@ -40,6 +40,7 @@ extension ProducerMachine {
         for entry in request.entries {
             guard var batch = takeFromFlight(entry.queue, number: entry.number) else { continue }
             batch.isInDoubt = batch.isInDoubt || wasSent
+            batch.wasLost = batch.wasLost || wasSent
             batch.lastError = error.description
             if error.isRetriable {
                 doubtLeader(of: entry.queue)
@@ -91,7 +92,7 @@ extension ProducerMachine {
             // The partition's leader took nothing, or said that too few others have it: then it stands in its log.
             batch.isInDoubt =
                 batch.isInDoubt || code == .requestTimedOut || code == .notEnoughReplicasAfterAppend
-                || code == .notLeaderOrFollower
+                || code == .notLeaderOrFollower || code == .kafkaStorageError
             batch.lastError = refusal(of: index, answer).description
             giveBack(batch, to: index, at: now)
             if let hint = answer.leaderHint, hint.epoch > queues[index].leaderEpoch {
@@ -109,19 +110,24 @@ extension ProducerMachine {
         _ answer: PartitionAnswer, _ batch: OutgoingBatch<Token>, of index: Int, at now: Instant
     ) {
         var batch = batch
-        batch.isInDoubt = false
+        batch.isInDoubt = batch.isHalfOfDoubt
         batch.lastError = refusal(of: index, answer).description
         let isFirst = (queues[index].inFlight + queues[index].returned).allSatisfy { $0.number > batch.number }
-        if isFirst, !queues[index].hasSequenceGap {
-            guard answer.code == .unknownProducerId else {
-                // Nothing of ours is missing, so the cluster has lost what it had acknowledged: that must be told.
+        if isFirst, !queues[index].hasSequenceGap || batch.isHalfOfDoubt {
+            guard answer.code == .unknownProducerId, !batch.isHalfOfDoubt else {
+                // Nothing of ours is missing, so the cluster has lost what it had acknowledged: that must be told. Or
+                // it may hold these records as part of a larger batch, so that they must not be written anew.
                 return fail(batch, of: index, refusal(of: index, answer))
             }
             // The records it knew us by have been deleted by retention (KIP-360).
             queues[index].hasSequenceGap = true
         }
         queues[index].returned.append(batch)
-        if isFirst { queues[index].retryAt = now } else { queues[index].pause(configuration.retryPauseMs, from: now) }
+        if isFirst, answer.code == .outOfOrderSequenceNumber {
+            queues[index].retryAt = now
+        } else {
+            queues[index].pause(configuration.retryPauseMs, from: now)
+        }
     }
 
     private func refusal(of index: Int, _ answer: PartitionAnswer) -> ClientError {
@@ -149,6 +155,9 @@ extension ProducerMachine {
             part.span = batch.span / 2
             part.attempts = batch.attempts
             part.lastError = batch.lastError
+            part.isInDoubt = batch.isInDoubt
+            part.wasLost = batch.wasLost
+            part.isHalfOfDoubt = batch.isInDoubt || batch.isHalfOfDoubt
             part.bufferedBytes = half == 0 ? batch.bufferedBytes / 2 : batch.bufferedBytes - batch.bufferedBytes / 2
             part.baseSequence = batch.baseSequence.map { Int32((Int64($0) + Int64(range.lowerBound)) & 0x7FFF_FFFF) }
             for at in range {

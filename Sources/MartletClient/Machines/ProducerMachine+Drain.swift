@@ -9,9 +9,9 @@ extension ProducerMachine {
     /// The effects of everything that came in, in order, and when `drain` should run again without new input.
     package mutating func drain(at now: Instant) -> (effects: [Effect], wakeAt: Instant?) {
         expire(at: now)
+        watch(at: now)
         var effects = abandoned.map(Effect.abandon)
         abandoned = []
-        watch(at: now)
         while let round = dispatchRound(at: now, &effects) { effects += round }
         askForWhatIsMissing(at: now, &effects)
         effects += completions.map(Effect.complete)
@@ -26,6 +26,11 @@ extension ProducerMachine {
             guard let request = requests[id], !request.isWatched, lateAt(request) <= now else { continue }
             requests[id]?.isWatched = true
             metadata.doubted()
+            // That another leads now may be known already.
+            let isElsewhere = request.entries.contains { entry in
+                queues[entry.queue].leader.map { $0 != request.node } ?? false
+            }
+            if isElsewhere { abandon(request.node) }
         }
     }
 
@@ -97,6 +102,13 @@ extension ProducerMachine {
             return nil
         }
         guard queue.inFlight.count < (queue.hasSequenceGap ? 1 : configuration.partitionWindow) else { return nil }
+        // The cluster recognises only the last five batches: nothing new may push one in doubt out of its memory.
+        let next = queue.ready.first ?? queue.open
+        if configuration.actsIdempotently, next?.baseSequence == nil,
+            queue.inFlight.contains(where: { $0.isInDoubt || $0.wasLost })
+        {
+            return nil
+        }
         if configuration.actsIdempotently, case .known = identity {
         } else if configuration.actsIdempotently {
             return nil
@@ -202,15 +214,14 @@ extension ProducerMachine {
 
     private func nextLook(at queue: PartitionQueue<Token>, after now: Instant) -> Instant {
         var next = (queue.ready.first ?? queue.open)?.expiresAt ?? .distantFuture
-        if let leader = queue.leader, let retryAt = links.retryAt(leader) { next = min(next, retryAt) }
+        // One that lies behind was left alone for another reason, whose end is an input.
+        if let leader = queue.leader, let retryAt = links.retryAt(leader), retryAt > now { next = min(next, retryAt) }
         if queue.leader == nil || queue.isLeaderStale {
             return metadata.isAsking ? next : min(next, metadata.retryAt)
         }
         guard queue.returned.isEmpty else { return next }
-        if !queue.ready.isEmpty, queue.retryAt > now { next = min(next, queue.retryAt) }
-        if queue.ready.isEmpty, let open = queue.open, open.lingersUntil > now {
-            next = min(next, max(open.lingersUntil, queue.retryAt))
-        }
+        if queue.retryAt > now, !queue.ready.isEmpty || queue.open != nil { next = min(next, queue.retryAt) }
+        if queue.ready.isEmpty, let open = queue.open, open.lingersUntil > now { next = min(next, open.lingersUntil) }
         return next
     }
 }

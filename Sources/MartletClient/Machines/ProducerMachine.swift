@@ -33,6 +33,13 @@ package struct ProducerMachine<Token: Sendable>: Sendable {
         package let node: NodeID
         package var entries: [Entry]
         package let timeoutMs: Int64
+
+        package init(id: Int, node: NodeID, entries: [Entry], timeoutMs: Int64) {
+            self.id = id
+            self.node = node
+            self.entries = entries
+            self.timeoutMs = timeoutMs
+        }
     }
 
     /// The end of one batch.
@@ -182,14 +189,15 @@ package struct ProducerMachine<Token: Sendable>: Sendable {
         return flushMark
     }
 
-    /// Whether every batch up to `mark` has come to its end.
+    /// Whether every batch up to `mark` has come to its end, and `drain` has given that out.
     package func isSettled(upTo mark: Int) -> Bool {
-        active.allSatisfy { index in
-            let queue = queues[index]
-            return queue.open.map { $0.number > mark } ?? true
-                && queue.ready.allSatisfy { $0.number >> 32 > mark >> 32 }
-                && (queue.inFlight + queue.returned).allSatisfy { $0.number >> 32 > mark >> 32 }
-        }
+        completions.isEmpty
+            && active.allSatisfy { index in
+                let queue = queues[index]
+                return queue.open.map { $0.number > mark } ?? true
+                    && queue.ready.allSatisfy { $0.number >> 32 > mark >> 32 }
+                    && (queue.inFlight + queue.returned).allSatisfy { $0.number >> 32 > mark >> 32 }
+            }
     }
 
     // MARK: What is known of the cluster
@@ -225,20 +233,18 @@ package struct ProducerMachine<Token: Sendable>: Sendable {
             queues[index].isLeaderStale = false
             queues[index].retryAt = .zero
             queues[index].retryPauseMs = 0
-            if let former, former != leader { abandonIfLate(former, owing: index, at: now) }
         } else if !links.isTroubled(leader) {
             // The cluster insists, and the node can be reached. The queue's own pause keeps the next attempt off.
             queues[index].isLeaderStale = false
         }
+        for (_, request) in requests where request.isWatched && request.node != leader {
+            if request.entries.contains(where: { $0.queue == index }) { abandon(request.node) }
+        }
     }
 
     /// A node that stopped without closing its connections would hold its batches up until their requests time out.
-    private mutating func abandonIfLate(_ node: NodeID, owing index: Int, at now: Instant) {
-        for (_, request) in requests where request.node == node && request.isWatched {
-            if request.entries.contains(where: { $0.queue == index }), !abandoned.contains(node) {
-                abandoned.append(node)
-            }
-        }
+    package mutating func abandon(_ node: NodeID) {
+        if !abandoned.contains(node) { abandoned.append(node) }
     }
 
     package mutating func failedToLearn(at now: Instant) { metadata.answered(at: now, isNews: false) }
@@ -293,8 +299,12 @@ package struct ProducerMachine<Token: Sendable>: Sendable {
             queues[index].inFlight = []
             queues[index].returned = []
             queues[index].ready = CircularBuffer()
-            for batch in batches { complete(batch, of: index, .failure(error)) }
+            for batch in batches {
+                if batch.baseSequence != nil { queues[index].hasSequenceGap = true }
+                complete(batch, of: index, .failure(error))
+            }
         }
+        for (_, request) in requests { links.ended(at: request.node) }
         requests.removeAll()
     }
 }

@@ -189,7 +189,7 @@ extension ClusterClient {
     func producerIdentity() async throws -> ProducerIdentity {
         var request = InitProducerIDRequest()
         request.transactionTimeoutMs = 60_000
-        let response = try await ask(request)
+        let response = try await askAny(request)
         guard response.errorCode == .none else {
             throw ClientError.refused(what: "get a producer id", response.errorCode, message: nil)
         }

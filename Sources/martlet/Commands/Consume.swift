@@ -41,6 +41,9 @@ struct Consume: ParsableCommand {
         if starts > 1 {
             throw ValidationError("--from-beginning, --from-end, --offset and --since exclude each other")
         }
+        if output.json, template != nil || format.map({ $0 != .json }) ?? false {
+            throw ValidationError("--json and another format exclude each other")
+        }
         if format == .template, template == nil { throw ValidationError("--format template needs --template") }
         if let format, format != .template, template != nil {
             throw ValidationError("--template and --format \(format.rawValue) exclude each other")
@@ -61,6 +64,10 @@ struct Consume: ParsableCommand {
                 try await consumer.assign(topic: command.topic, from: command.start)
             }
             let ends = command.untilEnd ? try await command.ends(of: consumer.assignment, cluster) : nil
+            if let offset = command.offset, let beyond = ends?.filter({ $0.value < offset }).keys.min() {
+                throw ClientError.positionOutOfRange(
+                    topic: beyond.topic, beyond.partition, position: offset)
+            }
             try await command.printRecords(of: consumer, until: ends)
         }
     }
@@ -96,7 +103,7 @@ struct Consume: ParsableCommand {
                 format.write(record, into: &output)
                 printed += 1
             }
-            guard writeToStandardOutput(output) else { throw OutputClosed() }
+            guard writeToStandardOutput(output), !isStandardOutputClosed() else { throw OutputClosed() }
             if printed >= count ?? .max { return }
         }
         printToStandardError("\(counted(printed, "record")) read")

@@ -48,7 +48,10 @@ struct Produce: ParsableCommand {
             settings.acks = command.acks.acks
             settings.compression = command.compression.compression
             settings.partitioner = command.partitioner.partitioner
-            settings.deliveryTimeoutMs = Int64(max(1, command.client.patience)) * 1_000
+            let patienceMs = Int64(max(1, command.client.patience)) * 1_000
+            settings.deliveryTimeoutMs = patienceMs
+            // So that one answer that never comes leaves time for another attempt.
+            settings.requestTimeoutMs = min(settings.requestTimeoutMs, max(1_000, patienceMs / 3))
             let producer = Producer(cluster, configuration: settings)
             let count = try await command.write(input, to: producer)
             guard !command.quiet else { return }
@@ -68,7 +71,7 @@ struct Produce: ParsableCommand {
         var progress = Progress(isShown: !quiet && !output.json && !input.isTerminal, totalBytes: input.sizeBytes)
         var pace = Pace(perSecond: rate)
         do {
-            while deliveries.failure == nil, let lines = try await input.next() {
+            while deliveries.failure == nil, let lines = try await input.next(while: { deliveries.failure == nil }) {
                 for line in lines {
                     if let waitMs = pace.next() { try await Task.sleep(for: .milliseconds(waitMs)) }
                     progress.add(line.readableBytes + 1)

@@ -30,10 +30,11 @@ final class LineSource: Sendable {
         reader = NIOLockedValueBox(LineReader(descriptor: descriptor))
     }
 
-    /// The next lines, without their line ends; nil at the end of the input and after Ctrl-C.
-    func next() async throws -> [ByteBuffer]? {
+    /// The next lines, without their line ends; nil at the end of the input, after Ctrl-C, and when nobody wants more.
+    /// Throws `CommandFailure` for a line that no record can hold.
+    func next(while isWanted: @escaping @Sendable () -> Bool) async throws -> [ByteBuffer]? {
         try await NIOSingletons.posixBlockingThreadPool.runIfActive { [reader] in
-            reader.withLockedValue { $0.next() }
+            try reader.withLockedValue { try $0.next(while: isWanted) }
         }
     }
 }
@@ -44,14 +45,19 @@ private struct LineReader {
     private var rest = ByteBuffer()
     private var isAtEnd = false
     private static let chunkBytes = 262_144
+    /// As large as a request may be by default.
+    private static let lineBytesMax = 100 << 20
     /// How often Ctrl-C is looked for while nothing comes.
     private static let lookMs: Int32 = 100
 
     init(descriptor: Int32) { self.descriptor = descriptor }
 
-    mutating func next() -> [ByteBuffer]? {
+    mutating func next(while isWanted: () -> Bool) throws -> [ByteBuffer]? {
         while !isAtEnd {
-            if Interrupt.isSeen { return nil }
+            if Interrupt.isSeen || !isWanted() { return nil }
+            guard rest.readableBytes <= Self.lineBytesMax else {
+                throw CommandFailure("a line is longer than \(Self.lineBytesMax) bytes, more than any record may have")
+            }
             var waiting = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
             if poll(&waiting, 1, Self.lookMs) == 0 { continue }
             let searchFrom = rest.writerIndex
@@ -100,6 +106,12 @@ extension ByteBuffer {
 
 /// Writes all of `buffer` to stdout. False when nobody reads any more, as after `| head`.
 func writeToStandardOutput(_ buffer: ByteBuffer) -> Bool { writeAll(buffer, to: 1) }
+
+/// Whether whoever read stdout has gone away. A pipe tells so without being written to.
+func isStandardOutputClosed() -> Bool {
+    var output = pollfd(fd: 1, events: 0, revents: 0)
+    return poll(&output, 1, 0) > 0 && output.revents & Int16(POLLERR) != 0
+}
 
 func printToStandardError(_ text: String) { writeToStandardError(text + "\n") }
 
