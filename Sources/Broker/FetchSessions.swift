@@ -48,6 +48,13 @@ final class FetchSession {
         if let index = index(of: topicPartition, name) { targets.remove(at: index) }
     }
 
+    /// These targets are served last from now on; `indices` rise.
+    func moveToEnd(_ indices: [Int]) {
+        let moved = indices.map { targets[$0] }
+        for index in indices.reversed() { targets.remove(at: index) }
+        targets += moved
+    }
+
     /// Readers walk their partitions in the same order again and again, so the one after the last hit is tried first.
     private var hint = 0
     private func index(of topicPartition: TopicPartition, _ name: String) -> Int? {

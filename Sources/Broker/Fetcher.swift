@@ -29,7 +29,8 @@ struct OwnFetch {
     var sequence: UInt64
 }
 
-struct Fetcher {
+/// A class: it is changed in many small steps, and a value in a map would be copied, maps and all, at each.
+final class Fetcher {
     let link: LinkID
     var endpoint: Endpoint
     var isConnected = false
@@ -49,7 +50,13 @@ struct Fetcher {
     var resting = SortedMap<TopicPartition, Bool>()
     var retryAt: Instant?
 
-    mutating func resetSession() {
+    init(link: LinkID, endpoint: Endpoint, partitions: SortedMap<TopicPartition, Bool> = .init()) {
+        self.link = link
+        self.endpoint = endpoint
+        self.partitions = partitions
+    }
+
+    func resetSession() {
         sessionID = 0
         sessionEpoch = 0
         told.removeAll()
@@ -75,9 +82,7 @@ extension Shard {
             // The leader came back at another address.
             effects.append(.closeLink(wanted))
             _ = fetches.takeAll(on: wanted)
-            var moved = Fetcher(link: wanted, endpoint: endpoint)
-            moved.partitions = existing.partitions
-            fetchers[wanted] = moved
+            fetchers[wanted] = Fetcher(link: wanted, endpoint: endpoint, partitions: existing.partitions)
             effects.append(.openLink(wanted, endpoint))
         }
         if fetchers[wanted] == nil {
@@ -118,17 +123,18 @@ extension Shard {
             fetcher.unflushed.isEmpty || link.kind == .fetchAsync,
             fetcher.outstanding == 0 || (fetcher.outstanding == 1 && fetcher.sessionID != 0)
         else { return }
-        if fetcher.retryAt == nil { fetchers[link]?.resting.removeAll() }
-        let (request, next) = nextRequest(of: fetchers[link] ?? fetcher)
+        if fetcher.retryAt == nil { fetcher.resting.removeAll() }
+        let (request, told) = nextRequest(of: fetcher)
         let isNews = !request.topics.isEmpty || !request.forgottenTopics.isEmpty
-        guard isNews || (fetcher.outstanding == 0 && !next.told.isEmpty) else { return }
-        fetchers[link] = next
-        fetchers[link]?.outstanding += 1
-        if next.sessionEpoch > 0 {
-            fetchers[link]?.sessionEpoch = next.sessionEpoch == .max ? 1 : next.sessionEpoch + 1
+        guard isNews || (fetcher.outstanding == 0 && !told.isEmpty) else { return }
+        fetcher.told = told
+        fetcher.sequence += 1
+        fetcher.outstanding += 1
+        if fetcher.sessionEpoch > 0 {
+            fetcher.sessionEpoch = fetcher.sessionEpoch == .max ? 1 : fetcher.sessionEpoch + 1
         }
         let correlationID = fetches.add(
-            OwnFetch(link: link, sequence: next.sequence), api: .fetch, version: FetchRequest.versions.upperBound,
+            OwnFetch(link: link, sequence: fetcher.sequence), api: .fetch, version: FetchRequest.versions.upperBound,
             link: link,
             deadline: reading.now.advanced(
                 byMs: configuration.timing.replicaFetchMaxWaitMs + 4 * configuration.timing.requestTimeoutMs))
@@ -140,10 +146,9 @@ extension Shard {
                     clientID: "node-\(configuration.nodeID)")))
     }
 
-    /// The next question, and the fetcher as it is once that is sent.
-    private func nextRequest(of current: Fetcher) -> (FetchRequest, Fetcher) {
-        var fetcher = current
-        fetcher.sequence += 1
+    /// The next question, and what the leader knows once that is sent.
+    private func nextRequest(of fetcher: Fetcher) -> (FetchRequest, SortedMap<TopicPartition, ToldPosition>) {
+        var told = fetcher.told
         var request = FetchRequest()
         request.replicaState.replicaID = configuration.nodeID
         request.replicaState.replicaEpoch = view.brokerEpoch
@@ -158,16 +163,16 @@ extension Shard {
             let position = FetchPosition(
                 offset: next.offset, lastFetchedEpoch: next.lastFetchedEpoch, leaderEpoch: next.currentLeaderEpoch,
                 logStartOffset: replica.log.startOffset)
-            guard fetcher.told[topicPartition]?.position != position else { continue }
-            fetcher.told[topicPartition] = ToldPosition(position: position, sequence: fetcher.sequence)
+            guard told[topicPartition]?.position != position else { continue }
+            told[topicPartition] = ToldPosition(position: position, sequence: fetcher.sequence + 1)
             request.add(topicPartition, position, directoryID: directory.identity.directoryID)
         }
-        for topicPartition in fetcher.told.keys
+        for topicPartition in told.keys
         where fetcher.partitions[topicPartition] == nil || fetcher.resting[topicPartition] != nil {
-            fetcher.told.removeValue(forKey: topicPartition)
+            told.removeValue(forKey: topicPartition)
             if fetcher.sessionEpoch > 0 { request.forget(topicPartition) }
         }
-        return (request, fetcher)
+        return (request, told)
     }
 
     // MARK: Being answered

@@ -184,6 +184,22 @@ struct FetchSessionTests {
         #expect(news.batches == [0])
     }
 
+    /// An answer that has room for one partition only gives the next turn to the other, though the first has more.
+    @Test func aFullAnswerLetsTheOthersGoFirstNextTime() throws {
+        let (_, client) = try World.withTopics(["a", "b"])
+        _ = try client.call(produceRequest("a"), version: 9)
+        _ = try client.call(produceRequest("b"), version: 9)
+        func served(_ response: FetchResponse) -> [String] {
+            response.topics.filter { ($0.partitions[0].records?.readableBytes ?? 0) > 0 }.map(\.name)
+        }
+        let first = try client.call(fetchRequest(["a", "b"], maxBytes: 1, session: (0, 0)), version: 12)
+        #expect(served(first) == ["a"])
+        for (epoch, name) in zip(Int32(1)..., ["b", "a", "b"]) {
+            let next = try client.call(fetchRequest([], maxBytes: 1, session: (first.sessionID, epoch)), version: 12)
+            #expect(served(next) == [name])
+        }
+    }
+
     @Test func whatIsForgottenIsNotToldAgain() throws {
         let (_, client) = try World.withTopics(["a", "b"])
         let id = try client.call(fetchRequest(["a", "b"], session: (0, 0)), version: 12).sessionID

@@ -31,6 +31,9 @@ private struct FetchRound {
     var sizeBytes = 0
     /// An error, a divergence or the like: answer now.
     var isUrgent = false
+    /// Which targets gave records, and whether the answer's limit left others behind.
+    var served: [Int] = []
+    var isCut = false
 }
 
 extension Shard {
@@ -149,7 +152,11 @@ extension Shard {
             isLast || round.isUrgent || targets.isEmpty || round.sizeBytes >= max(pending.minBytes, 1)
             || pending.minBytes == 0
         guard isReady else { return false }
-        pending.session?.targets = targets
+        if let session = pending.session {
+            session.targets = targets
+            // Or the first partitions of a busy session would starve the last.
+            if round.isCut { session.moveToEnd(round.served) }
+        }
         var response = round.response
         response.sessionID = pending.session?.id ?? 0
         if pending.context.header.version >= 16 { response.nodeEndpoints = endpoints(of: response) }
@@ -192,6 +199,7 @@ extension Shard {
             targets[index].toldLogStartOffset = answer.logStartOffset
             targets[index].toldError = answer.errorCode
             if let slice {
+                round.served.append(index)
                 round.slices.append(slice)
                 round.sizeBytes += slice.length
                 answer.recordsLength = slice.length
@@ -265,6 +273,7 @@ extension Shard {
             return nil
         case .read(let limit, _):
             let room = min(target.maxBytes, pending.maxBytes - round.sizeBytes)
+            if room < target.maxBytes { round.isCut = true }
             guard room > 0 || round.sizeBytes == 0 else { return nil }
             do throws(LogError) {
                 // The first partition with data gives at least one batch, whatever the limits say (KIP-74).
