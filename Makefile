@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MARTLET := .build/release/martlet
 export MARTLET
 
-.PHONY: help libraries build cluster stop kill pause resume start status logs clean bench bench-ingest test check sim fmt golden
+.PHONY: help libraries build cluster stop kill pause resume start status logs clean bench bench-ingest bench-replicated test check sim fmt golden
 
 help: ## this list
 	@echo "Martlet. Start here: make cluster"
@@ -71,3 +71,9 @@ golden: ## rewrite golden files from what the code does now; read the diff
 bench-ingest: build ## produced batches into one node, beside a loop in C
 	swift build -c release --product ingest-speed
 	.build/release/ingest-speed $(ARGS)
+
+bench-replicated: build ## librdkafka into three nodes, acks=all and on disk, beside one node
+	swift build -c release --product ingest-speed
+	test -x .venv/bin/python || python3 -m venv .venv
+	.venv/bin/python -c 'import confluent_kafka, pytest' 2>/dev/null || .venv/bin/pip install -q -r IntegrationTests/requirements.txt
+	.venv/bin/python Benchmarks/Replicated/replicated_speed.py $(ARGS)

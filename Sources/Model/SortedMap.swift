@@ -1,24 +1,20 @@
 // A map that is always walked in key order, so that no decision depends on hashing. An array with binary search: few
-// keys, many reads. Inlinable, because a generic call that is not specialised for its types costs a hundred times as
-// much, and every request makes dozens.
+// keys, many reads.
 
 package struct SortedMap<Key: Comparable & Hashable & Sendable, Value>: Sequence {
-    @usableFromInline var sortedKeys: [Key] = []
-    @usableFromInline var sortedValues: [Value] = []
+    package private(set) var keys: [Key] = []
+    package private(set) var values: [Value] = []
 
-    @inlinable package var keys: [Key] { sortedKeys }
-    @inlinable package var values: [Value] { sortedValues }
+    package init() {}
 
-    @inlinable package init() {}
-
-    @inlinable package init(_ pairs: some Sequence<(Key, Value)>) {
+    package init(_ pairs: some Sequence<(Key, Value)>) {
         for (key, value) in pairs { self[key] = value }
     }
 
-    @inlinable package var count: Int { keys.count }
-    @inlinable package var isEmpty: Bool { keys.isEmpty }
+    package var count: Int { keys.count }
+    package var isEmpty: Bool { keys.isEmpty }
 
-    @inlinable package subscript(key: Key) -> Value? {
+    package subscript(key: Key) -> Value? {
         get {
             let index = lowerBound(key)
             return index < keys.count && keys[index] == key ? values[index] : nil
@@ -27,46 +23,46 @@ package struct SortedMap<Key: Comparable & Hashable & Sendable, Value>: Sequence
             let index = lowerBound(key)
             let found = index < keys.count && keys[index] == key
             switch (newValue, found) {
-            case (let value?, true): sortedValues[index] = value
+            case (let value?, true): values[index] = value
             case (let value?, false):
-                sortedKeys.insert(key, at: index)
-                sortedValues.insert(value, at: index)
+                keys.insert(key, at: index)
+                values.insert(value, at: index)
             case (nil, true):
-                sortedKeys.remove(at: index)
-                sortedValues.remove(at: index)
+                keys.remove(at: index)
+                values.remove(at: index)
             case (nil, false): break
             }
         }
     }
 
     /// Changes the value in place, without a copy out and in.
-    @inlinable package subscript(key: Key, default fallback: @autoclosure () -> Value) -> Value {
+    package subscript(key: Key, default fallback: @autoclosure () -> Value) -> Value {
         get { self[key] ?? fallback() }
         _modify {
             let index = lowerBound(key)
             if index == keys.count || keys[index] != key {
-                sortedKeys.insert(key, at: index)
-                sortedValues.insert(fallback(), at: index)
+                keys.insert(key, at: index)
+                values.insert(fallback(), at: index)
             }
-            yield &sortedValues[index]
+            yield &values[index]
         }
     }
 
-    @inlinable @discardableResult
+    @discardableResult
     package mutating func removeValue(forKey key: Key) -> Value? {
         let index = lowerBound(key)
         guard index < keys.count, keys[index] == key else { return nil }
-        sortedKeys.remove(at: index)
-        return sortedValues.remove(at: index)
+        keys.remove(at: index)
+        return values.remove(at: index)
     }
 
-    @inlinable package mutating func removeAll() {
-        sortedKeys.removeAll()
-        sortedValues.removeAll()
+    package mutating func removeAll() {
+        keys.removeAll()
+        values.removeAll()
     }
 
     /// The first index whose key is not below `key`.
-    @inlinable package func lowerBound(_ key: Key) -> Int {
+    package func lowerBound(_ key: Key) -> Int {
         var low = 0
         var high = keys.count
         while low < high {
@@ -77,19 +73,19 @@ package struct SortedMap<Key: Comparable & Hashable & Sendable, Value>: Sequence
     }
 
     package struct Iterator: IteratorProtocol {
-        @usableFromInline let map: SortedMap
-        @usableFromInline var index = 0
+        private let map: SortedMap
+        private var index = 0
 
-        @inlinable init(_ map: SortedMap) { self.map = map }
+        init(_ map: SortedMap) { self.map = map }
 
-        @inlinable package mutating func next() -> (key: Key, value: Value)? {
+        package mutating func next() -> (key: Key, value: Value)? {
             guard index < map.keys.count else { return nil }
             defer { index += 1 }
             return (map.keys[index], map.values[index])
         }
     }
 
-    @inlinable package func makeIterator() -> Iterator { Iterator(self) }
+    package func makeIterator() -> Iterator { Iterator(self) }
 }
 
 extension SortedMap: Equatable where Value: Equatable {}
