@@ -25,6 +25,8 @@ package struct OutgoingBatch<Token: Sendable>: Sendable {
     /// A request with it was lost on its way, and may yet arrive. Unlike `isInDoubt` nothing that a later attempt is told
     /// ends this.
     package var wasLost = false
+    /// Its place among the batches of its partition by the first time it was sent.
+    package var ordinal: Int?
     /// Half of a batch that was in doubt when it was split. If the cluster holds the whole it recognises no half: its
     /// refusal does not say that the records are missing.
     package var isHalfOfDoubt = false
@@ -46,6 +48,7 @@ package struct PartitionQueue<Token: Sendable>: Sendable {
     package var retryAt = Instant.zero
     package var retryPauseMs: Int64 = 0
     package var nextSequence: Int32 = 0
+    package var lastOrdinal = 0
     /// −1: none yet.
     package var producerID: ProducerID = -1
     package var producerEpoch: Int16 = -1
@@ -87,6 +90,7 @@ package struct PartitionQueue<Token: Sendable>: Sendable {
         hasSequenceGap = false
         for index in ready.indices {
             ready[index].baseSequence = nil
+            ready[index].ordinal = nil
             (ready[index].isInDoubt, ready[index].isHalfOfDoubt) = (false, false)
         }
         return true

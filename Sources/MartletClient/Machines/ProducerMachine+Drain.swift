@@ -102,19 +102,25 @@ extension ProducerMachine {
             return nil
         }
         guard queue.inFlight.count < (queue.hasSequenceGap ? 1 : configuration.partitionWindow) else { return nil }
-        // The cluster recognises only the last five batches: nothing new may push one in doubt out of its memory.
-        let next = queue.ready.first ?? queue.open
-        if configuration.actsIdempotently, next?.baseSequence == nil,
-            queue.inFlight.contains(where: { $0.isInDoubt || $0.wasLost })
-        {
-            return nil
-        }
+        if configuration.actsIdempotently, wouldPushOut(queue) { return nil }
         if configuration.actsIdempotently, case .known = identity {
         } else if configuration.actsIdempotently {
             return nil
         }
         return queue.ready.isEmpty ? (isDue(queue, at: now) ? leader : nil) : leader
     }
+
+    /// The cluster recognises only the last five batches of a producer: a new one must not push one that is in doubt out
+    /// of its memory. Halves of a batch that was too large count each.
+    private func wouldPushOut(_ queue: PartitionQueue<Token>) -> Bool {
+        guard let next = queue.ready.first ?? queue.open, next.ordinal == nil else { return false }
+        return queue.inFlight.contains { batch in
+            (batch.isInDoubt || batch.wasLost) && queue.lastOrdinal + 1 - (batch.ordinal ?? 0) >= Self.remembered
+        }
+    }
+
+    /// Batches of a producer that a Kafka cluster remembers.
+    private static var remembered: Int { 5 }
 
     /// Whether the batch that takes records need not wait for more.
     private func isDue(_ queue: PartitionQueue<Token>, at now: Instant) -> Bool {
@@ -154,6 +160,10 @@ extension ProducerMachine {
             batch.builder.stamp(
                 producerID: queues[index].producerID, producerEpoch: queues[index].producerEpoch,
                 baseSequence: sequence)
+        }
+        if batch.ordinal == nil {
+            queues[index].lastOrdinal += 1
+            batch.ordinal = queues[index].lastOrdinal
         }
         batch.attempts += 1
         queues[index].inFlight.append(batch)
