@@ -7,10 +7,12 @@ import shutil
 import struct
 import subprocess
 
+import confluent_kafka
 import pytest
 
 import cluster as nodes
 from commands import Martlet
+from conditions import PATIENCE_SECONDS
 
 BATCHES = 8
 HEADER_BYTES = 61
@@ -26,14 +28,21 @@ def martlet(cluster):
     return Martlet(cluster.bootstrap, cluster.folder)
 
 
+def write_batch(bootstrap, number, codec):
+    """A hundred records in one batch: they linger until all of them are there and `flush` sends them."""
+    producer = confluent_kafka.Producer({"bootstrap.servers": bootstrap, "linger.ms": 100_000,
+                                         "compression.type": codec, "enable.idempotence": True})
+    for line in range(100):
+        producer.produce("orders", key=f"key-{line}", value=f"value {number} {line} " + os.urandom(40).hex())
+    assert producer.flush(PATIENCE_SECONDS) == 0
+
+
 @pytest.fixture(scope="module")
 def partition(cluster, martlet):
     """The directory of a partition with eight batches of every codec, as its stopped node leaves it."""
     martlet.run("topics", "create", "orders", "--config", "segment.bytes=1048576")
     for number in range(BATCHES):
-        codec = ["none", "gzip", "snappy", "lz4", "zstd"][number % 5]
-        lines = "".join(f"key-{line}:value {number} {line} " + os.urandom(40).hex() + "\n" for line in range(100))
-        martlet.run("produce", "orders", "--key-separator", ":", "--compression", codec, stdin=lines.encode())
+        write_batch(cluster.bootstrap, number, ["none", "gzip", "snappy", "lz4", "zstd"][number % 5])
     folder = os.path.join(cluster[1].data, "orders-0")
     # Beside a running node first: it is only read.
     assert "nothing wrong" in martlet.text("log", "dump", folder, "--verify")

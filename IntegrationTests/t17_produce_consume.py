@@ -335,7 +335,7 @@ def as_json(name, content):
 def test_json_is_an_object_a_line(martlet, cluster, topic, options):
     ConfluentClient(cluster.bootstrap).produce(topic, 2, RECORDS, "none", "all", True)
     wanted = [
-        {"topic": topic, "partition": 2, "offset": offset, "timestamp": record.timestamp,
+        {"topic": topic, "partition": 2, "offset": offset, "timestampMs": record.timestamp,
          "headers": [{"name": name} | as_json("value", value) for name, value in record.headers]}
         | as_json("key", record.key) | as_json("value", record.value)
         for offset, record in enumerate(RECORDS)]
@@ -582,7 +582,7 @@ def test_our_client_reads_what_others_wrote(martlet, cluster, topic, writer, cod
     records += [Record(None, b"gone", (), 1_700_000_001_000), Record(b"\xff\x00", b"", (), 1_700_000_001_001)]
     writer(cluster.bootstrap).produce(topic, 2, records, codec, "all", True)
     wanted = [
-        {"topic": topic, "partition": 2, "offset": offset, "timestamp": record.timestamp,
+        {"topic": topic, "partition": 2, "offset": offset, "timestampMs": record.timestamp,
          "headers": [{"name": name} | as_json("value", value) for name, value in record.headers]}
         | as_json("key", record.key) | as_json("value", record.value) for offset, record in enumerate(records)]
     assert parsed(read(martlet, topic, "--json")) == wanted

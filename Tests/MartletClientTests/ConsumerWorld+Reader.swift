@@ -5,7 +5,6 @@ import Model
 import NIOCore
 import Testing
 
-
 extension ConsumerWorld {
     // MARK: The cluster changes
 

@@ -5,7 +5,6 @@ import Model
 import NIOCore
 import Records
 
-
 typealias TopicPartition = MartletClient.TopicPartition
 
 struct ConsumerWorld {

@@ -1,9 +1,10 @@
 // Keys must land where every other Kafka client puts them.
 
-import MartletClient
 import Model
 import NIOCore
 import Testing
+
+import MartletClient
 
 @Suite struct PartitionerTests {
     /// The values that Kafka's own tests hold (`UtilsTest.testMurmur2`).
@@ -35,5 +36,68 @@ import Testing
             #expect(Partitioner.consistentRandom.partition(for: record, count: 7) == nil)
         }
         #expect(Partitioner.custom { _, count in Int32(count - 1) }.partition(for: known, count: 7) == 6)
+    }
+}
+
+/// Where records without a key go.
+@Suite struct StickyPartitionTests {
+    private var random = SeededRandom(seed: 3)
+    private var sticky = StickyPartition()
+
+    /// The partitions of `count` records of 100 bytes.
+    private mutating func take(
+        _ count: Int, switchAfterBytes: Int = 300, of partitions: Int = 4, available: [PartitionIndex] = [0, 1, 2, 3]
+    ) -> [PartitionIndex] {
+        (0..<count).map { _ in
+            sticky.take(
+                sizeBytes: 100, switchAfterBytes: switchAfterBytes, count: partitions, available: available,
+                random: &random)
+        }
+    }
+
+    @Test mutating func staysUntilABatchIsFullThenTakesAnother() {
+        var former: PartitionIndex?
+        for _ in 0..<20 {
+            let run = take(3)
+            #expect(Set(run).count == 1)
+            #expect(run.first != former)
+            former = run.first
+        }
+    }
+
+    @Test mutating func reachesEveryPartitionAboutAsOften() {
+        var counts: [PartitionIndex: Int] = [:]
+        for partition in take(4_000, switchAfterBytes: 100) { counts[partition, default: 0] += 1 }
+        #expect(counts.keys.sorted() == [0, 1, 2, 3])
+        #expect(counts.values.allSatisfy { (800...1_200).contains($0) })
+    }
+
+    @Test mutating func prefersPartitionsWithALeader() {
+        #expect(Set(take(60, available: [1, 3])) == [1, 3])
+        #expect(Set(take(6, available: [2])).subtracting([1, 3]) == [2])
+    }
+
+    @Test mutating func theOnlyOneWithALeaderIsTakenAgain() {
+        #expect(Set(take(30, available: [2])) == [2])
+    }
+
+    @Test mutating func withoutAnyLeaderItStillChoosesOne() {
+        #expect(take(60, available: []).allSatisfy { (0..<4).contains($0) })
+    }
+
+    @Test mutating func leavesAPartitionThatLostItsLeader() {
+        let first = take(1)
+        sticky.leave()
+        #expect(take(1) != first)
+    }
+
+    @Test mutating func aRecordLargerThanABatchHasItAlone() {
+        let run = take(8, switchAfterBytes: 50)
+        #expect(zip(run, run.dropFirst()).allSatisfy { $0 != $1 })
+    }
+
+    @Test mutating func doesNotStayInAPartitionThatIsNoMore() {
+        _ = take(1, switchAfterBytes: 100_000, available: [3])
+        #expect(take(1, of: 2, available: [0, 1]).allSatisfy { $0 < 2 })
     }
 }

@@ -6,7 +6,6 @@ import NIOCore
 import Records
 import Testing
 
-
 @Suite struct ProducerMachineEndTests {
     @Test func timeRunsOutWithAReason() throws {
         let bench = ProducerBench { $0.deliveryTimeoutMs = 1_000 }

@@ -6,7 +6,6 @@ import NIOCore
 import Records
 import Testing
 
-
 /// A machine with a cluster of two nodes and a topic of three partitions, all led by node 1, and a clock.
 final class ProducerBench {
     var machine: ProducerMachine<Int>

@@ -5,7 +5,6 @@ import Model
 import NIOCore
 import Records
 
-
 extension ProducerWorld {
     mutating func arrive(_ dispatch: ProducerMachine<Int>.Dispatch, _ connection: Int) {
         let answers = dispatch.entries.map { Optional(write($0, at: dispatch.node)) }

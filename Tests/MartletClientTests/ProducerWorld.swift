@@ -6,14 +6,14 @@ import Model
 import NIOCore
 import Records
 
-
 struct ProducerWorld {
     struct Settings {
         var deliveryTimeoutMs: Int64 = 3_600_000
         /// How long faults are drawn.
         var faultsMs: Int64 = 4_000
-        /// What was sent on a connection that broke may still arrive, even after what was sent on the next one. The protocol has no
-        /// answer to that once a batch in between was given up: its sequence cannot tell late from never.
+        /// What was sent on a connection that broke may still arrive, even after what was sent on the next one. The
+        /// protocol has no answer to that once a batch in between was given up: its sequence cannot tell late from
+        /// never.
         var mayArriveLate = true
         /// A planted bug: nodes forget what they have written, as if there were no idempotence.
         var nodesForget = false

@@ -42,7 +42,8 @@ let rooms: [String: Room] = [
     "martlet": Room(
         6,
         outside: [
-            "ArgumentParser", "Histogram", "NIOCore", "NIOPosix", "NIOConcurrencyHelpers", "Logging", "Glibc", "Synchronization",
+            "ArgumentParser", "Histogram", "NIOCore", "NIOPosix", "NIOConcurrencyHelpers", "Logging", "Glibc",
+            "Synchronization",
             "Foundation",
         ]),
     "codec-speed": Room(6, outside: ["NIOCore"]),

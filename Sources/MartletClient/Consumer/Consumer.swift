@@ -130,6 +130,12 @@ public final class Consumer: AsyncSequence, Sendable {
         wakeReaders()
     }
 
+    /// Whether a caller waits for records.
+    package var hasWaitingReaders: Bool { state.withLockedValue { !$0.readers.isEmpty } }
+
+    /// Whether records that were fetched ahead are at hand.
+    package var hasPrefetched: Bool { state.withLockedValue { !$0.machine.chunks.isEmpty } }
+
     // MARK: Records
 
     public struct AsyncIterator: AsyncIteratorProtocol {
@@ -142,21 +148,23 @@ public final class Consumer: AsyncSequence, Sendable {
 
     /// The next record; nil when the consumer is closed or the task cancelled.
     public func next() async throws -> ConsumerRecord? {
-        while true {
+        while !Task.isCancelled {
             if let record = state.withLockedValue({ $0.takeRecord() }) { return record }
             guard try await fill(until: nil) else { return nil }
         }
+        return nil
     }
 
     /// All records at hand, at most `countMax`, in order; waits for some up to `waitMs` or, when nil, until there are.
     /// Empty when the time is over, the consumer closed or the task cancelled.
     public func nextBatch(countMax: Int = .max, waitMs: Int64? = nil) async throws -> [ConsumerRecord] {
         let deadline = waitMs.map { pump.now.advanced(byMs: $0) }
-        while true {
+        while !Task.isCancelled {
             let records = state.withLockedValue { $0.takeRecords(countMax) }
             if !records.isEmpty { return records }
             guard try await fill(until: deadline) else { return [] }
         }
+        return []
     }
 
     /// Unpacks the next chunk. False when there is none in time, or never will be.

@@ -16,4 +16,18 @@ public struct ConsumerRecord: Equatable, Sendable {
     /// Nil is a tombstone.
     public var value: ByteBuffer?
     public var headers: [Header]
+
+    public init(
+        topic: String, partition: Int32, offset: Int64, leaderEpoch: Int32 = -1, timestampMs: Int64 = -1,
+        key: ByteBuffer? = nil, value: ByteBuffer?, headers: [Header] = []
+    ) {
+        self.topic = topic
+        self.partition = partition
+        self.offset = offset
+        self.leaderEpoch = leaderEpoch
+        self.timestampMs = timestampMs
+        self.key = key
+        self.value = value
+        self.headers = headers
+    }
 }

@@ -252,8 +252,8 @@ extension ConsumerMachine {
 }
 
 extension ConsumerMachine.Assignment {
-    /// Up to where a log whose newest epoch not above ours is `epoch`, ending at `offset`, holds what was read. After an
-    /// unclean election it may go on further than ours, with other records (KIP-320).
+    /// Up to where a log whose newest epoch not above ours is `epoch`, ending at `offset`, holds what was read. After
+    /// an unclean election it may go on further than ours, with other records (KIP-320).
     fileprivate func commonEnd(offset: Offset, epoch: LeaderEpoch) -> Offset {
         guard epoch >= 0, let parted = epochs.first(where: { $0.epoch > epoch }) else { return offset }
         return min(offset, parted.start)

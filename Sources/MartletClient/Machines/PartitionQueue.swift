@@ -22,8 +22,8 @@ package struct OutgoingBatch<Token: Sendable>: Sendable {
     package var attempts = 0
     /// Whether the cluster may hold the batch although it did not say so.
     package var isInDoubt = false
-    /// A request with it was lost on its way, and may yet arrive. Unlike `isInDoubt` nothing that a later attempt is told
-    /// ends this.
+    /// A request with it was lost on its way, and may yet arrive. Unlike `isInDoubt` nothing that a later attempt is
+    /// told ends this.
     package var wasLost = false
     /// Its place among the batches of its partition by the first time it was sent.
     package var ordinal: Int?

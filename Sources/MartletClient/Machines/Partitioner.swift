@@ -72,6 +72,8 @@ package struct StickyPartition: Sendable {
     package private(set) var partition: PartitionIndex?
     private var bytesLeft = 0
 
+    package init() {}
+
     /// The partition for a record of `sizeBytes`.
     package mutating func take(
         sizeBytes: Int, switchAfterBytes: Int, count: Int, available: [PartitionIndex], random: inout SeededRandom

@@ -110,8 +110,8 @@ extension ProducerMachine {
         return queue.ready.isEmpty ? (isDue(queue, at: now) ? leader : nil) : leader
     }
 
-    /// The cluster recognises only the last five batches of a producer: a new one must not push one that is in doubt out
-    /// of its memory. Halves of a batch that was too large count each.
+    /// The cluster recognises only the last five batches of a producer: a new one must not push one that is in doubt
+    /// out of its memory. Halves of a batch that was too large count each.
     private func wouldPushOut(_ queue: PartitionQueue<Token>) -> Bool {
         guard let next = queue.ready.first ?? queue.open, next.ordinal == nil else { return false }
         return queue.inFlight.contains { batch in

@@ -17,7 +17,9 @@ extension Producer {
     }
 
     private func connect(to node: NodeID) {
+        let learning = state.withLockedValue { $0.learning }
         Task {
+            await learning?.value
             let link: BrokerConnection?
             do { link = try await client.link(to: node) } catch { link = nil }
             pump.loop.execute { self.connected(to: node, link) }
@@ -147,7 +149,9 @@ extension Producer {
     private func learnEndpoints(_ endpoints: [ProduceResponse.NodeEndpoint]) {
         guard !endpoints.isEmpty else { return }
         let nodes = endpoints.map { ($0.nodeID, BrokerAddress(host: $0.host, port: UInt16(clamping: $0.port))) }
-        Task { await client.learned(nodes) }
+        // Whoever connects next waits for it: that may be to a node whose address came with this hint.
+        let learning = Task { await client.learned(nodes) }
+        state.withLockedValue { $0.learning = learning }
     }
 
     // MARK: Ends

@@ -28,6 +28,8 @@ public final class Producer: Sendable {
     struct State: Sendable {
         var machine: ProducerMachine<Delivery>
         var links: [NodeID: BrokerConnection] = [:]
+        /// Addresses from the last hint, on their way to the client.
+        var learning: Task<Void, Never>?
         var waiters = Waiters()
         var flushes: [(mark: Int, done: CheckedContinuation<Void, Never>)] = []
         var isClosed = false
@@ -102,15 +104,14 @@ public final class Producer: Sendable {
         }
     }
 
-    /// Flushes, then takes no more. The client stays open.
+    /// Takes no more, and flushes what was taken in. Who waits for room gets `closed`. The client stays open.
     public func close() async {
-        await flush()
         let waiting = state.withLockedValue { state in
             state.isClosed = true
             return state.waiters.takeAll()
         }
         for waiter in waiting { waiter.done.resume(throwing: ClientError.closed) }
-        drainSoon()
+        await flush()
     }
 
     // MARK: Admission

@@ -37,7 +37,8 @@ public struct ProducerConfiguration: Sendable {
     public var deliveryTimeoutMs: Int64 = 120_000
     /// How long one request may take.
     public var requestTimeoutMs: Int64 = 30_000
-    /// After this time without an answer to a request the producer asks who leads now, and moves on if another node does.
+    /// After this time without an answer to a request the producer asks who leads now, and moves on if another node
+    /// does.
     public var lateAnswerMs: Int64 = 1_000
     /// Pauses between attempts: they double from the lower bound to the upper.
     public var retryPauseMs: ClosedRange<Int64> = 20...1_000

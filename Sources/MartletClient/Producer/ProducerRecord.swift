@@ -33,7 +33,7 @@ public struct ProducerRecord: Equatable, Sendable {
     }
 
     /// What the record takes in a batch at most: its bytes and those of its lengths.
-    var sizeBytes: Int {
+    package var sizeBytes: Int {
         var size = 32 + (key?.readableBytes ?? 0) + (value?.readableBytes ?? 0)
         for header in headers { size += 10 + header.name.utf8.count + (header.value?.readableBytes ?? 0) }
         return size
@@ -49,4 +49,11 @@ public struct RecordMetadata: Equatable, Sendable {
     public var offset: Int64
     /// Milliseconds since 1970: the record's own time, or the leader's where the topic stamps records itself.
     public var timestampMs: Int64
+
+    public init(topic: String, partition: Int32, offset: Int64, timestampMs: Int64) {
+        self.topic = topic
+        self.partition = partition
+        self.offset = offset
+        self.timestampMs = timestampMs
+    }
 }

@@ -44,6 +44,9 @@ struct Waiters: Sendable {
 }
 
 extension Producer {
+    /// Whether a caller waits for room in the buffer.
+    package var hasWaiters: Bool { state.withLockedValue { !$0.waiters.isEmpty } }
+
     /// Returns when there may be room for `sizeBytes`, in turn. Throws `bufferFull`, `closed` or `CancellationError`.
     func waitForRoom(_ sizeBytes: Int) async throws {
         let id = state.withLockedValue { $0.waiters.nextID() }
@@ -56,9 +59,13 @@ extension Producer {
         defer { alarm.cancel() }
         try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { (done: CheckedContinuation<Void, any Error>) in
-                state.withLockedValue { state in
-                    state.waiters.append(Waiters.Waiter(id: id, sizeBytes: sizeBytes, done: done))
+                let isClosed = state.withLockedValue { state in
+                    if !state.isClosed {
+                        state.waiters.append(Waiters.Waiter(id: id, sizeBytes: sizeBytes, done: done))
+                    }
+                    return state.isClosed
                 }
+                if isClosed { return done.resume(throwing: ClientError.closed) }
                 // Room may have come between the attempt and here, and a task may be cancelled before it waits.
                 drainSoon()
                 if Task.isCancelled { cancelWait(id) }

@@ -50,46 +50,15 @@ struct RecordFormat {
         }
     }
 
-    // MARK: JSON
-
     private static func json(of record: ConsumerRecord) -> Json {
         var fields: [String: Json] = [
             "topic": record.topic.json, "partition": record.partition.json, "offset": record.offset.json,
-            "timestamp": record.timestampMs < 0 ? .null : record.timestampMs.json,
+            "timestampMs": record.timestampMs < 0 ? .null : record.timestampMs.json,
         ]
-        put("key", record.key, into: &fields)
-        put("value", record.value, into: &fields)
-        fields["headers"] = .array(
-            record.headers.map { header in
-                var pair: [String: Json] = ["name": header.name.json]
-                put("value", header.value, into: &pair)
-                return .object(pair)
-            })
+        fields.put("key", record.key)
+        fields.put("value", record.value)
+        fields.put(record.headers)
         return .object(fields)
-    }
-
-    /// Text as it is; bytes that are no text under another name, in Base64.
-    private static func put(_ name: String, _ bytes: ByteBuffer?, into fields: inout [String: Json]) {
-        guard let bytes else { return fields[name] = .null }
-        if let text = String(validating: bytes.readableBytesView, as: UTF8.self) {
-            fields[name] = text.json
-        } else {
-            fields[name + "Base64"] = base64(bytes).json
-        }
-    }
-
-    private static func base64(_ bytes: ByteBuffer) -> String {
-        let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
-        let bytes = Array(bytes.readableBytesView)
-        var text = ""
-        for start in stride(from: 0, to: bytes.count, by: 3) {
-            let group = bytes[start..<min(start + 3, bytes.count)]
-            let word = group.enumerated().reduce(0) { $0 | Int($1.element) << (16 - 8 * $1.offset) }
-            for place in 0..<4 {
-                text.append(place <= group.count ? digits[word >> (18 - 6 * place) & 63] : "=")
-            }
-        }
-        return text
     }
 
     // MARK: Templates

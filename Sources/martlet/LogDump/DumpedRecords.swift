@@ -33,22 +33,11 @@ enum DumpedRecords {
             fields["record"] = meaning.json
             fields["name"] = String(meaning.prefix { $0.isLetter }).json
         } else {
-            add("key", record.key, to: &fields)
-            add("value", record.value, to: &fields)
-            fields["headers"] = .array(
-                record.headers.map { header in
-                    var pair: [String: Json] = ["name": header.name.json]
-                    add("value", header.value, to: &pair)
-                    return .object(pair)
-                })
+            fields.put("key", record.key)
+            fields.put("value", record.value)
+            fields.put(record.headers)
         }
         return .object(fields)
-    }
-
-    /// Text where it is UTF-8, else hexadecimal digits under another key.
-    private static func add(_ name: String, _ bytes: ByteBuffer?, to fields: inout [String: Json]) {
-        guard let bytes else { return fields[name] = .null }
-        if let text = utf8(bytes) { fields[name] = text.json } else { fields[name + "Hex"] = hex(bytes).json }
     }
 
     /// The record by name, where its form is known; nil for what a client wrote.

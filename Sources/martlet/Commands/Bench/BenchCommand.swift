@@ -147,7 +147,9 @@ struct ConsumeBench: ParsableCommand {
                     count = try await fill.run(cluster, isQuiet: true).records
                 } else if command.records == nil {
                     count = try await ConsumeLoad.count(topic, cluster)
-                    if count == 0 { throw CommandFailure("topic \(topic) is empty: martlet bench produce --topic \(topic)") }
+                    if count == 0 {
+                        throw CommandFailure("topic \(topic) is empty: martlet bench produce --topic \(topic)")
+                    }
                 }
                 let load = ConsumeLoad(topic: topic, records: count)
                 try BenchResult.show([try await load.run(cluster, isQuiet: command.bench.quiet)], command.output)

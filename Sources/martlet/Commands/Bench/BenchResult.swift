@@ -7,7 +7,8 @@ import Synchronization
 
 /// Times in microseconds.
 struct Latencies: Sendable {
-    private var histogram = Histogram<UInt32>(highestTrackableValue: 600_000_000, numberOfSignificantValueDigits: .three)
+    private var histogram = Histogram<UInt32>(
+        highestTrackableValue: 600_000_000, numberOfSignificantValueDigits: .three)
 
     mutating func add(microseconds: Int64) {
         _ = histogram.record(UInt64(clamping: min(max(1, microseconds), 600_000_000)))
@@ -147,7 +148,8 @@ final class BenchMeter: Sendable {
             line += "\(grouped(Int(Double(state.records - records) / seconds))) records/s  "
             line += "\(fixed(Double(state.bytes - bytes) / 1e6 / seconds, 1)) MB/s"
             if !recent.isEmpty {
-                line += "  p50 \(fixed(recent.ms(atPercentile: 50), 1)) ms  p99 \(fixed(recent.ms(atPercentile: 99), 1)) ms"
+                line +=
+                    "  p50 \(fixed(recent.ms(atPercentile: 50), 1)) ms  p99 \(fixed(recent.ms(atPercentile: 99), 1)) ms"
             }
             printToStandardError(line)
             (records, bytes, last) = (state.records, state.bytes, now)
@@ -167,7 +169,9 @@ final class BenchMeter: Sendable {
         let seconds = (ContinuousClock.now - clock) / .seconds(1)
         let used = nodes.flatMap { nodes in before.map { nodes.times().since($0) } }
         let state = state.withLock { $0 }
-        if let failure = state.failure { throw CommandFailure("\(failure) (after \(counted(state.records, "record")))") }
+        if let failure = state.failure {
+            throw CommandFailure("\(failure) (after \(counted(state.records, "record")))")
+        }
         return BenchResult(
             name: name, records: state.records, bytes: state.bytes, seconds: seconds,
             latencies: state.all.isEmpty ? nil : state.all, nodes: used)

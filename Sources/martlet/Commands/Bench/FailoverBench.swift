@@ -88,7 +88,8 @@ struct FailoverBench: ParsableCommand {
         try await Task.sleep(for: .seconds(1))
         let leader = try await cluster.describeTopic(topic).partitions.first?.leader
         guard let leader, let pid = try await LocalNodes.find(of: cluster)?.pids[leader] else {
-            throw CommandFailure("the leader of \(topic) is no process on this machine: kill it by hand, without --kill")
+            throw CommandFailure(
+                "the leader of \(topic) is no process on this machine: kill it by hand, without --kill")
         }
         guard Glibc.kill(pid, kill ? SIGKILL : SIGSTOP) == 0 else {
             throw CommandFailure("cannot signal process \(pid) of node \(leader): \(String(cString: strerror(errno)))")
@@ -101,7 +102,8 @@ struct FailoverBench: ParsableCommand {
     private func revive(_ node: Int32, _ pid: pid_t, _ cluster: ClusterClient) async throws {
         if pause { Glibc.kill(pid, SIGCONT) }
         if let restart {
-            let command = restart.split(separator: "{node}", omittingEmptySubsequences: false).joined(separator: "\(node)")
+            let command = restart.split(separator: "{node}", omittingEmptySubsequences: false).joined(
+                separator: "\(node)")
             try shell(command)
         }
         guard pause || restart != nil else { return }

@@ -1,5 +1,5 @@
-// Processes on this machine that listen at a cluster's addresses, and the CPU time they have used. Linux only: read from
-// /proc, so that it works for any broker and needs nothing from it.
+// Processes on this machine that listen at a cluster's addresses, and the CPU time they have used. Linux only: read
+// from /proc, so that it works for any broker and needs nothing from it.
 
 import Glibc
 import MartletClient
