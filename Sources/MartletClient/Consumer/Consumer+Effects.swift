@@ -12,58 +12,13 @@ extension Consumer {
         case .locate(let question): locate(question)
         case .compare(let question): compare(question)
         case .askMetadata(let topics): askMetadata(topics)
-        case .abandon(let node): state.withLockedValue { $0.links[node] }?.close()
-        }
-    }
-
-    private func connect(to node: NodeID) {
-        Task {
-            let link: BrokerConnection?
-            do { link = try await client.link(to: node) } catch { link = nil }
-            pump.loop.execute { self.connected(to: node, link) }
-        }
-    }
-
-    private func connected(to node: NodeID, _ link: BrokerConnection?) {
-        let now = pump.now
-        state.withLockedValue { state in
-            state.links[node] = link
-            if link != nil { state.machine.connected(node) } else { state.machine.disconnected(node, at: now) }
-        }
-        link?.whenClosed { [weak self, weak link] in self?.closed(node, link) }
-        drain()
-    }
-
-    private func closed(_ node: NodeID, _ link: BrokerConnection?) {
-        let now = pump.now
-        state.withLockedValue { state in
-            guard let link, state.links[node] === link else { return }
-            state.links[node] = nil
-            state.machine.disconnected(node, at: now)
-        }
-        drainSoon()
-    }
-
-    private func askMetadata(_ topics: [String]) {
-        Task {
-            let found = try? await client.freshTopics(topics)
-            let now = pump.now
-            state.withLockedValue { state in
-                if let found {
-                    state.machine.learned(topics: found, at: now)
-                } else {
-                    state.machine.failedToLearn(at: now)
-                }
-            }
-            drainSoon()
+        case .abandon(let node): abandon(node)
         }
     }
 
     /// The open connection to a node, or the end of a request for want of one.
     private func link(to node: NodeID, for id: Int) -> BrokerConnection? {
-        if let link = state.withLockedValue({ $0.links[node] }), link.isOpen { return link }
-        let now = pump.now
-        state.withLockedValue { $0.machine.disconnected(node, at: now) }
+        if let link = openLink(to: node) { return link }
         lost(id, .refused(what: "reach node \(node)", .brokerNotAvailable, message: nil))
         return nil
     }

@@ -16,7 +16,7 @@ import Wire
 /// It fetches ahead, up to `prefetchBytesMax`, and no further until records are taken: a slow reader slows it down.
 /// `for try await` ends when the consumer is closed or the task is cancelled, and throws where it cannot go on by
 /// itself; after `positionOutOfRange` and `logTruncated` a `seek` goes on.
-public final class Consumer: AsyncSequence, Sendable {
+public final class Consumer: AsyncSequence, MachineShell, Sendable {
     public typealias Element = ConsumerRecord
 
     public let configuration: ConsumerConfiguration
@@ -24,7 +24,7 @@ public final class Consumer: AsyncSequence, Sendable {
     let pump: Pump
     let state: NIOLockedValueBox<State>
 
-    struct State: Sendable {
+    struct State: MachineShellState {
         var machine: ConsumerMachine
         var links: [NodeID: BrokerConnection] = [:]
         /// Unpacked and not given out yet.
@@ -246,8 +246,6 @@ public final class Consumer: AsyncSequence, Sendable {
     }
 
     // MARK: The loop
-
-    func drainSoon() { pump.soon { self.drain() } }
 
     /// Asks the machine what to do, and does it. On the loop only.
     func drain() {

@@ -7,43 +7,13 @@ import Wire
 extension Producer {
     func perform(_ effect: ProducerMachine<Delivery>.Effect) {
         switch effect {
-        case .connect(let node): connect(to: node)
+        case .connect(let node): connect(to: node, after: state.withLockedValue { $0.learning })
         case .send(let dispatch): send(dispatch)
         case .askProducerIdentity: askProducerIdentity()
         case .askMetadata(let topics): askMetadata(topics)
         case .complete(let completion): complete(completion)
-        case .abandon(let node): state.withLockedValue { $0.links[node] }?.close()
+        case .abandon(let node): abandon(node)
         }
-    }
-
-    private func connect(to node: NodeID) {
-        let learning = state.withLockedValue { $0.learning }
-        Task {
-            await learning?.value
-            let link: BrokerConnection?
-            do { link = try await client.link(to: node) } catch { link = nil }
-            pump.loop.execute { self.connected(to: node, link) }
-        }
-    }
-
-    private func connected(to node: NodeID, _ link: BrokerConnection?) {
-        let now = pump.now
-        state.withLockedValue { state in
-            state.links[node] = link
-            if link != nil { state.machine.connected(node) } else { state.machine.disconnected(node, at: now) }
-        }
-        link?.whenClosed { [weak self, weak link] in self?.closed(node, link) }
-        drain()
-    }
-
-    private func closed(_ node: NodeID, _ link: BrokerConnection?) {
-        let now = pump.now
-        state.withLockedValue { state in
-            guard let link, state.links[node] === link else { return }
-            state.links[node] = nil
-            state.machine.disconnected(node, at: now)
-        }
-        drainSoon()
     }
 
     private func askProducerIdentity() {
@@ -60,32 +30,14 @@ extension Producer {
         }
     }
 
-    private func askMetadata(_ topics: [String]) {
-        Task {
-            let found = try? await client.freshTopics(topics)
-            let now = pump.now
-            state.withLockedValue { state in
-                if let found {
-                    state.machine.learned(topics: found, at: now)
-                } else {
-                    state.machine.failedToLearn(at: now)
-                }
-            }
-            drainSoon()
-        }
-    }
-
     // MARK: Produce
 
     private func send(_ dispatch: ProducerMachine<Delivery>.Dispatch) {
         let node = dispatch.node
-        guard let link = state.withLockedValue({ $0.links[node] }), link.isOpen else {
+        guard let link = openLink(to: node) else {
+            let error = ClientError.refused(what: "reach node \(node)", .brokerNotAvailable, message: nil)
             let now = pump.now
-            state.withLockedValue { state in
-                state.machine.disconnected(node, at: now)
-                let error = ClientError.refused(what: "reach node \(node)", .brokerNotAvailable, message: nil)
-                state.machine.lost(dispatch.id, error, wasSent: false, at: now)
-            }
+            state.withLockedValue { $0.machine.lost(dispatch.id, error, wasSent: false, at: now) }
             return drainSoon()
         }
         let request = produceRequest(dispatch)
@@ -198,11 +150,5 @@ extension ClusterClient {
             throw ClientError.refused(what: "get a producer id", response.errorCode, message: nil)
         }
         return ProducerIdentity(id: response.producerID, epoch: response.producerEpoch)
-    }
-
-    /// Asks the cluster for these topics, whatever is remembered. One attempt; topics that are not there are left out.
-    func freshTopics(_ names: [String]) async throws -> [ClusterView.Topic] {
-        try await refreshMetadata(of: names)
-        return names.compactMap { view.topics[$0] }
     }
 }

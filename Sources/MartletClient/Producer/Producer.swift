@@ -16,7 +16,7 @@ import Wire
 /// ```
 ///
 /// `send` waits for the acknowledgement; `submit` only for room in the buffer, which makes it the one for many records.
-public final class Producer: Sendable {
+public final class Producer: MachineShell, Sendable {
     /// Gets the outcome of one record, on the client's event loop: it must not block.
     public typealias Delivery = @Sendable (Result<RecordMetadata, ClientError>) -> Void
 
@@ -25,7 +25,7 @@ public final class Producer: Sendable {
     let pump: Pump
     let state: NIOLockedValueBox<State>
 
-    struct State: Sendable {
+    struct State: MachineShellState {
         var machine: ProducerMachine<Delivery>
         var links: [NodeID: BrokerConnection] = [:]
         /// Addresses from the last hint, on their way to the client.
@@ -147,8 +147,6 @@ public final class Producer: Sendable {
     }
 
     // MARK: The loop
-
-    func drainSoon() { pump.soon { self.drain() } }
 
     /// Asks the machine what to do, and does it. On the loop only, so that requests go out in the machine's order.
     func drain() {
