@@ -46,6 +46,10 @@ def test_a_created_topic_that_exists_is_refused_with_a_sentence(martlet):
     assert "twice" in said and "exist" in said.lower() and len(said.strip().splitlines()) == 1
 
 
+def test_it_says_its_version(martlet):
+    assert martlet("--version").stdout.decode().startswith("martlet 0.")
+
+
 def test_lines_through_a_pipe(martlet):
     martlet("topics", "create", "lines", "--partitions", "1")
     lines = b"".join(b"%d grue\xc3\x9fe\n" % number for number in range(1000))

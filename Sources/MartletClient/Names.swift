@@ -11,3 +11,6 @@ public typealias BrokerAddress = Model.Endpoint
 public typealias CompressionCodec = Records.Compression
 /// A header of a record: a name and a value.
 public typealias Header = Records.RecordHeader
+
+/// What this build says it is, to nodes and to people.
+package let martletVersion = "0.1.0"

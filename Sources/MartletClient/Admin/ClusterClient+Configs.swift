@@ -70,8 +70,7 @@ extension ClusterClient {
     }
 
     /// Changes configs of a topic or broker: all of `changes`, or none when one is refused. Other configs stay as they
-    /// are (IncrementalAlterConfigs, KIP-339).
-    /// - Parameter validateOnly: the cluster checks the changes and makes none.
+    /// are (IncrementalAlterConfigs, KIP-339). With `validateOnly` the cluster checks the changes and makes none.
     /// - Throws: `ClientError`; `noSuchTopic`, or `refused` with `invalidConfig` and the cluster's own sentence.
     public func alterConfigs(
         of resource: ConfigResource, _ changes: [ConfigChange], validateOnly: Bool = false

@@ -34,8 +34,7 @@ public struct PartitionOffset: Equatable, Sendable {
 }
 
 extension ClusterClient {
-    /// Finds one offset in each partition of a topic, by partition.
-    /// - Parameter partitions: nil asks for all.
+    /// Finds one offset in each of a topic's `partitions`, by partition; nil asks for all.
     /// - Throws: `ClientError`; `noSuchTopic`, `noSuchPartition`, or `gaveUp` when a partition has no leader for longer
     ///   than the client's patience.
     public func offsets(

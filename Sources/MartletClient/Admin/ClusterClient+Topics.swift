@@ -7,8 +7,8 @@ extension ClusterClient {
     /// Creates a topic and returns what the cluster made of it.
     ///
     /// Tried again until `ClientConfiguration.patienceMs` ends. When the answer to an attempt is lost, the next one may
-    /// find the topic there and throw `refused` with `topicAlreadyExists`, although this call has made it.
-    /// - Parameter validateOnly: the cluster checks the request and makes nothing.
+    /// find the topic there and throw `refused` with `topicAlreadyExists`, although this call has made it. With
+    /// `validateOnly` the cluster checks the request and makes nothing.
     /// - Throws: `ClientError`; `refused` with `topicAlreadyExists`, `invalidReplicationFactor`, `invalidPartitions`,
     ///   `invalidConfig` or `invalidTopicException` when the cluster does not want it.
     @discardableResult

@@ -49,7 +49,8 @@ public struct ClusterHealth: Equatable, Sendable {
     /// The worst first, then by topic and partition.
     public var findings: [Finding]
 
-    /// - Parameter hasQuorum: false for a cluster that cannot describe its quorum; its controller is then believed.
+    /// Judges what was described; `minInSyncReplicas` by topic. Without `hasQuorum` (the cluster cannot describe its
+    /// quorum) the controller that it names is believed.
     public init(
         cluster: ClusterDescription, quorum: QuorumDescription?, hasQuorum: Bool, topics: [TopicDescription],
         minInSyncReplicas: [String: Int]

@@ -173,7 +173,7 @@ package final class BrokerConnection: Sendable {
     private func negotiate() async throws -> [APIKey: ClosedRange<Int16>] {
         var request = ApiVersionsRequest()
         request.clientSoftwareName = "martlet"
-        request.clientSoftwareVersion = "0.1.0"
+        request.clientSoftwareVersion = martletVersion
         var version: Int16 = 3
         while true {
             var frame = try await exchange(
