@@ -16,7 +16,9 @@ public enum ClientError: Error, Equatable, Sendable, CustomStringConvertible {
     case noSuchTopic(String)
     case noSuchPartition(topic: String, PartitionIndex, count: Int)
     case noLeader(topic: String, PartitionIndex)
-    case unreadableRecords(topic: String, PartitionIndex, reason: String)
+    /// A batch is damaged, of a format that this build does not read, or too large when unpacked. A `seek` to
+    /// `nextOffset` goes on behind it.
+    case unreadableRecords(topic: String, PartitionIndex, offset: Offset, nextOffset: Offset, reason: String)
     /// A producer could not take a record because its buffer stayed full.
     case bufferFull(limitBytes: Int, afterMs: Int64)
     /// A record that no batch of this producer can hold.
@@ -73,8 +75,9 @@ public enum ClientError: Error, Equatable, Sendable, CustomStringConvertible {
             "topic \(topic) has no partition \(partition), only 0 to \(count - 1)"
         case .noLeader(let topic, let partition):
             "partition \(topic)-\(partition) has no leader now: martlet topics describe \(topic)"
-        case .unreadableRecords(let topic, let partition, let reason):
-            "the records of \(topic)-\(partition) cannot be read: \(reason)"
+        case .unreadableRecords(let topic, let partition, let offset, let nextOffset, let reason):
+            "the records of \(topic)-\(partition) cannot be read at offset \(offset): \(reason). The next batch begins "
+                + "at offset \(nextOffset)"
         case .bufferFull(let limit, let ms):
             "no room for the record in the producer's buffer of \(limit) bytes after \(ms) ms: "
                 + "the cluster takes records more slowly than they come"

@@ -1,12 +1,14 @@
-// A client of one cluster: finds nodes, keeps one connection to each, knows who leads what, and tries again.
+// A client of one cluster: finds nodes, keeps connections to them, knows who leads what, and tries again.
 
 import Model
 import NIOCore
 import NIOPosix
+import Synchronization
 import Wire
 
 /// The entry to a cluster: hand it to a `Producer` or a `Consumer`, or ask it about topics, configs, nodes and offsets.
-/// One client serves any number of them and keeps one connection to each node.
+/// One client serves any number of them. Each of them, and the client itself, has a connection of its own to each node
+/// that it needs: a node answers in order, so that a Fetch it holds back would hold up all that comes behind it.
 ///
 /// ```swift
 /// let client = ClusterClient(bootstrap: [BrokerAddress(host: "127.0.0.1", port: 9092)])
@@ -14,7 +16,9 @@ import Wire
 public actor ClusterClient {
     public nonisolated let configuration: ClientConfiguration
     private let bootstrap: [Endpoint]
-    private var connections: [Endpoint: Task<BrokerConnection, any Error>] = [:]
+    private var connections: [Slot: Task<BrokerConnection, any Error>] = [:]
+    private var isClosed = false
+    private let lastLane = Atomic<Int>(Lane.own.number)
     private(set) var view = ClusterView()
     /// All connections of a client live on one event loop, so that what is written in order goes out in order.
     nonisolated let eventLoop = MultiThreadedEventLoopGroup.singleton.any()
@@ -25,10 +29,34 @@ public actor ClusterClient {
         self.configuration = configuration
     }
 
-    /// Closes all connections. The client may be used again afterwards.
+    /// Ends the client for good, with the producers and consumers that were made of it: what they wait for ends with
+    /// `closed`. A producer's own `close`, before, writes what it has taken in.
     public func close() async {
+        isClosed = true
         let open = connections.values
         connections = [:]
+        for connection in open { try? await connection.value.close() }
+    }
+
+    // MARK: Lanes
+
+    /// Those who share connections.
+    struct Lane: Hashable, Sendable {
+        let number: Int
+        /// The client's own: metadata and admin requests.
+        static let own = Lane(number: 0)
+    }
+
+    private struct Slot: Hashable {
+        let endpoint: Endpoint
+        let lane: Lane
+    }
+
+    nonisolated func newLane() -> Lane { Lane(number: lastLane.wrappingAdd(1, ordering: .relaxed).newValue) }
+
+    func close(_ lane: Lane) async {
+        let slots = connections.keys.filter { $0.lane == lane }
+        let open = slots.compactMap { connections.removeValue(forKey: $0) }
         for connection in open { try? await connection.value.close() }
     }
 
@@ -46,13 +74,13 @@ public actor ClusterClient {
     }
 
     /// The open connection to a node, or to any.
-    func link(to node: NodeID?) async throws -> BrokerConnection {
+    func link(to node: NodeID?, _ lane: Lane = .own) async throws -> BrokerConnection {
         guard let node else { return try await anyConnection() }
         if view.nodes[node] == nil { try await refreshMetadata(of: []) }
         guard let endpoint = view.nodes[node] else {
             throw ClientError.refused(what: "reach node \(node)", .brokerNotAvailable, message: nil)
         }
-        return try await connection(at: endpoint)
+        return try await connection(at: endpoint, lane)
     }
 
     /// Every address that is known. One with an open connection comes first: a dead bootstrap address costs its timeout
@@ -60,7 +88,8 @@ public actor ClusterClient {
     private var endpoints: [Endpoint] {
         var endpoints = bootstrap
         for endpoint in view.nodes.values where !endpoints.contains(endpoint) { endpoints.append(endpoint) }
-        return endpoints.filter { connections[$0] != nil } + endpoints.filter { connections[$0] == nil }
+        let isOpen = { (endpoint: Endpoint) in self.connections[Slot(endpoint: endpoint, lane: .own)] != nil }
+        return endpoints.filter(isOpen) + endpoints.filter { !isOpen($0) }
     }
 
     private func anyConnection() async throws -> BrokerConnection {
@@ -95,22 +124,24 @@ public actor ClusterClient {
         return try await Race(loop: eventLoop, patienceMs: configuration.hedgeMs, attempts).run()
     }
 
-    private func connection(at endpoint: Endpoint) async throws -> BrokerConnection {
-        if let known = connections[endpoint] {
+    private func connection(at endpoint: Endpoint, _ lane: Lane = .own) async throws -> BrokerConnection {
+        let slot = Slot(endpoint: endpoint, lane: lane)
+        if let known = connections[slot] {
             if let connection = try? await known.value, connection.isOpen { return connection }
             // While we waited, another caller may have put a fresh one in its place.
-            if connections[endpoint] == known { connections[endpoint] = nil }
+            if connections[slot] == known { connections[slot] = nil }
         }
+        if isClosed { throw ClientError.closed }
         let opening =
-            connections[endpoint]
+            connections[slot]
             ?? Task { [configuration, eventLoop] in
                 try await BrokerConnection.open(endpoint, configuration, on: eventLoop)
             }
-        connections[endpoint] = opening
+        connections[slot] = opening
         do {
             return try await opening.value
         } catch {
-            if connections[endpoint] == opening { connections[endpoint] = nil }
+            if connections[slot] == opening { connections[slot] = nil }
             throw error
         }
     }
@@ -132,14 +163,17 @@ public actor ClusterClient {
         return response
     }
 
-    /// The partitions of a topic, from memory or from the cluster. One attempt.
-    func topic(_ name: String, mayCreate: Bool = false) async throws -> ClusterView.Topic {
-        if let known = view.topics[name] { return known }
+    /// The partitions of a topic, from memory unless `isFresh`, or from the cluster. One attempt.
+    func topic(_ name: String, mayCreate: Bool = false, isFresh: Bool = false) async throws -> ClusterView.Topic {
+        if !isFresh, let known = view.topics[name], !known.partitions.isEmpty { return known }
         let response = try await refreshMetadata(of: [name], mayCreate: mayCreate)
-        if let known = view.topics[name] { return known }
+        let known = view.topics[name]
+        if let known, !known.partitions.isEmpty { return known }
         let code = response.topics.first?.errorCode ?? .unknownTopicOrPartition
-        if code == .unknownTopicOrPartition, !mayCreate { throw ClientError.noSuchTopic(name) }
-        throw ClientError.refused(what: "find topic \(name)", code, message: nil)
+        if code == .unknownTopicOrPartition { throw ClientError.noSuchTopic(name) }
+        // A topic that is being made may show no partitions yet.
+        throw ClientError.refused(
+            what: "find topic \(name)", code == .none ? .leaderNotAvailable : code, message: nil)
     }
 
     func leader(
@@ -163,8 +197,12 @@ public actor ClusterClient {
     func doubt(_ topic: String) { view.doubted(topic) }
 
     /// The partitions of a topic with retries.
-    package func partitions(of name: String, mayCreate: Bool = false) async throws -> ClusterView.Topic {
-        try await retrying("find topic \(name)") { try await topic(name, mayCreate: mayCreate) }
+    package func partitions(
+        of name: String, mayCreate: Bool = false, isFresh: Bool = false
+    ) async throws -> ClusterView.Topic {
+        try await retrying("find topic \(name)") {
+            try await topic(name, mayCreate: mayCreate, isFresh: isFresh)
+        }
     }
 
     // MARK: Retries

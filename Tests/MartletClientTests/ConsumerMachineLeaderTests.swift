@@ -148,8 +148,10 @@ private let lost = ClientError.connectionLost(Endpoint(host: "n", port: 1))
         #expect(bench.tellFailures().isEmpty)
         let back = try bench.fetch()
         #expect(back.node == 1 && back.entries.map(\.offset) == [1])
-        // The leader's word counts.
+        // The leader's word counts, after what was read before it.
         #expect(bench.refuse(back.id, .offsetOutOfRange))
+        #expect(bench.tellFailures().isEmpty)
+        #expect(bench.take() != nil)
         #expect(bench.tellFailures() == [.positionOutOfRange(topic: "t", 0, position: 1)])
     }
 

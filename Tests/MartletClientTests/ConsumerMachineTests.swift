@@ -336,7 +336,9 @@ struct ConsumerEffects {
         #expect(
             bench.tellFailures()
                 == [
-                    .unreadableRecords(topic: "t", 0, reason: "no whole batch at offset 0 in 100 bytes")
+                    .unreadableRecords(
+                        topic: "t", 0, offset: 0, nextOffset: 1,
+                        reason: "100 bytes hold no whole batch of the format that Kafka writes since 0.11")
                 ])
     }
 

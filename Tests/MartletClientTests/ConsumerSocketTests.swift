@@ -291,7 +291,7 @@ private struct Reading: Sendable {
         await #expect {
             _ = try await reading.consumer.next()
         } throws: { error in
-            guard case ClientError.unreadableRecords(topic: "t", 0, reason: _) = error else { return false }
+            guard case ClientError.unreadableRecords(topic: "t", 0, _, _, reason: _) = error else { return false }
             return true
         }
         reading.consumer.seek(p0, to: .offset(20))

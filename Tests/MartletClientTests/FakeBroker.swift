@@ -1,5 +1,6 @@
 // A node made of one closure: it sees each request's header and body and gives the frame to answer with.
 
+import MartletClient
 import Model
 import NIOCore
 import NIOPosix
@@ -123,4 +124,13 @@ func metadata(_ endpoints: [Endpoint], topic: String, leader: NodeID, epoch: Lea
         return broker
     }
     return response
+}
+
+extension FetchedChunk {
+    /// All records, or why not all can be read.
+    func records() throws -> [ConsumerRecord] {
+        let unpacked = unpacked(batchBytesMax: 64 << 20)
+        if let failure = unpacked.failure { throw failure.error }
+        return unpacked.records
+    }
 }

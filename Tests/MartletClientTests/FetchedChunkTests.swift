@@ -130,8 +130,10 @@ extension [ConsumerRecord] {
         #expect {
             _ = try chunk([batch(at: 0, ["a", "x"]), broken]).records()
         } throws: { error in
-            guard case ClientError.unreadableRecords(topic: "t", 0, reason: let reason) = error else { return false }
-            return reason.hasPrefix("at offset 2, ")
+            guard case ClientError.unreadableRecords(topic: "t", 0, let offset, let next, _) = error else {
+                return false
+            }
+            return (offset, next) == (2, 3)
         }
         // What lies before the position is not looked at.
         #expect(try chunk([broken, batch(at: 3, ["c"])], from: 3).records().texts == ["c"])

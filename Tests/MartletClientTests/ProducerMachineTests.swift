@@ -14,14 +14,22 @@ final class ProducerBench {
     var wakeAt: Instant?
     private var lastToken = 0
 
-    init(isReady: Bool = true, _ change: (inout ProducerConfiguration) -> Void = { _ in }) {
+    /// `isRecognised`: the cluster has taken batches of this producer before, so that several may be on their way.
+    init(
+        isReady: Bool = true, isRecognised: Bool = true, _ change: (inout ProducerConfiguration) -> Void = { _ in }
+    ) {
         var configuration = ProducerConfiguration()
         configuration.batchBytesMax = 400
         change(&configuration)
         machine = ProducerMachine(configuration: configuration, seed: 1)
         machine.learned(topics: [Self.topic(leader: 1, epoch: 1)], at: now)
         if isReady {
-            machine.learned(identity: ProducerIdentity(id: 7, epoch: 0))
+            let identity = ProducerIdentity(id: 7, epoch: 0)
+            machine.learned(identity: identity)
+            for index in machine.queues.indices where isRecognised {
+                _ = machine.queues[index].startSequenceAnew(identity)
+                machine.queues[index].isRecognised = true
+            }
             machine.connected(1)
             machine.connected(2)
         }

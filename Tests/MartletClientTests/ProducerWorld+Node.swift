@@ -53,6 +53,8 @@ extension ProducerWorld {
     /// Kafka's check of sequences; nil: to be appended.
     private func refusal(_ header: BatchHeader, in index: Int) -> PartitionAnswer? {
         let known = partitions[index].producers[header.producerID]
+        // Kafka's own nodes take any sequence from a producer of which the partition holds nothing.
+        if known == nil, isLenient { return nil }
         guard let known, known.epoch >= header.producerEpoch else {
             return header.baseSequence == 0 ? nil : PartitionAnswer(code: .outOfOrderSequenceNumber)
         }

@@ -51,6 +51,8 @@ struct ProducerWorld {
     static let nodes: [NodeID] = [1, 2, 3]
 
     let settings: Settings
+    /// Whether nodes take any sequence from a producer that they do not know, as Kafka's do.
+    let isLenient: Bool
     var random: SeededRandom
     var machine: ProducerMachine<Int>
     var now = Instant.zero.advanced(byMs: 1_000_000)
@@ -105,6 +107,7 @@ struct ProducerWorld {
         appended = Array(repeating: [], count: count)
         batchBytesLimit = random.oneIn(3) ? 250 : 1 << 20
         tokenCount = 40 + Int(random.below(120))
+        isLenient = seed % 2 == 0
         self.random = random
         machine.learned(topics: [view], at: now)
         schedule(.append, afterMs: 0)

@@ -24,6 +24,9 @@ final class AnswerQueue: ChannelDuplexHandler {
     private let endpoint: Endpoint
     private var waiting = CircularBuffer<(correlationID: Int32, answer: EventLoopPromise<ByteBuffer>)>()
     private var failure: ClientError?
+    /// The peer has answered once as a Kafka node does. What goes wrong later is the connection's fault, and another
+    /// may be tried.
+    private var hasAnswered = false
 
     init(endpoint: Endpoint) { self.endpoint = endpoint }
 
@@ -55,19 +58,24 @@ final class AnswerQueue: ChannelDuplexHandler {
         let frame = unwrapInboundIn(data)
         let correlationID = frame.getInteger(at: frame.readerIndex, as: Int32.self)
         guard let next = waiting.popFirst() else {
-            return fail(context, .malformedAnswer("a request", endpoint, reason: "an answer that nobody asked for"))
+            return fail(context, unreadable("an answer that nobody asked for"))
         }
         guard correlationID == next.correlationID else {
-            let error = ClientError.malformedAnswer("a request", endpoint, reason: "an answer to another request")
+            let error = unreadable("an answer to another request")
             next.answer.fail(error)
             return fail(context, error)
         }
+        hasAnswered = true
         next.answer.succeed(frame)
+    }
+
+    private func unreadable(_ reason: String) -> ClientError {
+        hasAnswered ? .connectionLost(endpoint) : .malformedAnswer("a request", endpoint, reason: reason)
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         if error is FrameDecoder.BadLength {
-            fail(context, .malformedAnswer("a request", endpoint, reason: "a frame of an impossible length"))
+            fail(context, unreadable("a frame of an impossible length"))
         } else {
             fail(context, .connectionLost(endpoint))
         }

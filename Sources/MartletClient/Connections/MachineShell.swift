@@ -26,11 +26,16 @@ protocol MachineShellState: Sendable {
 protocol MachineShell: AnyObject, Sendable {
     associatedtype State: MachineShellState
     var client: ClusterClient { get }
+    /// The connections of this shell alone.
+    var lane: ClusterClient.Lane { get }
     var pump: Pump { get }
     var state: NIOLockedValueBox<State> { get }
 
     /// Asks the machine what to do, and does it. On the loop only, so that requests go out in the machine's order.
     func drain()
+
+    /// The client was closed: nothing can be asked any more, and all that waits ends with `closed`.
+    func clientWasClosed()
 }
 
 extension MachineShell {
@@ -40,9 +45,13 @@ extension MachineShell {
     func connect(to node: NodeID, after learning: Task<Void, Never>? = nil) {
         Task {
             await learning?.value
-            let link: BrokerConnection?
-            do { link = try await client.link(to: node) } catch { link = nil }
-            pump.loop.execute { self.connected(to: node, link) }
+            var link: BrokerConnection?
+            do {
+                link = try await client.link(to: node, lane)
+            } catch {
+                if error as? ClientError == .closed { return clientWasClosed() }
+            }
+            pump.loop.execute { [link] in self.connected(to: node, link) }
         }
     }
 
@@ -79,9 +88,14 @@ extension MachineShell {
 
     func askMetadata(_ topics: [String]) {
         Task {
-            let found = try? await client.freshTopics(topics)
+            var found: [ClusterView.Topic]?
+            do {
+                found = try await client.freshTopics(topics)
+            } catch {
+                if error as? ClientError == .closed { return clientWasClosed() }
+            }
             let now = pump.now
-            state.withLockedValue { state in
+            state.withLockedValue { [found] state in
                 if let found {
                     state.machine.learned(topics: found, at: now)
                 } else {

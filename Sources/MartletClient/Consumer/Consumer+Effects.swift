@@ -56,7 +56,8 @@ extension Consumer {
         }
         let timeoutMs = configuration.requestTimeoutMs + Int64(dispatch.waitMs)
         // Version 13 names topics by id only.
-        link.send(request, maxVersion: 12, timeoutMs: timeoutMs) { self.received($0, to: dispatch.id) }
+        // Nobody may hold the consumer any more when the answer comes: then reading ends.
+        link.send(request, maxVersion: 12, timeoutMs: timeoutMs) { [weak self] in self?.received($0, to: dispatch.id) }
     }
 
     private func received(_ result: Result<FetchResponse, ClientError>, to id: Int) {
@@ -110,7 +111,7 @@ extension Consumer {
             }
             let now = self.pump.now
             self.state.withLockedValue { $0.machine.located(question.id, answers, at: now) }
-            if self.state.withLockedValue({ !$0.machine.failures.isEmpty }) { self.wakeReaders() }
+            if self.state.withLockedValue({ $0.machine.hasFailureToTell }) { self.wakeReaders() }
             self.drainSoon()
         }
     }

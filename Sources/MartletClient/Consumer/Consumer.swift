@@ -21,6 +21,7 @@ public final class Consumer: AsyncSequence, MachineShell, Sendable {
 
     public let configuration: ConsumerConfiguration
     let client: ClusterClient
+    let lane: ClusterClient.Lane
     let pump: Pump
     let state: NIOLockedValueBox<State>
 
@@ -42,34 +43,42 @@ public final class Consumer: AsyncSequence, MachineShell, Sendable {
     public init(_ client: ClusterClient, configuration: ConsumerConfiguration = ConsumerConfiguration()) {
         self.client = client
         self.configuration = configuration
+        lane = client.newLane()
         pump = Pump(loop: client.eventLoop)
         state = NIOLockedValueBox(State(machine: ConsumerMachine(configuration: configuration)))
     }
+
+    deinit { Task { [client, lane] in await client.close(lane) } }
 
     // MARK: Partitions
 
     /// Adds all partitions that a topic has now. Errors: `ClientError`, `noSuchTopic` among them.
     public func assign(topic: String, from start: StartPosition) async throws {
-        let found = try await client.partitions(of: topic)
-        assign(found, found.partitions.map { TopicPartition(topic, $0.index) }, from: start)
+        let found = try await client.partitions(of: topic, isFresh: true)
+        try assign(found, found.partitions.map { TopicPartition(topic, $0.index) }, from: start)
     }
 
     /// Adds one partition. Errors: `ClientError`, `noSuchTopic` and `noSuchPartition` among them.
     public func assign(_ partition: TopicPartition, from start: StartPosition) async throws {
-        let found = try await client.partitions(of: partition.topic)
+        let found = try await client.partitions(of: partition.topic, isFresh: true)
         guard found.partitions.contains(where: { $0.index == partition.partition }) else {
             throw ClientError.noSuchPartition(
                 topic: partition.topic, partition.partition, count: found.partitions.count)
         }
-        assign(found, [partition], from: start)
+        try assign(found, [partition], from: start)
     }
 
-    private func assign(_ topic: ClusterView.Topic, _ partitions: [TopicPartition], from start: StartPosition) {
+    private func assign(
+        _ topic: ClusterView.Topic, _ partitions: [TopicPartition], from start: StartPosition
+    ) throws(ClientError) {
         let now = pump.now
-        state.withLockedValue { state in
+        let isOpen = state.withLockedValue { state in
+            guard !state.isClosed else { return false }
             for partition in partitions { state.seek(partition, to: start) }
             state.machine.learned(topics: [topic], at: now)
+            return true
         }
+        guard isOpen else { throw .closed }
         drainSoon()
     }
 
@@ -128,7 +137,10 @@ public final class Consumer: AsyncSequence, MachineShell, Sendable {
             (state.rest, state.restAt, state.chunk) = ([], 0, nil)
         }
         wakeReaders()
+        Task { await client.close(lane) }
     }
+
+    func clientWasClosed() { close() }
 
     /// Whether a caller waits for records.
     package var hasWaitingReaders: Bool { state.withLockedValue { !$0.readers.isEmpty } }
@@ -158,6 +170,7 @@ public final class Consumer: AsyncSequence, MachineShell, Sendable {
     /// All records at hand, at most `countMax`, in order; waits for some up to `waitMs` or, when nil, until there are.
     /// Empty when the time is over, the consumer closed or the task cancelled.
     public func nextBatch(countMax: Int = .max, waitMs: Int64? = nil) async throws -> [ConsumerRecord] {
+        guard countMax > 0 else { return [] }
         let deadline = waitMs.map { pump.now.advanced(byMs: $0) }
         while !Task.isCancelled {
             let records = state.withLockedValue { $0.takeRecords(countMax) }
@@ -176,7 +189,7 @@ public final class Consumer: AsyncSequence, MachineShell, Sendable {
             case .chunk(let chunk):
                 drainSoon()
                 defer { wakeReaders() }
-                try unpack(chunk)
+                unpack(chunk)
                 return true
             case .failure(let failure): throw failure
             case nil: break
@@ -187,19 +200,9 @@ public final class Consumer: AsyncSequence, MachineShell, Sendable {
         return false
     }
 
-    private func unpack(_ chunk: FetchedChunk) throws {
-        do throws(ClientError) {
-            let records = try chunk.records()
-            state.withLockedValue { $0.give(records, of: chunk) }
-        } catch {
-            let isCurrent = state.withLockedValue { state in
-                state.isUnpacking = false
-                guard state.machine.isCurrent(chunk) else { return false }
-                state.machine.assignments[chunk.partition]?.phase = .failed
-                return true
-            }
-            if isCurrent { throw error }
-        }
+    private func unpack(_ chunk: FetchedChunk) {
+        let unpacked = chunk.unpacked(batchBytesMax: configuration.unpackedBatchBytesMax)
+        state.withLockedValue { $0.give(unpacked, of: chunk) }
     }
 
     private func waitForNews(until deadline: Instant?) async {
@@ -253,7 +256,7 @@ public final class Consumer: AsyncSequence, MachineShell, Sendable {
         let now = pump.now
         let (effects, wakeAt) = state.withLockedValue { $0.machine.drain(at: now) }
         for effect in effects { perform(effect) }
-        if state.withLockedValue({ !$0.machine.failures.isEmpty }) { wakeReaders() }
+        if state.withLockedValue({ $0.machine.hasFailureToTell }) { wakeReaders() }
         pump.wake(at: wakeAt, now: now) { [weak self] in self?.drain() }
     }
 }
@@ -271,20 +274,20 @@ extension Consumer.State {
     var hasNews: Bool {
         if isClosed || restAt < rest.count { return true }
         return !isUnpacking
-            && (!machine.failures.isEmpty
+            && (machine.hasFailureToTell
                 || machine.chunks.contains { machine.assignments[$0.partition]?.isPaused == false })
     }
 
-    /// What a reader without records does next; failures come after the records that were read before them.
+    /// What a reader without records does next. A failure comes after the records of its partition that were read
+    /// before it, and before those of others.
     mutating func takeNews() -> News? {
         if isClosed { return .closed }
         if restAt < rest.count { return .records }
         if isUnpacking { return nil }
-        if let chunk = machine.takeChunk() {
-            isUnpacking = true
-            return .chunk(chunk)
-        }
-        return machine.takeFailure().map(News.failure)
+        if let failure = machine.takeFailure() { return .failure(failure) }
+        guard let chunk = machine.takeChunk() else { return nil }
+        isUnpacking = true
+        return .chunk(chunk)
     }
 
     mutating func seek(_ partition: TopicPartition, to start: StartPosition) {
@@ -304,14 +307,18 @@ extension Consumer.State {
         if chunk?.partition == partition { (rest, restAt, chunk) = ([], 0, nil) }
     }
 
-    mutating func give(_ records: [ConsumerRecord], of chunk: FetchedChunk) {
+    mutating func give(_ unpacked: FetchedChunk.Unpacked, of chunk: FetchedChunk) {
         isUnpacking = false
         guard machine.isCurrent(chunk) else { return }
         if machine.assignments[chunk.partition]?.isPaused == true {
             return machine.putBack(chunk, from: chunk.position)
         }
-        (rest, restAt, self.chunk) = (records, 0, chunk)
-        if records.isEmpty { finishChunk() }
+        (rest, restAt, self.chunk) = (unpacked.records, 0, chunk)
+        if let (offset, error) = unpacked.failure {
+            machine.stop(chunk.partition, error)
+            self.chunk = chunk.ending(at: offset)
+        }
+        if rest.isEmpty { finishChunk() }
     }
 
     /// What stands after the last record given out was no record for this reader: markers, gaps, aborted ones.

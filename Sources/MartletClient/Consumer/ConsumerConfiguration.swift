@@ -37,7 +37,10 @@ public struct ConsumerConfiguration: Sendable {
     public var fetchBytesMax: Int32 = 50 << 20
     /// Bytes of one partition in an answer. A batch that is larger comes whole.
     public var partitionBytesMax: Int32 = 1 << 20
-    /// Bytes that are fetched ahead of what is read. Fetching stops there and goes on when records are taken.
+    /// What one batch may take unpacked; a larger one ends reading with `unreadableRecords`.
+    public var unpackedBatchBytesMax = 256 << 20
+    /// Bytes that are fetched ahead of what is read. Fetching stops there and goes on when records are taken. One more
+    /// answer of each node may come on top, and what partitions hold that are paused.
     public var prefetchBytesMax = 32 << 20
     /// How long one request may take beyond what it asks the node to wait.
     public var requestTimeoutMs: Int64 = 30_000

@@ -3,7 +3,7 @@
 import NIOCore
 
 /// A record that was read. Key, value and headers are slices of what came from the node: a record that is kept for long
-/// keeps about a megabyte alive, unless its bytes are copied.
+/// keeps the whole answer alive, up to `fetchBytesMax`, unless its bytes are copied.
 public struct ConsumerRecord: Equatable, Sendable {
     public var topic: String
     public var partition: Int32

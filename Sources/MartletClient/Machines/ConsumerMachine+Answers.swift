@@ -93,8 +93,10 @@ extension ConsumerMachine {
             }
             succeeded(partition)
             assignments[partition]?.phase = .reading
+            // The leader knows no epoch that old, so it cannot tell.
+            guard answer.offset >= 0 else { continue }
             let end = known.commonEnd(offset: answer.offset, epoch: answer.epoch)
-            if end < known.position { truncated(partition, at: max(0, end), epoch: answer.epoch) }
+            if end < known.position { truncated(partition, at: end, epoch: answer.epoch) }
         }
         return failures.count > before
     }
@@ -169,8 +171,11 @@ extension ConsumerMachine {
                 return fail(
                     partition,
                     .unreadableRecords(
-                        topic: partition.topic, partition.partition,
-                        reason: "no whole batch at offset \(known.position) in \(bytes.readableBytes) bytes"))
+                        topic: partition.topic, partition.partition, offset: known.position,
+                        nextOffset: known.position + 1,
+                        reason:
+                            "\(bytes.readableBytes) bytes hold no whole batch of the format that Kafka writes since "
+                            + "0.11"))
             }
             assignments[partition]?.bytesMax = known.bytesMax <= 1 << 29 ? max(1, known.bytesMax) * 2 : 1 << 30
             return
@@ -257,6 +262,11 @@ extension ConsumerMachine.Assignment {
     fileprivate func commonEnd(offset: Offset, epoch: LeaderEpoch) -> Offset {
         guard epoch >= 0, let parted = epochs.first(where: { $0.epoch > epoch }) else { return offset }
         return min(offset, parted.start)
+    }
+
+    package mutating func forgetEpochs() {
+        (leader, leaderEpoch, lastEpoch, epochs) = (nil, -1, -1, [])
+        if phase == .comparing { phase = .reading }
     }
 
     fileprivate mutating func note(epochsOf bytes: ByteBuffer) {

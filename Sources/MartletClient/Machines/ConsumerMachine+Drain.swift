@@ -24,7 +24,8 @@ extension ConsumerMachine {
         for step in partitions.indices {
             collect(partitions[(step + turn) % partitions.count], into: &round, at: now, &effects)
         }
-        turn += 1
+        // Only a request uses a turn up: else looks in between would give it to the same ones each time.
+        if !round.fetch.isEmpty { turn += 1 }
         for (node, entries) in round.locate { effects.append(.locate(question(node, entries, at: now))) }
         for (node, entries) in round.compare { effects.append(.compare(question(node, entries, at: now))) }
         for (node, entries) in round.fetch {
@@ -52,7 +53,8 @@ extension ConsumerMachine {
                 switch start {
                 case .earliest: -2
                 case .latest, .offset: -1
-                case .timestamp(let ms): ms
+                // Negative numbers are Kafka's words for start, end and others.
+                case .timestamp(let ms): max(0, ms)
                 }
             round.locate[node, default: []].append(
                 Question.Entry(partition: partition, leaderEpoch: known.leaderEpoch, subject: subject))
@@ -62,7 +64,7 @@ extension ConsumerMachine {
                     partition: partition, leaderEpoch: known.leaderEpoch, subject: Int64(known.lastEpoch)))
         case .reading:
             guard !known.isPaused, !fetching.contains(node) else { return }
-            guard known.bufferedBytes < 2 * Int(known.bytesMax), bufferedBytes < configuration.prefetchBytesMax else {
+            guard known.bufferedBytes < 2 * Int(known.bytesMax), waitingBytes < configuration.prefetchBytesMax else {
                 round.withFull.insert(node)
                 return
             }
@@ -71,6 +73,12 @@ extension ConsumerMachine {
                     partition: partition, leaderEpoch: known.leaderEpoch, offset: known.position,
                     lastEpoch: known.lastEpoch, bytesMax: known.bytesMax))
         }
+    }
+
+    /// Bytes at hand for readers. What waits for `resume` keeps nobody from reading the rest.
+    private var waitingBytes: Int {
+        guard bufferedBytes >= configuration.prefetchBytesMax else { return bufferedBytes }
+        return assignments.reduce(0) { $1.value.isPaused ? $0 : $0 + $1.value.bufferedBytes }
     }
 
     private mutating func question(_ node: NodeID, _ entries: [Question.Entry], at now: Instant) -> Question {
@@ -129,9 +137,10 @@ extension ConsumerMachine {
     private mutating func askMetadata(at now: Instant, _ effects: inout [Effect]) {
         guard !metadata.isAsking, !assignments.isEmpty else { return }
         var topics: Set<String> = []
+        guard metadata.retryAt <= now else { return }
         if now.milliseconds(since: metadata.learnedAt) >= configuration.metadataMaxAgeMs {
             topics = Set(assignments.keys.map(\.topic))
-        } else if metadata.retryAt <= now {
+        } else {
             for (partition, known) in assignments where known.leader == nil || known.isLeaderStale {
                 topics.insert(partition.topic)
             }

@@ -71,6 +71,8 @@ package struct ConsumerMachine: Sendable {
         package var epochs: [(epoch: LeaderEpoch, start: Offset)] = []
         package var leader: NodeID?
         package var leaderEpoch: LeaderEpoch = -1
+        /// Zero where the cluster gives topics no ids.
+        package var topicID = UUID128()
         package var isLeaderStale = false
         /// A replica that the leader says is nearer (KIP-392).
         package var preferred: NodeID?
@@ -136,7 +138,8 @@ package struct ConsumerMachine: Sendable {
         var assignment = Assignment(
             phase: .starting(start), generation: lastGeneration, bytesMax: configuration.partitionBytesMax)
         if let known = assignments[partition] {
-            (assignment.leader, assignment.leaderEpoch) = (known.leader, known.leaderEpoch)
+            (assignment.leader, assignment.leaderEpoch, assignment.topicID) =
+                (known.leader, known.leaderEpoch, known.topicID)
             (assignment.isPaused, assignment.isAsked) = (known.isPaused, known.isAsked)
             assignment.isLeaderStale = known.isLeaderStale
         }
@@ -178,8 +181,16 @@ package struct ConsumerMachine: Sendable {
         assignments[chunk.partition]?.bufferedBytes += chunk.bytes.readableBytes
     }
 
-    /// The oldest failure that no reader was told of.
-    package mutating func takeFailure() -> ClientError? { failures.popFirst()?.error }
+    private var failureToTell: CircularBuffer<Failure>.Index? {
+        failures.firstIndex { failure in !chunks.contains { $0.partition == failure.partition } }
+    }
+
+    package var hasFailureToTell: Bool { failureToTell != nil }
+
+    /// The oldest failure that no reader was told of, of a partition all of whose records were taken.
+    package mutating func takeFailure() -> ClientError? {
+        failureToTell.map { failures.remove(at: $0).error }
+    }
 
     /// The oldest chunk of a partition that is not paused.
     package mutating func takeChunk() -> FetchedChunk? {
@@ -201,10 +212,11 @@ package struct ConsumerMachine: Sendable {
         assignments[partition]?.consumed = offset
     }
 
-    /// A chunk could not be read.
-    package mutating func failed(_ chunk: FetchedChunk, _ error: ClientError) {
-        guard isCurrent(chunk) else { return }
-        fail(chunk.partition, error)
+    /// Nothing behind the chunk that was taken last can be given out.
+    package mutating func stop(_ partition: TopicPartition, _ error: ClientError) {
+        guard assignments[partition]?.phase != .failed else { return }
+        dropChunks(of: partition)
+        fail(partition, error)
     }
 
     package mutating func fail(_ partition: TopicPartition, _ error: ClientError) {
@@ -219,7 +231,12 @@ package struct ConsumerMachine: Sendable {
         for topic in topics {
             for partition in topic.partitions {
                 let name = TopicPartition(topic.name, partition.index)
-                guard assignments[name] != nil else { continue }
+                guard let known = assignments[name] else { continue }
+                if topic.id != known.topicID {
+                    // Another topic of the same name: its epochs and records have nothing to do with those of the old.
+                    if known.topicID != UUID128() { assignments[name]?.forgetEpochs() }
+                    assignments[name]?.topicID = topic.id
+                }
                 learned(leader: partition.leader, epoch: partition.leaderEpoch, of: name)
             }
         }

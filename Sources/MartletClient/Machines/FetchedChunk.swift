@@ -42,18 +42,33 @@ package struct FetchedChunk: Sendable {
         self.aborted = aborted
     }
 
-    /// The records from `position` on, in order.
-    package func records() throws(ClientError) -> [ConsumerRecord] {
+    /// The chunk up to `offset`.
+    package func ending(at offset: Offset) -> FetchedChunk {
+        FetchedChunk(
+            partition: partition, generation: generation, bytes: bytes, position: position, nextOffset: offset,
+            lastEpoch: lastEpoch, aborted: aborted)
+    }
+
+    package struct Unpacked: Sendable {
+        package var records: [ConsumerRecord] = []
+        /// The batch at `offset` cannot be read, and what stands behind it was not looked at.
+        package var failure: (offset: Offset, error: ClientError)?
+    }
+
+    /// The records from `position` on, in order. A batch whose records take more than `batchBytesMax` is not read.
+    package func unpacked(batchBytesMax: Int) -> Unpacked {
         var found: [ConsumerRecord] = []
         var open = (aborted ?? []).sorted { $0.firstOffset < $1.firstOffset }[...]
         var abortedProducers: Set<ProducerID> = []
-        for (header, batch) in BatchSequence(bytes) where header.nextOffset > position {
+        for (header, batch) in BatchSequence(bytes) {
             while let first = open.first, first.firstOffset <= header.nextOffset - 1 {
                 abortedProducers.insert(first.producerID)
                 open.removeFirst()
             }
+            // Markers before the position count: what they end is not aborted any more.
+            guard header.nextOffset > position || (header.isControl && aborted != nil) else { continue }
             do throws(BatchError) {
-                let records = try decodeRecords(batch)
+                let records = try decodeRecords(batch, maxDecompressedBytes: batchBytesMax)
                 if header.isControl {
                     // An abort marker ends what was aborted; the producer's next transaction is another.
                     if let marker = records.first, Self.isAbort(marker) { abortedProducers.remove(header.producerID) }
@@ -65,12 +80,14 @@ package struct FetchedChunk: Sendable {
                     found.append(consumerRecord(record, epoch: header.partitionLeaderEpoch))
                 }
             } catch {
-                throw .unreadableRecords(
-                    topic: partition.topic, partition.partition,
-                    reason: "at offset \(header.baseOffset), \(error.message)")
+                let offset = max(header.baseOffset, position)
+                let failure = ClientError.unreadableRecords(
+                    topic: partition.topic, partition.partition, offset: offset, nextOffset: header.nextOffset,
+                    reason: error.message)
+                return Unpacked(records: found, failure: (offset, failure))
             }
         }
-        return found
+        return Unpacked(records: found)
     }
 
     private func consumerRecord(_ record: Record, epoch: LeaderEpoch) -> ConsumerRecord {

@@ -55,21 +55,24 @@ package struct LinkTable: Sendable {
     package mutating func ended(at node: NodeID) { links[node]?.inFlight -= 1 }
 }
 
-/// How often metadata is asked: at once at the first doubt, then with growing pauses, but never rarely, because that is
-/// how the next leader is found.
+/// How often metadata is asked: at once at the first doubt, then often for a while, because that is how the next leader
+/// is found, and then with growing pauses.
 package struct MetadataPace: Sendable {
     package private(set) var isAsking = false
     package private(set) var retryAt = Instant.zero
     package private(set) var learnedAt = Instant.zero
     private var pauseMs: Int64 = 0
+    /// Questions since the first doubt.
+    private var count = 0
     private let pausesMs: ClosedRange<Int64>
+    /// An election is over in a second or two: until then pauses stay short.
+    private static let eagerCount = 16
+    private static let eagerPauseMs: Int64 = 100
 
-    package init(pausesMs: ClosedRange<Int64>) {
-        self.pausesMs = pausesMs.lowerBound...max(pausesMs.lowerBound, min(100, pausesMs.upperBound))
-    }
+    package init(pausesMs: ClosedRange<Int64>) { self.pausesMs = pausesMs }
 
     package mutating func doubted() {
-        pauseMs = 0
+        (pauseMs, count) = (0, 0)
         retryAt = .zero
     }
 
@@ -78,7 +81,9 @@ package struct MetadataPace: Sendable {
     package mutating func answered(at now: Instant, isNews: Bool) {
         isAsking = false
         if isNews { learnedAt = now }
-        pauseMs = min(max(pausesMs.lowerBound, pauseMs * 2), pausesMs.upperBound)
+        count += 1
+        let longestMs = count < Self.eagerCount ? min(Self.eagerPauseMs, pausesMs.upperBound) : pausesMs.upperBound
+        pauseMs = min(max(pausesMs.lowerBound, pauseMs * 2), max(longestMs, pausesMs.lowerBound))
         retryAt = now.advanced(byMs: pauseMs)
     }
 }

@@ -31,6 +31,9 @@ package struct OutgoingBatch<Token: Sendable>: Sendable {
     /// refusal does not say that the records are missing.
     package var isHalfOfDoubt = false
     package var lastError: String?
+
+    /// The cluster has deleted where the batch may have been.
+    package mutating func forgetDoubt() { (isInDoubt, wasLost, isHalfOfDoubt) = (false, false, false) }
 }
 
 package struct PartitionQueue<Token: Sendable>: Sendable {
@@ -52,6 +55,8 @@ package struct PartitionQueue<Token: Sendable>: Sendable {
     /// −1: none yet.
     package var producerID: ProducerID = -1
     package var producerEpoch: Int16 = -1
+    /// The cluster has taken a batch under this producer id and epoch, so that it sees a gap before the next.
+    package var isRecognised = false
     /// Listed among those that have something to do.
     package var isActive = false
     /// A batch failed for good after it had taken sequence numbers: the cluster misses them.
@@ -88,6 +93,7 @@ package struct PartitionQueue<Token: Sendable>: Sendable {
         }
         nextSequence = 0
         hasSequenceGap = false
+        isRecognised = false
         for index in ready.indices {
             ready[index].baseSequence = nil
             ready[index].ordinal = nil

@@ -76,6 +76,7 @@ extension ProducerMachine {
             // A duplicate is a batch of ours whose first answer was lost; where it stands is not remembered.
             let isNew = answer.code == .none
             queues[index].retryPauseMs = 0
+            queues[index].isRecognised = true
             // That this batch stands proves that those before it do: there is no gap after all.
             if batch.isInDoubt { queues[index].hasSequenceGap = false }
             complete(

@@ -85,7 +85,9 @@ extension ProducerMachine {
                 node: node, entries: entries.map { ($0.queue, $0.number) }, sentAt: now)
             links.sent(to: node)
             let leftMs = (expiries[node] ?? now).milliseconds(since: now)
-            let timeoutMs = max(1_000, min(configuration.requestTimeoutMs, leftMs))
+            // A batch near its end must not end the whole request before it can be answered.
+            let leastMs = min(1_000, configuration.requestTimeoutMs, configuration.deliveryTimeoutMs)
+            let timeoutMs = max(leastMs, min(configuration.requestTimeoutMs, leftMs))
             return .send(Dispatch(id: lastRequestID, node: node, entries: entries, timeoutMs: timeoutMs))
         }
     }
@@ -101,13 +103,20 @@ extension ProducerMachine {
         guard let leader = queue.leader, !queue.isLeaderStale, queue.retryAt <= now, queue.returned.isEmpty else {
             return nil
         }
-        guard queue.inFlight.count < (queue.hasSequenceGap ? 1 : configuration.partitionWindow) else { return nil }
+        guard queue.inFlight.count < window(of: queue) else { return nil }
         if configuration.actsIdempotently, wouldPushOut(queue) { return nil }
         if configuration.actsIdempotently, case .known = identity {
         } else if configuration.actsIdempotently {
             return nil
         }
         return queue.ready.isEmpty ? (isDue(queue, at: now) ? leader : nil) : leader
+    }
+
+    /// One at a time where a Kafka node could take a later batch for the first: it takes any sequence from a producer
+    /// of which the partition holds nothing.
+    private func window(of queue: PartitionQueue<Token>) -> Int {
+        let isStranger = configuration.actsIdempotently && !queue.isRecognised
+        return queue.hasSequenceGap || isStranger ? 1 : configuration.partitionWindow
     }
 
     /// The cluster recognises only the last five batches of a producer: a new one must not push one that is in doubt
@@ -175,12 +184,12 @@ extension ProducerMachine {
             identity = .asked
             effects.append(.askProducerIdentity)
         }
-        guard !metadata.isAsking else { return }
+        guard !metadata.isAsking, metadata.retryAt <= now else { return }
         let isOld = now.milliseconds(since: metadata.learnedAt) >= configuration.metadataMaxAgeMs
         var wanted: [String] = []
         if isOld, !active.isEmpty {
             wanted = topics.keys.sorted()
-        } else if metadata.retryAt <= now {
+        } else {
             for index in active where queues[index].leader == nil || queues[index].isLeaderStale {
                 if wanted.last != places[index].topic { wanted.append(places[index].topic) }
             }

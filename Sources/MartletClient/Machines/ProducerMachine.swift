@@ -66,6 +66,8 @@ package struct ProducerMachine<Token: Sendable>: Sendable {
     }
 
     package struct TopicState: Sendable {
+        /// Zero where the cluster gives topics no ids.
+        package var id = UUID128()
         /// Indices into `queues`, by partition.
         package var queues: [Int]
         /// Partitions with a leader.
@@ -202,11 +204,14 @@ package struct ProducerMachine<Token: Sendable>: Sendable {
 
     // MARK: What is known of the cluster
 
-    /// Takes in what the cluster said of topics. Ones that are missing from it keep what is known of them.
+    /// Takes in what the cluster said of topics. Ones that are missing from it, or show no partitions yet, keep what is
+    /// known of them.
     package mutating func learned(topics found: [ClusterView.Topic], at now: Instant) {
         metadata.answered(at: now, isNews: true)
-        for topic in found {
+        for topic in found where !topic.partitions.isEmpty {
             var state = topics[topic.name] ?? TopicState(queues: [], available: [])
+            if topic.id != state.id, state.id != UUID128() { leaveFormer(&state, for: topic) }
+            state.id = topic.id
             while state.queues.count < topic.partitions.count {
                 places.append((topic.name, PartitionIndex(state.queues.count)))
                 state.queues.append(queues.count)
@@ -219,6 +224,28 @@ package struct ProducerMachine<Token: Sendable>: Sendable {
             state.available = topic.partitions.filter { $0.leader != nil }.map(\.index)
             topics[topic.name] = state
         }
+    }
+
+    /// Another topic of the same name: its epochs and sequences have nothing to do with those of the old one, and it
+    /// may have fewer partitions.
+    private mutating func leaveFormer(_ state: inout TopicState, for topic: ClusterView.Topic) {
+        for index in state.queues {
+            (queues[index].leader, queues[index].leaderEpoch) = (nil, -1)
+            if queues[index].producerID >= 0 { queues[index].hasSequenceGap = true }
+            for at in queues[index].ready.indices { queues[index].ready[at].forgetDoubt() }
+            for at in queues[index].returned.indices { queues[index].returned[at].forgetDoubt() }
+        }
+        for index in state.queues.dropFirst(topic.partitions.count) {
+            queues[index].closeOpen()
+            let error = ClientError.noSuchPartition(
+                topic: topic.name, places[index].partition, count: topic.partitions.count)
+            for batch in queues[index].returned + Array(queues[index].ready) {
+                complete(batch, of: index, .failure(error))
+            }
+            queues[index].returned = []
+            queues[index].ready = CircularBuffer()
+        }
+        state.queues.removeLast(max(0, state.queues.count - topic.partitions.count))
     }
 
     /// What metadata or a hint in a Produce answer says. Older news than what is known changes nothing (KIP-320).

@@ -22,6 +22,7 @@ public final class Producer: MachineShell, Sendable {
 
     public let configuration: ProducerConfiguration
     let client: ClusterClient
+    let lane: ClusterClient.Lane
     let pump: Pump
     let state: NIOLockedValueBox<State>
 
@@ -38,10 +39,13 @@ public final class Producer: MachineShell, Sendable {
     public init(_ client: ClusterClient, configuration: ProducerConfiguration = ProducerConfiguration()) {
         self.client = client
         self.configuration = configuration
+        lane = client.newLane()
         pump = Pump(loop: client.eventLoop)
         let machine = ProducerMachine<Delivery>(configuration: configuration, seed: .random(in: 0 ... .max))
         state = NIOLockedValueBox(State(machine: machine))
     }
+
+    deinit { Task { [client, lane] in await client.close(lane) } }
 
     // MARK: Records
 
@@ -112,6 +116,17 @@ public final class Producer: MachineShell, Sendable {
         }
         for waiter in waiting { waiter.done.resume(throwing: ClientError.closed) }
         await flush()
+        await client.close(lane)
+    }
+
+    func clientWasClosed() {
+        let waiting = state.withLockedValue { state in
+            state.isClosed = true
+            state.machine.abandonAll(.closed)
+            return state.waiters.takeAll()
+        }
+        for waiter in waiting { waiter.done.resume(throwing: ClientError.closed) }
+        drainSoon()
     }
 
     // MARK: Admission
