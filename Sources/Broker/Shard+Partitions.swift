@@ -48,7 +48,15 @@ extension Shard {
             if checkpoints.knows(name), try directory.holdsAnotherTopic(name: name, than: topic.id, on: disk) {
                 try forgetCheckpoints(of: [name])
             }
-            let (path, isNew) = try directory.openPartition(name: name, topicID: topic.id, on: disk)
+            do throws(DiskError) {
+                try directory.setAsideStranger(name: name, than: topic.id, on: disk)
+            } catch {
+                // Nothing is amiss with any other partition.
+                return log(
+                    .error,
+                    "\(name) is not served here: what an earlier topic left under its name stays there: \(error)")
+            }
+            let (path, isNew) = try directory.openPartition(name: name, on: disk)
             let log = try SegmentedLog.open(
                 disk: disk, directory: path, owner: owner, settings: settings.logSettings,
                 recoveryPoint: checkpoints.recoveryPoints[name] ?? 0, startOffset: checkpoints.logStartOffsets[name],

@@ -28,7 +28,7 @@ package enum NodeProcess {
             // The loops run until the kernel ends them: waiting for them could only delay the end.
             return code
         } catch {
-            writeToStandardError("martlet: \(error.description)\n")
+            writeToStandardError("Error: \(error.description)\n")
             return 1
         }
     }
