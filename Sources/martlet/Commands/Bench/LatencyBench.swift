@@ -45,7 +45,7 @@ struct LatencyBench: ParsableCommand {
         defer { consumer.close() }
         var values = RandomValues(size: bench.size - 16)
         // Connections, metadata and the consumer's place are no latency, nor is what any first record costs.
-        await ProduceLoad.connect(to: topic, cluster)
+        try await producer.send(ProducerRecord(topic: topic, value: values.next()))
         try await consumer.assign(topic: topic, from: .latest)
         for partition in consumer.assignment {
             while consumer.position(of: partition) == nil, !Interrupt.isSeen {
