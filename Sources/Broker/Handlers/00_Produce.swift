@@ -176,6 +176,7 @@ extension Shard {
     }
 
     func failWaiters(of replica: Replica, _ error: ErrorCode) {
+        failDeletes(of: replica, error)
         let waiters = replica.produceWaiters
         replica.produceWaiters = []
         for waiter in waiters { complete(waiter, error) }

@@ -101,7 +101,7 @@ extension Shard {
     struct Refusal: Error { var error: ErrorCode }
 
     /// The leader's replica of a partition, fenced by what the asker knows of its epoch (KIP-320).
-    private func leader(
+    func leader(
         of topic: String, _ partition: PartitionIndex, epoch: LeaderEpoch
     ) -> Result<Replica, Refusal> {
         guard let image = view.image.topic(named: topic), image.partitions.indices.contains(Int(partition)) else {
