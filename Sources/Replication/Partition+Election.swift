@@ -32,7 +32,8 @@ extension Partition {
             // What a follower showed under an earlier epoch may have been cut since; it shows again.
             followers.removeAll()
             proposalsHeldUntil = .zero
-            (startTarget, startAgreed) = (log.startOffset, log.startOffset)
+            // What the same node wanted deleted under its last epoch it still wants.
+            if !wasLeader { (startTarget, startAgreed) = (log.startOffset, log.startOffset) }
             if wasLeader { effects.append(.wakeFetches) }
             if settings.synchronous, log.hasUnflushedTail { effects.append(.flush) }
         }
