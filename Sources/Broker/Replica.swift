@@ -69,6 +69,9 @@ final class Replica {
             startOffset: log.startOffset, endOffset: log.endOffset, flushedEnd: flushedEnd, epochs: log.epochs)
     }
 
+    /// The log start as clients are told it; −1: they cannot be told yet.
+    var visibleStart: Offset { partition.visibleStart(log: logView) ?? -1 }
+
     /// Bytes of an async topic's log that may lie unwritten before write-back is asked for.
     static let writeBackBytes: Int64 = 16 << 20
 

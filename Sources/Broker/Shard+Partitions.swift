@@ -281,7 +281,8 @@ extension Shard {
     private func noteCheckpoints(of replica: Replica) {
         checkpoints.note(
             replica.name, recoveryPoint: min(replica.log.recoveryPoint, replica.partition.highWatermark),
-            logStartOffset: max(replica.log.startOffset, replica.savedStart), highWatermark: replica.partition.highWatermark)
+            logStartOffset: max(replica.log.startOffset, replica.savedStart),
+            highWatermark: replica.partition.highWatermark)
     }
 
     /// Kafka's `producer.id.expiration.ms`.

@@ -33,6 +33,10 @@ extension Shard {
     /// wanted meanwhile.
     func moveStart(of replica: Replica, to offset: Offset) {
         replica.wantedStart = max(replica.wantedStart, offset)
+        if offset == replica.log.startOffset {
+            completeDeletes(of: replica)
+            wakeFetches(of: replica)
+        }
         beginStartMove(of: replica)
     }
 
@@ -108,12 +112,15 @@ extension Shard {
         }
         replica.startMove = nil
         do throws(LogError) {
-            try replica.log.advanceStart(to: move.offset, wallMs: reading.wallMs)
-            do throws(DiskError) { try ProducerSnapshots.prune(replica.directory, on: disk) } catch { throw .disk(error) }
+            try replica.log.advanceStart(to: move.offset, emptying: true, wallMs: reading.wallMs)
+            do throws(DiskError) { try ProducerSnapshots.prune(replica.directory, on: disk) } catch {
+                throw .disk(error)
+            }
         } catch {
             return logFailed(replica, error)
         }
         replica.log.requestFlush()
+        perform(on: replica) { $0.startMoved(log: replica.logView, at: reading.now, into: &$1) }
         completeDeletes(of: replica)
         wakeFetches(of: replica)
         beginStartMove(of: replica)
@@ -138,7 +145,7 @@ extension Shard {
         let start: Offset? = isWhole ? (offset >= before ? offset : nil) : (offset >= before ? before : nil)
         let isKnown = checkpoints.recoveryPoints[replica.name] ?? 0 > point
         let known = checkpoints.logStartOffsets[replica.name]
-        guard isKnown || (known != nil && known != start) else { return }
+        guard isKnown || known ?? 0 != start ?? 0 else { return }
         checkpoints.lower(
             replica.name, recoveryPoint: point, logStartOffset: start,
             highWatermark: min(replica.partition.highWatermark, max(offset, point)))

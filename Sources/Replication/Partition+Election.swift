@@ -33,7 +33,7 @@ extension Partition {
             followers.removeAll()
             proposalsHeldUntil = .zero
             // What the same node wanted deleted under its last epoch it still wants.
-            if !wasLeader { (startTarget, startAgreed) = (log.startOffset, log.startOffset) }
+            if !wasLeader { (startTarget, startAgreed) = (log.startOffset, 0) }
             if wasLeader { effects.append(.wakeFetches) }
             if settings.synchronous, log.hasUnflushedTail { effects.append(.flush) }
         }

@@ -2,9 +2,11 @@
 //
 // The log start goes the way of the high watermark. The leader decides on a target and tells its followers, with the
 // answers to their fetches. Each raises its own start and says so with its next fetch. When all of the maximal ISR have
-// reached it the leader raises its own, and only that start is shown to clients. So every replica that may lead next has
-// deleted at least what was shown as deleted, and a failover brings nothing back (S7). A start is in the log only once
-// it is on disk: that is the shell's part.
+// reached it, it is agreed on: the leader raises its own, and only an agreed start is shown to clients. So every
+// replica that may lead next has deleted at least what was shown as deleted, and no chain of failovers brings anything
+// back (S7). A new leader may begin with a start that its followers lack: until they have reached it too, what lies
+// below is neither readable nor told to be gone. A start is in the log only once it is on disk: that is the shell's
+// part.
 
 import Model
 
@@ -21,19 +23,29 @@ extension Partition {
         advanceLeaderStart(log, into: &effects)
     }
 
+    /// The log's start moved: what was asked for under an earlier role too.
+    package mutating func startMoved(log: LogView, at now: Instant, into effects: inout [PartitionEffect]) {
+        advanceLeaderStart(log, into: &effects)
+    }
+
     /// The log start that a replica's fetch is answered with.
     package func startForFollowers(log: LogView) -> Offset { max(startTarget, log.startOffset) }
 
+    /// The log start that clients may be told; nil: not yet agreed on.
+    package func visibleStart(log: LogView) -> Offset? {
+        log.startOffset == 0 || startAgreed >= log.startOffset ? log.startOffset : nil
+    }
+
     /// While the committed ISR is below its minimum, members of an earlier one may still be elected (KIP-966), and what
-    /// they hold is not known: then the start stays, as the high watermark does.
+    /// they hold is not known: then nothing is agreed on, as the high watermark stays.
     mutating func advanceLeaderStart(_ log: LogView, into effects: inout [PartitionEffect]) {
-        let agreed = max(startAgreed, log.startOffset)
-        guard role == .leader, startTarget > agreed, isr.count >= effectiveMinISR else { return }
-        var least = startTarget
+        let target = startForFollowers(log: log)
+        guard role == .leader, target > startAgreed, isr.count >= effectiveMinISR else { return }
+        var least = target
         for id in maximalISR where id != me { least = min(least, followers[id]?.logStartOffset ?? -1) }
-        guard least > agreed else { return }
+        guard least > startAgreed else { return }
         startAgreed = least
-        effects.append(.advanceStart(to: least))
+        if least >= log.startOffset { effects.append(.advanceStart(to: least)) }
     }
 
     /// Whether a follower has deleted all that clients were, or are about to be, told is deleted.

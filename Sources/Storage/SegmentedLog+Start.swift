@@ -21,15 +21,15 @@ struct RemovedSegments {
 }
 
 extension SegmentedLog {
-    /// Moves the log start up; records below cannot be read from now on. When nothing is left above it, the active
-    /// segment is closed as well, so that its bytes can go too.
-    package func advanceStart(to offset: Offset, wallMs: Int64 = 0) throws(LogError) {
+    /// Moves the log start up; records below cannot be read from now on. With `emptying`, when nothing is left above it
+    /// the active segment is closed as well, so that its bytes can go too.
+    package func advanceStart(to offset: Offset, emptying: Bool = false, wallMs: Int64 = 0) throws(LogError) {
         guard offset <= endOffset else {
             throw .offsetOutOfRange(offset, startOffset: startOffset, endOffset: endOffset)
         }
         guard offset > startOffset else { return }
         if isFenced { throw .fenced }
-        if offset == active.nextOffset, active.sizeBytes > 0, damages.isEmpty { try roll(wallMs: wallMs) }
+        if emptying, offset == active.nextOffset, active.sizeBytes > 0, damages.isEmpty { try roll(wallMs: wallMs) }
         startOffset = offset
         epochs.truncateStart(to: offset)
         try removeSegmentsBelowStart()
@@ -46,10 +46,12 @@ extension SegmentedLog {
         flushing.markDirectoryDirty(directory)
         for _ in 0..<count {
             let first = segments[0]
-            try first.markDeleted()
+            if settings.delaysRemoval { try first.markDeleted() } else { try first.remove() }
             segments.removeFirst()
             loadedIndexes.removeAll { $0 == first.baseOffset }
-            removed.entries.append(RemovedSegments.Entry(segment: first, since: nil))
+            if settings.delaysRemoval {
+                removed.entries.append(RemovedSegments.Entry(segment: first, since: nil))
+            }
         }
         damages.removeAll { $0.offsets.upperBound <= startOffset }
     }
@@ -81,8 +83,8 @@ extension Segment {
 
     private var ownSuffixes: [String] { [".index", ".timeindex"] + SegmentFiles.companions + [".log"] }
 
-    /// Gives all files of the segment their last name. The indexes first: without its `.log` an index is litter, without
-    /// its indexes a segment is still whole. The log stays open for slices that are on their way out.
+    /// Gives all files of the segment their last name. The indexes first: without its `.log` an index is litter,
+    /// without its indexes a segment is still whole. The log stays open for slices that are on their way out.
     func markDeleted() throws(LogError) {
         closeIndexes()
         let disk = disk

@@ -26,9 +26,25 @@ import Testing
         #expect(f.partition.startForFollowers(log: f.log) == 6)
         #expect(f.fetch(2, 10, logStart: 6).1 == [])
         #expect(f.fetch(3, 10, logStart: 4).1 == [.advanceStart(to: 4)])
+        #expect(f.partition.visibleStart(log: f.log) == 0, "not before the log has it")
         #expect(f.fetch(3, 10, logStart: 6).1 == [.advanceStart(to: 6)])
         f.log.startOffset = 6
+        #expect(f.partition.visibleStart(log: f.log) == 6)
         #expect(f.requestStart(5) == [], "never back")
+    }
+
+    @Test func aNewLeaderShowsItsStartWhenTheISRHasReachedItToo() {
+        var f = Fixture(end: 10, highWatermark: 8)
+        f.log.startOffset = 6
+        _ = f.assign(leader: 1, epoch: 1)
+        #expect(f.partition.visibleStart(log: f.log) == nil)
+        #expect(
+            f.partition.consumerFetch(offset: 5, currentLeaderEpoch: nil, log: f.log) == .error(.offsetNotAvailable))
+        _ = f.fetch(2, 10, logStart: 6)
+        #expect(f.partition.visibleStart(log: f.log) == nil)
+        #expect(f.fetch(3, 10, logStart: 7).1.contains(.advanceStart(to: 6)))
+        #expect(f.partition.visibleStart(log: f.log) == 6)
+        #expect(f.partition.consumerFetch(offset: 5, currentLeaderEpoch: nil, log: f.log) == .error(.offsetOutOfRange))
     }
 
     @Test func nothingUncommittedIsDeleted() {
@@ -85,6 +101,18 @@ import Testing
         _ = other.assign(leader: 2, epoch: 2)
         _ = other.assign(leader: 1, epoch: 3)
         #expect(other.partition.startForFollowers(log: other.log) == 0)
+    }
+
+    @Test func aFollowerThatBeginsInsideABatchTakesItWhole() {
+        var f = Fixture(me: 2, end: 0)
+        _ = f.assign(leader: 1, epoch: 1)
+        #expect(f.answer(.offsetOutOfRange, logStart: 6) == [.truncateFully(startingAt: 6)])
+        (f.log.startOffset, f.log.endOffset, f.log.flushedEnd) = (6, 6, 6)
+        #expect(
+            f.answer(logStart: 6, batches: BatchSpan(baseOffset: 4, nextOffset: 9))
+                == [.truncateFully(startingAt: 4), .appendFetched])
+        #expect(f.partition.highWatermark == 6)
+        #expect(f.answer(logStart: 6, batches: BatchSpan(baseOffset: 4, nextOffset: 6)) == [])
     }
 
     @Test func aFollowerGoesNoFurtherThanItsHighWatermark() {

@@ -9,7 +9,7 @@ import Testing
 
 @Suite struct StartTests {
     @Test func segmentsBelowItLoseTheirNamesFirstAndTheirBytesLater() throws {
-        let test = try TestLog(LogSettings(segmentBytes: 300, indexIntervalBytes: 100))
+        let test = try TestLog(LogSettings(segmentBytes: 300, indexIntervalBytes: 100, delaysRemoval: true))
         for index in 0..<12 { try test.append([Int64(index)], sizeBytes: 60) }
         try test.flush()
         let second = try #require(test.log.segmentSummaries.dropFirst().first).baseOffset
@@ -32,10 +32,10 @@ import Testing
     }
 
     @Test func atTheEndTheActiveSegmentGoesTooAndTheEpochStays() throws {
-        let test = try TestLog(LogSettings(segmentBytes: 300, indexIntervalBytes: 100))
+        let test = try TestLog(LogSettings(segmentBytes: 300, indexIntervalBytes: 100, delaysRemoval: true))
         for index in 0..<10 { try test.append([Int64(index)], sizeBytes: 60, epoch: index < 5 ? 0 : 3) }
         try test.flush()
-        try test.log.advanceStart(to: 10)
+        try test.log.advanceStart(to: 10, emptying: true)
         try test.flush()
         #expect(test.log.sizeBytes == 0)
         #expect(test.log.segmentSummaries.map(\.baseOffset) == [10])
@@ -47,10 +47,10 @@ import Testing
     }
 
     @Test func theLastSegmentGoesOnlyWhenTheNextOnesNameIsSafe() throws {
-        let test = try TestLog(LogSettings(segmentBytes: 300, indexIntervalBytes: 100))
+        let test = try TestLog(LogSettings(segmentBytes: 300, indexIntervalBytes: 100, delaysRemoval: true))
         for index in 0..<3 { try test.append([Int64(index)], sizeBytes: 60) }
         try test.flush()
-        try test.log.advanceStart(to: 3)
+        try test.log.advanceStart(to: 3, emptying: true)
         #expect(test.files.contains(test.path(0, ".log")), "the new segment's name has no barrier yet")
         try test.flush()
         #expect(!test.files.contains(test.path(0, ".log")))
@@ -61,7 +61,7 @@ import Testing
 final class DeletingLife {
     static let directory = "data/t-0"
     static let startPath = "data/start"
-    static let settings = LogSettings(segmentBytes: 400, indexIntervalBytes: 100)
+    static let settings = LogSettings(segmentBytes: 400, indexIntervalBytes: 100, delaysRemoval: true)
 
     let disk: SimulatedDisk
     var random: SeededRandom
@@ -137,7 +137,7 @@ final class DeletingLife {
         for ticket in disk.takeRequestedBarriers() {
             guard let report = disk.completeBarrier(ticket) else { continue }
             if ticket.owner == 0 {
-                try log.advanceStart(to: Offset(ticket.sequence))
+                try log.advanceStart(to: Offset(ticket.sequence), emptying: true)
                 if !disk.isCrashed { shown = max(shown, Offset(ticket.sequence)) }
                 log.requestFlush()
             } else {

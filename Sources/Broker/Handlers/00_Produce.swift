@@ -44,7 +44,7 @@ extension Shard {
                 case .appended(let replica, let base, let end, let logAppendTimeMs):
                     place.baseOffset = base
                     place.logAppendTimeMs = logAppendTimeMs
-                    place.logStartOffset = replica.log.startOffset
+                    place.logStartOffset = replica.visibleStart
                     if request.acks == -1 && replica.partition.highWatermark < end {
                         replica.await(ProduceWaiter(request: requestID, index: index, endOffset: end))
                         pending.waiting += 1

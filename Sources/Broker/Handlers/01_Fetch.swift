@@ -257,7 +257,7 @@ extension Shard {
         }
         answer.logStartOffset =
             pending.replica == nil
-            ? replica.log.startOffset : replica.partition.startForFollowers(log: replica.logView)
+            ? replica.visibleStart : replica.partition.startForFollowers(log: replica.logView)
         let decision = decide(target, pending, replica)
         answer.highWatermark = replica.partition.highWatermark
         answer.lastStableOffset = replica.partition.highWatermark
@@ -267,7 +267,7 @@ extension Shard {
             answer.highWatermark = -1
             answer.lastStableOffset = -1
             // By this one a follower starts over: nothing above it may be missing.
-            answer.logStartOffset = replica.log.startOffset
+            if pending.replica != nil { answer.logStartOffset = replica.log.startOffset }
             if error == .notLeaderOrFollower || error == .fencedLeaderEpoch,
                 let registration = view.image.partition(target.topicPartition), let leader = registration.leader
             {

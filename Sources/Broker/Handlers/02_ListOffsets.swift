@@ -49,6 +49,10 @@ extension Shard {
             return answer
         case .offset(let visible): end = visible
         }
+        if asked.timestamp != NamedTimestamp.latest, replica.visibleStart < 0 {
+            answer.errorCode = version < 5 ? .leaderNotAvailable : .offsetNotAvailable
+            return answer
+        }
         do throws(LogError) {
             switch asked.timestamp {
             case NamedTimestamp.latest: answer.set(end, -1, replica.partition.leaderEpoch)

@@ -54,8 +54,8 @@ extension Shard {
                     place.lowWatermark = -1
                     place.errorCode = refusal.error
                 case .success(let (replica, offset)):
-                    place.lowWatermark = replica.log.startOffset
-                    if offset > replica.log.startOffset {
+                    place.lowWatermark = replica.visibleStart
+                    if offset > replica.visibleStart {
                         replica.deleteWaiters.append(
                             DeleteWaiter(request: id, index: pending.places.count, offset: offset))
                         wanted.append((replica, offset))
@@ -93,7 +93,7 @@ extension Shard {
 
     /// The log start of a leader moved, and with it that of all who count.
     func completeDeletes(of replica: Replica) {
-        let start = replica.log.startOffset
+        let start = replica.visibleStart
         guard replica.deleteWaiters.contains(where: { $0.offset <= start }) else { return }
         let done = replica.deleteWaiters.filter { $0.offset <= start }
         replica.deleteWaiters.removeAll { $0.offset <= start }
@@ -122,7 +122,7 @@ extension Shard {
         guard var pending = pendingDeletes.removeValue(forKey: id) else { return }
         for replica in replicas.values where replica.deleteWaiters.contains(where: { $0.request == id }) {
             for waiter in replica.deleteWaiters where waiter.request == id {
-                _ = pending.settle(waiter.index, lowWatermark: replica.log.startOffset, .requestTimedOut)
+                _ = pending.settle(waiter.index, lowWatermark: replica.visibleStart, .requestTimedOut)
             }
             replica.deleteWaiters.removeAll { $0.request == id }
         }

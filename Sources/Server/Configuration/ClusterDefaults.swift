@@ -98,7 +98,8 @@ package struct ClusterDefaults: Sendable {
     private static var keys: [String] {
         timingKeys.map(\.0) + topicKeys.map(\.0) + [
             "auto.create.topics.enable", "num.partitions", "default.replication.factor",
-            "log.retention.check.interval.ms", "metadata.log.segment.bytes", "metadata.log.max.record.bytes.between.snapshots", "connections.max.idle.ms",
+            "log.retention.check.interval.ms", "metadata.log.segment.bytes",
+            "metadata.log.max.record.bytes.between.snapshots", "connections.max.idle.ms",
             "frame.stall.ms", "max.connections", "socket.request.max.bytes", "queued.max.request.bytes",
             "flusher.threads", "open.files.max",
         ]
