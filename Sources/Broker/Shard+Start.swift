@@ -137,6 +137,9 @@ extension Shard {
     /// for damage, and a log start above it would make that start drop what is appended from now on.
     func prepareCut(of replica: Replica, to offset: Offset, isWhole: Bool) throws(LogError) {
         replica.startMove = nil
+        for (sequence, key) in startSnapshots where key == replica.topicPartition {
+            startSnapshots.removeValue(forKey: sequence)
+        }
         replica.wantedStart = 0
         replica.savedStart = 0
         let before = replica.log.startOffset

@@ -242,7 +242,8 @@ final class PartitionChecker {
             let digits = String(base)
             let path = log.directory + "/" + String(repeating: "0", count: 20 - digits.count) + digits + ".log"
             guard let durable = node.disk.durableContents(of: path), let visible = node.disk.contents(of: path),
-                let slice = try? log.read(from: told.baseOffset, maxBytes: 1, below: .max, atLeastOne: true)
+                let slice = try? log.read(
+                    from: max(told.baseOffset, log.startOffset), maxBytes: 1, below: .max, atLeastOne: true)
             else { return isThere = false }
             let range = Int(slice.position)..<Int(slice.position) + slice.length
             isThere = durable.count >= range.upperBound && durable[range] == visible[range]
