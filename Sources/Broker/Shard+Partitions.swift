@@ -118,15 +118,6 @@ extension Shard {
         return nil
     }
 
-    /// The recovery point must never lie above a cut, or the next start would take the cut for damage.
-    private func lowerRecoveryPoint(of replica: Replica, to offset: Offset) throws(LogError) {
-        guard let known = checkpoints.recoveryPoints[replica.name], known > offset else { return }
-        checkpoints.note(
-            replica.name, recoveryPoint: offset, logStartOffset: min(replica.log.startOffset, offset),
-            highWatermark: min(replica.partition.highWatermark, offset))
-        do throws(DiskError) { try checkpoints.writeNow(to: disk, directory) } catch { throw .disk(error) }
-    }
-
     /// Tells a replica what the image says of it and of the brokers that it names.
     func assign(_ replica: Replica) {
         guard let registration = view.image.partition(replica.topicPartition) else { return }
@@ -214,6 +205,7 @@ extension Shard {
         switch effect {
         case .advanceHighWatermark:
             replica.writeSnapshotIfDue(on: disk)
+            continueStartMove(of: replica)
             completeWaiters(of: replica)
             wakeFetches(of: replica)
         case .proposeISR(let proposal):
@@ -222,17 +214,17 @@ extension Shard {
             log(
                 .notice,
                 "\(replica.name): truncating from \(replica.log.endOffset) to \(offset), as its leader's epochs say")
-            try lowerRecoveryPoint(of: replica, to: offset)
+            try prepareCut(of: replica, to: offset, isWhole: false)
             try replica.log.truncate(to: offset)
             try replica.rebuildProducers(on: disk)
             replica.log.requestFlush()
         case .truncateFully(let offset):
             log(.warning, "\(replica.name): starting over at \(offset); the leader's log begins there")
-            try lowerRecoveryPoint(of: replica, to: 0)
+            try prepareCut(of: replica, to: offset, isWhole: true)
             try replica.log.truncateFully(startingAt: offset)
             try replica.rebuildProducers(on: disk)
             replica.log.requestFlush()
-        case .advanceStart(let offset): try replica.log.advanceStart(to: offset)
+        case .advanceStart(let offset): moveStart(of: replica, to: offset)
         case .appendFetched:
             guard let fetched else { preconditionFailure("\(replica.name): nothing was fetched") }
             try replica.log.appendReplicated(fetched.bytes, headers: fetched.headers, wallMs: reading.wallMs)
@@ -259,10 +251,7 @@ extension Shard {
     // MARK: Durability
 
     func flushed(_ ticket: FlushTicket, _ result: FlushResult) {
-        guard ticket.owner != Checkpoints.owner else {
-            if case .failed(let error) = result { log(.error, "a checkpoint file could not be written: \(error)") }
-            return
-        }
+        guard ticket.owner != Checkpoints.owner else { return checkpointFlushed(ticket, result) }
         guard let replica = owners[ticket.owner] else { return }
         if ticket == replica.identityTicket {
             if case .failed(let error) = result {
@@ -300,7 +289,8 @@ extension Shard {
     private func noteCheckpoints(of replica: Replica) {
         checkpoints.note(
             replica.name, recoveryPoint: min(replica.log.recoveryPoint, replica.partition.highWatermark),
-            logStartOffset: replica.log.startOffset, highWatermark: replica.partition.highWatermark)
+            logStartOffset: max(replica.log.startOffset, replica.savedStart),
+            highWatermark: replica.partition.highWatermark)
     }
 
     /// Kafka's `producer.id.expiration.ms`.
@@ -314,6 +304,7 @@ extension Shard {
             }
         }
         checkpoints.write(to: disk, directory)
+        retryStartMoves()
     }
 
     // MARK: The end

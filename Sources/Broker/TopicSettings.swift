@@ -5,7 +5,9 @@ import Records
 import Storage
 
 extension EffectiveTopicConfig {
-    var logSettings: LogSettings { LogSettings(segmentBytes: Int64(segmentBytes), segmentMs: segmentMs) }
+    var logSettings: LogSettings {
+        LogSettings(segmentBytes: Int64(segmentBytes), segmentMs: segmentMs, delaysRemoval: true)
+    }
 
     var timestampIsLogAppendTime: Bool { timestampType == .logAppendTime }
 

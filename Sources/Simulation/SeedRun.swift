@@ -82,6 +82,11 @@ package enum SeedRun {
             world.consumers.append(consumer)
             consumer.start()
         }
+        if world.swarm.deletesRecords {
+            let deleter = SimulatedDeleter(client(), topics: topics)
+            world.deleter = deleter
+            deleter.start()
+        }
     }
 
     // MARK: Recovery

@@ -10,16 +10,20 @@ package struct LogSettings: Equatable, Sendable {
     package var indexIntervalBytes: Int
     /// `segment.index.bytes`: a segment whose index is this large is full.
     package var indexBytesMax: Int
+    /// Segments below the log start keep their bytes under another name until `purgeRemoved`; else they go at once.
+    package var delaysRemoval: Bool
 
     package init(
         segmentBytes: Int64 = 1 << 30,
         segmentMs: Int64 = 7 * 24 * 3_600_000,
         indexIntervalBytes: Int = 4096,
-        indexBytesMax: Int = 10 * 1024 * 1024
+        indexBytesMax: Int = 10 * 1024 * 1024,
+        delaysRemoval: Bool = false
     ) {
         self.segmentBytes = segmentBytes
         self.segmentMs = segmentMs
         self.indexIntervalBytes = indexIntervalBytes
         self.indexBytesMax = indexBytesMax
+        self.delaysRemoval = delaysRemoval
     }
 }

@@ -44,7 +44,7 @@ extension Shard {
                 case .appended(let replica, let base, let end, let logAppendTimeMs):
                     place.baseOffset = base
                     place.logAppendTimeMs = logAppendTimeMs
-                    place.logStartOffset = replica.log.startOffset
+                    place.logStartOffset = replica.visibleStart
                     if request.acks == -1 && replica.partition.highWatermark < end {
                         replica.await(ProduceWaiter(request: requestID, index: index, endOffset: end))
                         pending.waiting += 1
@@ -176,6 +176,7 @@ extension Shard {
     }
 
     func failWaiters(of replica: Replica, _ error: ErrorCode) {
+        failDeletes(of: replica, error)
         let waiters = replica.produceWaiters
         replica.produceWaiters = []
         for waiter in waiters { complete(waiter, error) }

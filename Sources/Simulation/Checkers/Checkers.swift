@@ -10,6 +10,7 @@ final class Checkers {
     let quorum = QuorumChecker()
     let partitions = PartitionChecker()
     let clients = ClientChecker()
+    let starts = StartChecker()
     private(set) var topics: [String] = []
 
     func count(_ invariant: Invariant) {
@@ -40,6 +41,7 @@ final class Checkers {
     func shardStepped(_ node: SimulatedNode, _ world: World) {
         guard let shard = node.process?.shards[0] else { return }
         partitions.stepped(node, shard, world)
+        starts.stepped(node, shard, world)
     }
 
     func ended(_ node: SimulatedNode, _ world: World) {}
@@ -67,7 +69,7 @@ final class Checkers {
     }
 
     func consumerTurnedAway(_ key: TopicPartition, at offset: Offset, _ world: World) {
-        guard partitions.isBinding(key, world) else { return }
+        guard partitions.isBinding(key, world), !starts.mayBeDeleted(key, offset, world) else { return }
         world.violated("P7", "a consumer read \(key) up to \(offset), and now that is out of range")
     }
 

@@ -15,6 +15,8 @@ package enum Invariant: String, CaseIterable, Sendable {
     case p8 = "P8 the high watermark is monotone and inside the log"
     case p8shown = "P8 the shown end never goes back"
     case p10 = "P10 one incarnation leads an epoch, and epochs rise"
+    case p12start = "P12 S7 the shown log start never goes back"
+    case p3start = "P3 only what was to be deleted is"
     case i1 = "I1 idempotent producers: in order, no duplicates, no refusal"
     case i2 = "I2 a retry is answered with the first offset"
     case i3 = "I3 producer ids are given once"

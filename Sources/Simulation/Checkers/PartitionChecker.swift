@@ -224,6 +224,11 @@ final class PartitionChecker {
         }
     }
 
+    /// The leader epoch that a node's replica was last seen in.
+    func leaderEpoch(of key: TopicPartition, on node: SimulatedNode) -> LeaderEpoch? {
+        seen[ReplicaKey(node: node.id, key: key)]?.leaderEpoch
+    }
+
     /// Looks at the disk itself, past everything that the node believes. A node that is down is believed: its log is
     /// read when it starts.
     private func isOnMedium(_ told: Acknowledgement, on node: SimulatedNode, _ world: World) -> Bool {
@@ -231,12 +236,14 @@ final class PartitionChecker {
         node.process?.shards[0].inspectReplicas { replica in
             guard replica.topicPartition == told.key else { return }
             let log = replica.log
+            if told.endOffset <= log.startOffset { return }
             guard let base = log.segmentSummaries.last(where: { $0.baseOffset <= told.baseOffset })?.baseOffset
             else { return }
             let digits = String(base)
             let path = log.directory + "/" + String(repeating: "0", count: 20 - digits.count) + digits + ".log"
             guard let durable = node.disk.durableContents(of: path), let visible = node.disk.contents(of: path),
-                let slice = try? log.read(from: told.baseOffset, maxBytes: 1, below: .max, atLeastOne: true)
+                let slice = try? log.read(
+                    from: max(told.baseOffset, log.startOffset), maxBytes: 1, below: .max, atLeastOne: true)
             else { return isThere = false }
             let range = Int(slice.position)..<Int(slice.position) + slice.length
             isThere = durable.count >= range.upperBound && durable[range] == visible[range]

@@ -69,7 +69,7 @@ final class SimulatedConsumer {
         guard found.errorCode == .none else {
             if found.errorCode == .offsetOutOfRange {
                 world.checkers.consumerTurnedAway(key, at: positions[partition], world)
-                positions[partition] = 0
+                positions[partition] = max(0, found.logStartOffset)
             }
             return lookAgain()
         }

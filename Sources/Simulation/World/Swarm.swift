@@ -39,6 +39,9 @@ package struct Swarm: Sendable {
     var segmentBytes: Int64
     var metadataSegmentBytes: Int64
     var metadataSnapshotBytes: Int64
+    /// Whether records are deleted by an admin client, and the size that retention leaves of a log; −1: any.
+    var deletesRecords: Bool
+    var retentionBytes: Int64
     /// Whether healed connections deliver what was held, or break.
     var healsByReset: Bool
 
@@ -74,11 +77,16 @@ package struct Swarm: Sendable {
         metadataSegmentBytes = random.oneIn(4) ? 2_000 + random.below(8_000) : 64 << 20
         metadataSnapshotBytes = random.oneIn(4) ? 3_000 + random.below(20_000) : 20 << 20
         healsByReset = random.oneIn(2)
+        var deletions = SeededRandom(seed: seed ^ 0x44_454C_4554)
+        deletesRecords = deletions.oneIn(3)
+        let isSmall = segmentBytes < 1 << 30
+        retentionBytes = isSmall && deletions.oneIn(3) ? segmentBytes * (1 + deletions.below(4)) : -1
     }
 
     var description: String {
         "\(partitions) partitions\(hasAsyncTopic ? " + async" : ""), \(idempotentProducers)+\(plainProducers) "
-            + "producers, "
+            + "producers, \(deletesRecords ? "deletions, " : "")"
+            + "\(retentionBytes < 0 ? "" : "\(retentionBytes) bytes kept, ")"
             + "faults every \(faultIntervalMs) ms for \(faultPhaseMs) ms: "
             + (faults.isEmpty ? "none" : faults.map(\.rawValue).joined(separator: " "))
     }

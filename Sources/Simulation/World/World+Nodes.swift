@@ -19,6 +19,11 @@ extension World {
             nodeID: id, voters: voters, advertised: World.endpoint(of: id), dataDirectory: World.dataDirectory)
         configuration.log.segmentBytes = swarm.segmentBytes
         configuration.topicDefaults["log.segment.bytes"] = String(swarm.segmentBytes)
+        if swarm.retentionBytes >= 0 {
+            configuration.topicDefaults["log.retention.bytes"] = String(swarm.retentionBytes)
+            configuration.log.retentionCheckIntervalMs = 400
+        }
+        configuration.topicDefaults["log.segment.delete.delay.ms"] = "500"
         configuration.log.metadataSegmentBytes = swarm.metadataSegmentBytes
         configuration.log.metadataSnapshotBytes = swarm.metadataSnapshotBytes
         return configuration

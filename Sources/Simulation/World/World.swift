@@ -39,6 +39,7 @@ package final class World {
 
     var clients: [SimulatedClient] = []
     var admin: SimulatedAdmin?
+    var deleter: SimulatedDeleter?
     var producers: [SimulatedProducer] = []
     var consumers: [SimulatedConsumer] = []
     /// Producers make new batches.
@@ -175,5 +176,6 @@ package final class World {
         producers = []
         consumers = []
         admin = nil
+        deleter = nil
     }
 }

@@ -1,4 +1,4 @@
-// martlet topics: create, list, describe, delete, add-partitions, configs.
+// martlet topics: create, list, describe, delete, add-partitions, delete-records, configs.
 
 import ArgumentParser
 import MartletClient
@@ -9,7 +9,7 @@ struct Topics: ParsableCommand {
         abstract: "Create, list, describe, change and delete topics.",
         subcommands: [
             CreateTopic.self, ListTopics.self, DescribeTopics.self, DeleteTopics.self, AddPartitions.self,
-            TopicConfigs.self,
+            DeleteRecords.self, TopicConfigs.self,
         ])
 }
 
