@@ -20,6 +20,34 @@ struct SeedRange: ExpressibleByArgument {
     }
 }
 
+/// Which faults a seed may draw from.
+struct FaultChoice: ParsableArguments {
+    @Option(help: "Allow only these faults (may be repeated).")
+    var fault: [FaultKind] = []
+
+    @Flag(help: "Allow no faults.")
+    var calm = false
+
+    @Flag(help: "Let one node lose its disk, too.")
+    var wipe = false
+
+    var faults: [FaultKind] {
+        var faults = calm ? [] : fault.isEmpty ? Swarm.defaultFaults : fault
+        if wipe, !faults.contains(.wipe) { faults.append(.wipe) }
+        return faults
+    }
+
+    /// A whole run with all of them may be asked for all invariants.
+    var isWhole: Bool { fault.isEmpty && !calm }
+
+    func swarm(_ seed: UInt64) -> Swarm { Swarm(seed: seed, allowing: faults) }
+
+    /// As they were given.
+    var words: String {
+        (calm ? " --calm" : "") + fault.map { " --fault \($0.rawValue)" }.joined() + (wipe ? " --wipe" : "")
+    }
+}
+
 struct Run: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Run seeds and check every step of each.")
 
@@ -32,14 +60,7 @@ struct Run: ParsableCommand {
     @Flag(help: "Print the summary as JSON.")
     var json = false
 
-    @Option(help: "Allow only these faults (may be repeated).")
-    var fault: [FaultKind] = []
-
-    @Flag(help: "Allow no faults.")
-    var calm = false
-
-    @Flag(help: "Let one node lose its disk, too.")
-    var wipe = false
+    @OptionGroup var choice: FaultChoice
 
     @Option(help: "Plant a bug: the run must fail.")
     var bug: PlantedBug = .none
@@ -48,8 +69,7 @@ struct Run: ParsableCommand {
     var keepGoing = false
 
     func run() throws {
-        var faults = calm ? [] : fault.isEmpty ? Swarm.defaultFaults : fault
-        if wipe, !faults.contains(.wipe) { faults.append(.wipe) }
+        let faults = choice.faults
         var summary = Summary()
         let start = ContinuousClock.now
         // With a trace the runtime's own backtrace says more.
@@ -72,7 +92,7 @@ struct Run: ParsableCommand {
         }
         let seconds = Double((ContinuousClock.now - start) / .milliseconds(1)) / 1_000
         print(json ? summary.json(seconds: seconds) : summary.text(seconds: seconds))
-        let isWhole = seeds.seeds.count >= 100 && fault.isEmpty && !calm && bug == .none
+        let isWhole = seeds.seeds.count >= 100 && choice.isWhole && bug == .none
         let unheld = isWhole ? summary.neverHeld : []
         for name in unheld { print("never had anything to check: \(name)") }
         print("\(summary.seeds - summary.failed) passed, \(summary.failed) failed")
@@ -91,12 +111,13 @@ struct Run: ParsableCommand {
         if told.violation?.event != violation.event {
             print("  NOT REPRODUCED when run again: the simulation is not deterministic")
         }
-        var command = "martlet-sim run --seeds \(result.seed)..\(result.seed) --trace"
-        if calm { command += " --calm" }
-        for kind in fault { command += " --fault \(kind.rawValue)" }
-        if wipe { command += " --wipe" }
-        if bug != .none { command += " --bug \(bug.rawValue)" }
-        print("again: \(command)")
+        let options = choice.words + (bug == .none ? "" : " --bug \(bug.rawValue)")
+        print("faults: \(result.schedule.faults.count { $0.atMs * 1_000_000 <= violation.atNanoseconds }) until then:")
+        for fault in result.schedule.faults.filter({ $0.atMs * 1_000_000 <= violation.atNanoseconds }).suffix(12) {
+            print("  \(fault)")
+        }
+        print("again: martlet-sim run --seeds \(result.seed)..\(result.seed) --trace\(options)")
+        print("smaller: martlet-sim shrink \(result.seed)\(options)")
     }
 }
 

@@ -23,6 +23,8 @@ final class SimulatedClient {
 
     let number: Int
     unowned let world: World
+    /// What this client does, and when.
+    var lots: SeededRandom
     private var links = SortedMap<NodeID, Link>()
     private var nextCorrelation: Int32 = 1
     private(set) var leaders = SortedMap<TopicPartition, NodeID>()
@@ -37,6 +39,7 @@ final class SimulatedClient {
     init(number: Int, world: World) {
         self.number = number
         self.world = world
+        lots = world.lots.stream(.load, UInt64(number))
     }
 
     // MARK: Asking
@@ -142,7 +145,7 @@ final class SimulatedClient {
 
     func leader(of topicPartition: TopicPartition) -> NodeID? { leaders[topicPartition] }
 
-    func anyNode() -> NodeID { NodeID(1 + world.loadRandom.below(Int64(world.nodes.count))) }
+    func anyNode() -> NodeID { NodeID(1 + lots.below(Int64(world.nodes.count))) }
 
     /// Asks some node for the leaders, unless it did a moment ago.
     func refresh() {

@@ -26,7 +26,7 @@ final class SimulatedConsumer {
     var isDone: Bool { !world.isLoaded && atEnd.allSatisfy { $0 } }
 
     func start() {
-        client.later("consumes", ms: 600 + world.loadRandom.below(100)) { [unowned self] in turn() }
+        client.later("consumes", ms: 600 + client.lots.below(100)) { [unowned self] in turn() }
     }
 
     private func turn() {
@@ -95,7 +95,7 @@ final class SimulatedConsumer {
             }
         }
         atEnd[partition] = positions[partition] >= found.highWatermark
-        client.later("fetches on", ms: 1 + world.loadRandom.below(10)) { [unowned self] in turn() }
+        client.later("fetches on", ms: 1 + client.lots.below(10)) { [unowned self] in turn() }
     }
 
     private func askForEnd(_ key: TopicPartition, _ leader: NodeID) {

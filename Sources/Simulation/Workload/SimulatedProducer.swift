@@ -50,21 +50,21 @@ final class SimulatedProducer {
     var isDone: Bool { lanes.allSatisfy(\.batches.isEmpty) }
 
     func start() {
-        client.later("produces", ms: 500 + world.loadRandom.below(100)) { [unowned self] in turn() }
+        client.later("produces", ms: 500 + client.lots.below(100)) { [unowned self] in turn() }
     }
 
     private func turn() {
         guard world.isLoaded || !isDone else { return }
         if world.isLoaded { makeBatch() }
         for partition in lanes.indices { pump(partition) }
-        let pause = 1 + world.loadRandom.below(2 * world.swarm.thinkMs)
+        let pause = 1 + client.lots.below(2 * world.swarm.thinkMs)
         client.later("goes on producing", ms: pause) { [unowned self] in turn() }
     }
 
     private func makeBatch() {
-        let partition = Int(world.loadRandom.below(Int64(lanes.count)))
+        let partition = Int(client.lots.below(Int64(lanes.count)))
         guard lanes[partition].batches.count < Self.inFlightMax + 2 else { return }
-        let count = 1 + Int(world.loadRandom.below(3))
+        let count = 1 + Int(client.lots.below(3))
         var values: [UInt64] = []
         for _ in 0..<count {
             values.append(nextValue)
@@ -141,7 +141,7 @@ final class SimulatedProducer {
             if error != ErrorCode.none { client.refresh() }
             // As a network does that delivers twice: the same batch comes again although it was acknowledged, and must
             // be answered with what it got the first time (I2). Its answer ends nothing here.
-            if isIdempotent, error == ErrorCode.none, world.loadRandom.oneIn(16), let leader = client.leader(of: key) {
+            if isIdempotent, error == ErrorCode.none, client.lots.oneIn(16), let leader = client.leader(of: key) {
                 send(records, to: key, at: leader)
             }
         } else {
