@@ -78,15 +78,15 @@ package enum SeedRun {
         admin.start()
         for number in 0..<world.swarm.idempotentProducers + world.swarm.plainProducers {
             let isIdempotent = number < world.swarm.idempotentProducers
-            let client = client()
-            let acks: Int16 = isIdempotent ? -1 : [-1, 1, 0][Int(client.lots.below(3))]
             let producer = SimulatedProducer(
-                client, topic: topics[number % topics.count], isIdempotent: isIdempotent, acks: acks)
+                client(), topic: topics[number % topics.count], isIdempotent: isIdempotent,
+                partitions: world.swarm.partitions)
             world.producers.append(producer)
             producer.start()
         }
         for number in 0..<world.swarm.consumers {
-            let consumer = SimulatedConsumer(client(), topic: topics[number % topics.count])
+            let consumer = SimulatedConsumer(
+                client(), topic: topics[number % topics.count], partitions: world.swarm.partitions)
             world.consumers.append(consumer)
             consumer.start()
         }

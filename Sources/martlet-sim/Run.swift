@@ -57,7 +57,7 @@ struct Run: ParsableCommand {
     @Flag(help: "Print every step in words.")
     var trace = false
 
-    @Flag(help: "Print the summary as JSON.")
+    @Flag(help: "Print nothing but a report in JSON: seeds, events, virtual time, faults, checks, failures.")
     var json = false
 
     @OptionGroup var choice: FaultChoice
@@ -72,31 +72,50 @@ struct Run: ParsableCommand {
         let faults = choice.faults
         var summary = Summary()
         let start = ContinuousClock.now
+        func seconds() -> Double { Double((ContinuousClock.now - start) / .milliseconds(1)) / 1_000 }
         // With a trace the runtime's own backtrace says more.
-        let progress = trace ? nil : TrapNotice()
+        let trap = trace ? nil : TrapNotice()
+        let showsProgress = !trace && isatty(STDERR_FILENO) == 1
         for seed in seeds.seeds {
-            progress?.note(seed)
+            trap?.note(seed)
             let result = SeedRun.run(
                 seed: seed, allowing: faults, bug: bug,
-                trace: Trace(trace ? .words : .none) { line in
+                trace: Trace(trace && !json ? .words : .none) { line in
                     print(line)
                     // A trap must not swallow the lines that tell of it.
                     fflush(nil)
                 })
             summary.add(result)
             if result.violation != nil {
-                report(result, faults)
+                if !json { report(result, faults) }
                 if !keepGoing { break }
             }
-            if !json, summary.seeds % 50 == 0 { print("… \(summary.seeds) seeds, \(summary.events) events") }
+            if showsProgress { showProgress(summary, seconds()) }
         }
-        let seconds = Double((ContinuousClock.now - start) / .milliseconds(1)) / 1_000
-        print(json ? summary.json(seconds: seconds) : summary.text(seconds: seconds))
-        let isWhole = seeds.seeds.count >= 100 && choice.isWhole && bug == .none
+        if showsProgress { tell("") }
+        let isWhole = seeds.seeds.count >= 100 && choice.isWhole && bug == .none && !json
         let unheld = isWhole ? summary.neverHeld : []
-        for name in unheld { print("never had anything to check: \(name)") }
-        print("\(summary.seeds - summary.failed) passed, \(summary.failed) failed")
+        if json {
+            print(summary.json(seconds: seconds()))
+        } else {
+            print(summary.text(seconds: seconds()))
+            for name in unheld { print("never had anything to check: \(name)") }
+            print("\(summary.seeds - summary.failed) passed, \(summary.failed) failed")
+        }
         if summary.failed > 0 || !unheld.isEmpty { throw ExitCode.failure }
+    }
+
+    private func showProgress(_ summary: Summary, _ seconds: Double) {
+        let speed = Int(Double(summary.events) / max(seconds, 0.001))
+        tell(
+            "\(summary.seeds) of \(seeds.seeds.count) seeds, \(summary.failed) failed, "
+                + "\(summary.events) events, \(speed)/s")
+    }
+
+    /// One line on the terminal that the next one covers.
+    private func tell(_ line: String) {
+        let bytes = Array("\r\u{1B}[K\(line)".utf8)
+        _ = write(STDERR_FILENO, bytes, bytes.count)
     }
 
     private func report(_ result: SeedResult, _ faults: [FaultKind]) {

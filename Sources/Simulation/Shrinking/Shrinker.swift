@@ -128,7 +128,14 @@ extension Swarm {
         { $0.idempotentProducers = 0 },
         { $0.idempotentProducers = min($0.idempotentProducers, 1) },
         { $0.hasAsyncTopic = false },
-        { $0.nodes = 3 },
+        {
+            $0.nodes = 3
+            $0.replicationFactor = 3
+        },
+        { $0.replicationFactor = 3 },
+        { $0.passingTopics = 0 },
+        { $0.passingTopics = min($0.passingTopics, 1) },
+        { $0.growth = 0 },
         { $0.partitions = 1 },
         { $0.segmentBytes = 1 << 30 },
         { $0.metadataSegmentBytes = 64 << 20 },

@@ -28,7 +28,10 @@ final class SimulatedClient {
     private var links = SortedMap<NodeID, Link>()
     private var nextCorrelation: Int32 = 1
     private(set) var leaders = SortedMap<TopicPartition, NodeID>()
+    private var leaderEpochs = SortedMap<TopicPartition, LeaderEpoch>()
     private(set) var topicIDs = SortedMap<String, UUID128>()
+    /// As far as this client knows.
+    private(set) var partitionCounts = SortedMap<String, Int>()
     private var isRefreshing = false
     private var lastRefresh: Int64 = -1_000_000_000
     private var isWatching = false
@@ -159,9 +162,16 @@ final class SimulatedClient {
             isRefreshing = false
             guard let answer else { return }
             for topic in answer.topics where topic.errorCode == .none {
-                if let name = topic.name { topicIDs[name] = topic.topicID }
+                if let name = topic.name {
+                    topicIDs[name] = topic.topicID
+                    partitionCounts[name] = topic.partitions.count
+                }
                 for partition in topic.partitions {
                     let key = TopicPartition(topic.topicID, partition.partitionIndex)
+                    // As clients have done since KIP-320: a node that is behind does not take them back to a leader
+                    // that was.
+                    guard partition.leaderEpoch >= leaderEpochs[key] ?? -1 else { continue }
+                    leaderEpochs[key] = partition.leaderEpoch
                     leaders[key] = partition.leaderID >= 1 ? partition.leaderID : nil
                 }
             }

@@ -4,12 +4,17 @@
 import Model
 
 package struct Swarm: Hashable, Sendable, Codable {
-    var nodes: Int32 = 3
+    var nodes: Int32
+    var replicationFactor: Int32
     var partitions: Int32
     var hasAsyncTopic: Bool
     var idempotentProducers: Int
     var plainProducers: Int
     var consumers: Int
+    /// Topics that are made and deleted under load.
+    var passingTopics: Int
+    /// How often a topic is given one more partition.
+    var growth: Int32
     /// Mean pause of a producer between two batches.
     var thinkMs: Int64
     var faults: [FaultKind]
@@ -26,15 +31,15 @@ package struct Swarm: Hashable, Sendable, Codable {
     var healsByReset: Bool
 
     /// Faults that a fixed seed may draw. A wiped disk joins by `allowing` only.
-    package static let defaultFaults = FaultKind.allCases.filter { $0 != .wipe && !newer.contains($0) }
-    private static let newer: [FaultKind] = [
-        .stall, .bridge, .clockDrift, .clockJump, .crashOfSome, .crashOfAll, .stopOfAll, .fullDisk, .writeError,
-        .flushError,
-    ]
+    package static let defaultFaults = FaultKind.allCases.filter { $0 != .wipe }
 
     /// The plainest: what a case does not name.
     package static let plain: Swarm = {
         var swarm = Swarm(seed: 0, allowing: [])
+        swarm.nodes = 3
+        swarm.replicationFactor = 3
+        swarm.passingTopics = 0
+        swarm.growth = 0
         swarm.partitions = 1
         swarm.hasAsyncTopic = false
         swarm.idempotentProducers = 1
@@ -53,10 +58,15 @@ package struct Swarm: Hashable, Sendable, Codable {
     }()
 
     package init(
-        seed: UInt64, allowing allowed: [FaultKind] = Swarm.defaultFaults, allowsAsyncPowerLoss: Bool = false
+        seed: UInt64, allowing allowed: [FaultKind] = Swarm.defaultFaults, allowsAsyncPowerLoss: Bool = true
     ) {
         var random = SeededRandom(seed: seed ^ 0x53_5741_524D)
+        // Half of the worlds have three nodes; in the others a partition may be on three of five.
+        nodes = [3, 3, 4, 5][Int(random.below(4))]
+        replicationFactor = random.oneIn(2) ? 3 : nodes
         partitions = Int32(1 + random.below(3))
+        passingTopics = [0, 0, 1, 3][Int(random.below(4))]
+        growth = Int32([0, 0, 1, 2][Int(random.below(4))])
         hasAsyncTopic = random.oneIn(4)
         idempotentProducers = 1 + Int(random.below(2))
         plainProducers = Int(random.below(3))
@@ -84,8 +94,10 @@ package struct Swarm: Hashable, Sendable, Codable {
     }
 
     package var description: String {
-        "\(partitions) partitions\(hasAsyncTopic ? " + async" : ""), \(idempotentProducers)+\(plainProducers) "
-            + "producers, "
+        "\(nodes) nodes, \(partitions) partitions of \(replicationFactor) replicas\(hasAsyncTopic ? " + async" : ""), "
+            + "\(idempotentProducers)+\(plainProducers) producers, \(consumers) consumers, "
+            + (passingTopics > 0 ? "\(passingTopics) passing topics, " : "")
+            + (growth > 0 ? "growth \(growth), " : "")
             + "faults every \(faultIntervalMs) ms for \(faultPhaseMs) ms: "
             + (faults.isEmpty ? "none" : faults.map(\.rawValue).joined(separator: " "))
     }

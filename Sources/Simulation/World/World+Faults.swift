@@ -274,7 +274,7 @@ extension World {
 
     /// At most one disk in a run is replaced: a minority.
     private func wipe(_ node: SimulatedNode, _ fault: Fault) -> Bool {
-        guard !hasWiped, admin?.isDone == true, node.isRunning else { return false }
+        guard !hasWiped, admin?.hasCreated == true, node.isRunning else { return false }
         wiped = node.id
         trace.note(now, "FAULT node \(node.id) loses its disk and gets an empty one")
         node.downtimeMs = fault.durationMs
