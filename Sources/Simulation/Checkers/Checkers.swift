@@ -12,6 +12,8 @@ final class Checkers {
     let clients = ClientChecker()
     let starts = StartChecker()
     private(set) var topics: [String] = []
+    /// Some may have come again.
+    private(set) var deletedTopics: [String] = []
 
     func count(_ invariant: Invariant) {
         guard let index = Invariant.allCases.firstIndex(of: invariant) else { return }
@@ -54,6 +56,11 @@ final class Checkers {
     // MARK: Where the clients call
 
     func topicCreated(_ name: String) { topics.append(name) }
+
+    func topicDeleted(_ name: String) {
+        topics.removeAll { $0 == name }
+        if !deletedTopics.contains(name) { deletedTopics.append(name) }
+    }
 
     func sent(_ values: [UInt64], to key: TopicPartition, isIdempotent: Bool) {
         clients.sent(values, isIdempotent: isIdempotent)
