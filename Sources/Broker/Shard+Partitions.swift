@@ -16,6 +16,9 @@ extension Shard {
         guard !isStopping else { return }
         let registeredAnew = new.brokerEpoch != view.brokerEpoch
         view = new
+        if view.brokerEpoch >= 0, view.image.brokers[configuration.nodeID].map({ !$0.fenced }) ?? false {
+            isServing = true
+        }
         for id in changes.deletedTopics { deleteReplicas(of: id) }
         if !changes.brokers.isEmpty || registeredAnew {
             for replica in replicas.values { assign(replica) }
