@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MARTLET := .build/release/martlet
 export MARTLET
 
-.PHONY: help libraries build cluster stop kill pause resume start status logs clean bench bench-ingest bench-replicated test check sim fmt golden
+.PHONY: help libraries build cluster stop kill pause resume start status logs clean bench bench-ingest bench-replicated test check sim fmt golden soak-power
 
 help: ## this list
 	@echo "Martlet. Start here: make cluster"
@@ -63,6 +63,11 @@ sim: ## SEED=7: run one seed of the simulator, with its trace
 fmt: ## format the sources and wrap long comments
 	dev/wrap-comments Sources Tests
 	swift format --in-place --parallel --recursive Sources Tests Package.swift
+
+soak-power: build ## 200 power cuts of real nodes under load, in about 20 minutes; resumable, writes docs/reports/power.json
+	test -x .venv/bin/python || python3 -m venv .venv
+	.venv/bin/python -c 'import confluent_kafka, pytest' 2>/dev/null || .venv/bin/pip install -q -r IntegrationTests/requirements.txt
+	.venv/bin/python IntegrationTests/soak_power.py $(ARGS)
 
 golden: ## rewrite golden files from what the code does now; read the diff
 	UPDATE_GOLDEN=1 swift test
