@@ -191,7 +191,8 @@ class AfterPowerCut:
             # The size went to the disk before the data did.
             return durable[:len(live)].ljust(len(live), b"\0")
         low, high = sorted((len(live), len(durable)))
-        size = self.rng.choice((low, high, min(high, self.rng.randint(low, high) // SECTOR_BYTES * SECTOR_BYTES)))
+        # Never shorter than both: a synced end stays, and what is appended behind it cannot take its sector away.
+        size = self.rng.choice((low, high, max(low, self.rng.randint(low, high) // SECTOR_BYTES * SECTOR_BYTES)))
         content = bytearray(durable[:size].ljust(size, b"\0"))
         share = self.rng.choice((0.1, 0.5, 0.9))
         first = common_prefix(live, durable) // SECTOR_BYTES * SECTOR_BYTES

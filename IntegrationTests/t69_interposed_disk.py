@@ -184,6 +184,16 @@ def test_torn_files_are_made_of_old_and_new_sectors_and_names_of_the_first_opera
     assert again.tree() == left, "the same seed tears the same way"
 
 
+@pytest.mark.parametrize("fate", [*power.FATES, "mixed"])
+def test_what_was_synced_stays_whatever_becomes_of_what_was_appended(programs, tmp_path, fate):
+    for seed in range(20):
+        actor = Actor(programs, tmp_path / str(seed))
+        actor.do("create a\nput a 0 " + "o" * 1300 + "\nfsync a\nsyncdir .\nappend a " + "n" * 150)
+        actor.cut(fate, seed)
+        left = actor.tree()["a"]
+        assert left[:1300] == "o" * 1300 and set(left[1300:]) <= {"n", "\0"}, f"seed {seed}: {left}"
+
+
 def test_a_lying_disk_makes_nothing_durable(actor):
     actor.do(DURABLE)
     actor.disk.set(lies=1)
