@@ -6,6 +6,7 @@ MARTLET := .build/release/martlet
 export MARTLET
 
 .PHONY: help libraries build cluster stop kill pause resume start status logs clean bench bench-ingest bench-replicated soak-sim test check sim fmt golden
+.PHONY: help libraries build cluster stop kill pause resume start status logs clean bench bench-ingest bench-replicated test check sim fmt golden soak-power
 
 help: ## this list
 	@echo "Martlet. Start here: make cluster"
@@ -67,6 +68,11 @@ soak-sim: ## 10,000 seeds of the simulator, at most 40 minutes; goes on where it
 fmt: ## format the sources and wrap long comments
 	dev/wrap-comments Sources Tests
 	swift format --in-place --parallel --recursive Sources Tests Package.swift
+
+soak-power: build ## 200 power cuts of real nodes under load, in about 20 minutes; resumable, writes docs/reports/power.json
+	test -x .venv/bin/python || python3 -m venv .venv
+	.venv/bin/python -c 'import confluent_kafka, pytest' 2>/dev/null || .venv/bin/pip install -q -r IntegrationTests/requirements.txt
+	.venv/bin/python IntegrationTests/soak_power.py $(ARGS)
 
 golden: ## rewrite golden files from what the code does now; read the diff
 	UPDATE_GOLDEN=1 swift test

@@ -30,6 +30,8 @@ final class Replica {
     private var unflushedBytes: Int64 = 0
     /// How far the log was durable when it was last looked at, and since when it has not moved.
     var flushWatch: (end: Offset, since: Instant)?
+    /// The disk is full or read-only, and the log has said so.
+    var isRefusingRecords = false
     var settings: EffectiveTopicConfig
     /// In the order of their offsets.
     var produceWaiters: [ProduceWaiter] = []

@@ -16,6 +16,9 @@ extension Shard {
         guard !isStopping else { return }
         let registeredAnew = new.brokerEpoch != view.brokerEpoch
         view = new
+        if view.brokerEpoch >= 0, view.image.brokers[configuration.nodeID].map({ !$0.fenced }) ?? false {
+            isServing = true
+        }
         for id in changes.deletedTopics { deleteReplicas(of: id) }
         if !changes.brokers.isEmpty || registeredAnew {
             for replica in replicas.values { assign(replica) }
@@ -228,6 +231,7 @@ extension Shard {
         case .appendFetched:
             guard let fetched else { preconditionFailure("\(replica.name): nothing was fetched") }
             try replica.log.appendReplicated(fetched.bytes, headers: fetched.headers, wallMs: reading.wallMs)
+            recordsTaken(by: replica)
             replica.record(fetched.headers)
         case .assignEpoch(let epoch): replica.log.assign(epoch: epoch)
         case .flush: replica.log.requestFlush()
@@ -274,13 +278,26 @@ extension Shard {
     /// what the disk holds (reliability.md §4 rule 8). A full disk refuses writes and goes on reading.
     func logFailed(_ replica: Replica, _ error: LogError) {
         switch error {
-        case .disk(.noSpace), .disk(.readOnly):
-            log(.error, "\(replica.name): \(error)")
+        case .disk(.noSpace(let path)): refuseRecords(of: replica, "no space is left on the disk of \(path)")
+        case .disk(.readOnly(let path)): refuseRecords(of: replica, "\(path) lies on a read-only file system")
         case .damaged:
             log(.error, "\(replica.name): \(error)")
         default:
             halt("\(replica.name): \(error); a log that failed once is not trusted again")
         }
+    }
+
+    /// Said once, and once when it is over: every refused append is answered or tried again anyway.
+    private func refuseRecords(of replica: Replica, _ reason: String) {
+        guard !replica.isRefusingRecords else { return }
+        replica.isRefusingRecords = true
+        log(.error, "\(replica.name): \(reason); its records are refused until that ends, and reads go on")
+    }
+
+    func recordsTaken(by replica: Replica) {
+        guard replica.isRefusingRecords else { return }
+        replica.isRefusingRecords = false
+        log(.notice, "\(replica.name): records are taken again")
     }
 
     func halt(_ reason: String) { effects.append(.halt(reason)) }

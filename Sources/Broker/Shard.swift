@@ -41,6 +41,8 @@ package final class Shard {
     var startsUnderWay: StartsUnderWay?
     var startSnapshots = SortedMap<UInt64, TopicPartition>()
     var isStopping = false
+    /// This start of the node was unfenced once: from then on its image is one that clients may go by.
+    var isServing = false
 
     /// What lies in the data directory from before: recovery points and high watermarks by "topic-partition".
     init(

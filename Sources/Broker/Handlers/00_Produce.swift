@@ -151,6 +151,7 @@ extension Shard {
             logFailed(replica, error)
             return .failed(error.errorCode, "the log of \(replica.name) cannot be written", replica)
         }
+        recordsTaken(by: replica)
         replica.record([header])
         replica.requestFlush(appendedBytes: header.sizeBytes)
         perform(on: replica) { $0.appended(log: replica.logView, at: reading.now, into: &$1) }
