@@ -48,9 +48,10 @@ import Testing
 
     @Test func theLastSegmentGoesOnlyWhenTheNextOnesNameIsSafe() throws {
         let test = try TestLog(LogSettings(segmentBytes: 300, indexIntervalBytes: 100, delaysRemoval: true))
-        for index in 0..<3 { try test.append([Int64(index)], sizeBytes: 60) }
+        for index in 0..<2 { try test.append([Int64(index)], sizeBytes: 60) }
         try test.flush()
-        try test.log.advanceStart(to: 3, emptying: true)
+        #expect(test.log.segmentSummaries.count == 1)
+        try test.log.advanceStart(to: 2, emptying: true)
         #expect(test.files.contains(test.path(0, ".log")), "the new segment's name has no barrier yet")
         try test.flush()
         #expect(!test.files.contains(test.path(0, ".log")))
@@ -67,6 +68,9 @@ final class DeletingLife {
     var random: SeededRandom
     var batches: [(header: BatchHeader, bytes: [UInt8])] = []
     var flushedEnd: Offset = 0
+    /// Operations until the first segment's name was behind a barrier. Before, the power may keep a later segment and
+    /// lose this one: such a log begins where nobody asked it to, but has promised nothing yet.
+    var birth: Int?
     var recoveryPoint: Offset = 0
     /// What was asked for at most, and what was shown as the start.
     var wanted: Offset = 0
@@ -145,6 +149,7 @@ final class DeletingLife {
             }
         }
         flushedEnd = log.flushedEnd
+        if birth == nil, flushedEnd > 0 { birth = disk.operationCount }
         recoveryPoint = flushedEnd
     }
 }
@@ -172,12 +177,12 @@ final class DeletingLife {
         #expect(!life.disk.filePaths.contains { $0.hasSuffix(".deleted") }, "\(context)")
     }
 
-    @Test(arguments: [1, 2, 3, 4] as [UInt64])
+    @Test(arguments: [1, 2] as [UInt64])
     func noCrashBringsBackWhatWasDeletedOrTakesMore(seed: UInt64) throws {
         let whole = DeletingLife(seed: seed, crashAfter: nil)
         whole.run(steps: 90)
         #expect(whole.shown > 20)
-        for point in 2...whole.disk.operationCount {
+        for point in try #require(whole.birth)...whole.disk.operationCount {
             for policy in CrashTests.policies {
                 let life = DeletingLife(seed: seed, crashAfter: point)
                 life.run(steps: 90)
@@ -195,7 +200,7 @@ final class DeletingLife {
     @Test func noCrashDuringRecoveryEither() throws {
         let whole = DeletingLife(seed: 5, crashAfter: nil)
         whole.run(steps: 60)
-        for point in stride(from: 3, through: whole.disk.operationCount, by: 4) {
+        for point in stride(from: try #require(whole.birth), through: whole.disk.operationCount, by: 4) {
             for policy in CrashTests.policies.prefix(8) {
                 var operations = 0
                 while true {
