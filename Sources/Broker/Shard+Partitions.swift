@@ -38,7 +38,34 @@ extension Shard {
         if !changes.configs.isEmpty { applySettings() }
     }
 
-    private func openReplica(_ topicPartition: TopicPartition, of topic: TopicImage) {
+    /// Opens what a full disk did not let be opened before.
+    func openPostponed() {
+        guard postponed.count > 0, !isStopping else { return }
+        let keys = postponed.keys
+        postponed.removeAll()
+        for key in keys where replicas[key] == nil {
+            guard let topic = view.image.topic(id: key.topicID), topic.partitions.indices.contains(Int(key.partition)),
+                topic.partitions[Int(key.partition)].replicas.contains(configuration.nodeID)
+            else { continue }
+            openReplica(key, of: topic, isAgain: true)
+        }
+    }
+
+    /// A full disk is no reason to end: the other partitions and the metadata can be served, and space may come back.
+    private func postpone(_ topicPartition: TopicPartition, _ name: String, isAgain: Bool, _ error: any Error) -> Bool {
+        switch error {
+        case let error as LogError:
+            guard case .disk(.noSpace) = error else { return false }
+        case let error as DiskError:
+            guard case .noSpace = error else { return false }
+        default: return false
+        }
+        postponed[topicPartition] = true
+        if !isAgain { log(.error, "\(name) is not served here until there is space on the disk: \(error)") }
+        return true
+    }
+
+    private func openReplica(_ topicPartition: TopicPartition, of topic: TopicImage, isAgain: Bool = false) {
         guard let settings = view.image.effectiveConfig(topic.id, brokerDefaults: configuration.topicDefaults) else {
             return
         }
@@ -91,8 +118,10 @@ extension Shard {
             }
             replicas[topicPartition] = replica
             owners[owner] = replica
+            if isAgain { self.log(.notice, "\(name) is served here again") }
             assign(replica)
         } catch {
+            if postpone(topicPartition, name, isAgain: isAgain, error) { return }
             halt("cannot open \(name): \(error)")
         }
     }

@@ -40,6 +40,8 @@ package final class Shard {
     var startsReady = SortedMap<TopicPartition, Bool>()
     var startsUnderWay: StartsUnderWay?
     var startSnapshots = SortedMap<UInt64, TopicPartition>()
+    /// Replicas that a full disk keeps from being opened.
+    var postponed = SortedMap<TopicPartition, Bool>()
     var isStopping = false
     /// This start of the node was unfenced once: from then on its image is one that clients may go by.
     var isServing = false
@@ -132,6 +134,7 @@ package final class Shard {
     private func tickPartitions() {
         watchFlushes()
         purgeRemovedSegments()
+        openPostponed()
         for replica in replicas.values where replica.partition.nextDeadline <= reading.now {
             perform(on: replica) { $0.ticked(log: replica.logView, at: reading.now, into: &$1) }
         }

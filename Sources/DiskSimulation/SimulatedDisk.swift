@@ -34,6 +34,8 @@ package final class SimulatedDisk: Disk {
     package var failNextRead: DiskError?
     /// All files together hold at most this much; nil: no limit.
     package var capacityBytes: Int64?
+    /// New files whose path ends so cannot be made: there is no space for their names.
+    package var noSpaceForNamesEndingIn: String?
 
     private var names = SimulatedNames()
     private var files: [SimulatedFile] = []
@@ -100,6 +102,7 @@ package final class SimulatedDisk: Disk {
         guard names.current[SimulatedNames.directory(of: path)] == .directory || isCrashed else {
             throw .notFound(path)
         }
+        if let ending = noSpaceForNamesEndingIn, path.hasSuffix(ending), !isCrashed { throw .noSpace(path) }
         let file = SimulatedFile(number: files.count)
         files.append(file)
         if begin() { names.change(sequence, adding: [(path, .file(file.number))]) }

@@ -260,3 +260,21 @@ struct FetchSessionTests {
         #expect(after != before)
     }
 }
+
+struct FullDiskTests {
+    @Test func aPartitionThatAFullDiskKeepsFromBeingOpenedComesWhenThereIsSpaceAndTheNodeGoesOn() throws {
+        let world = try World.running(nodes: 1)
+        let host = world.hosts[0]
+        host.shardDisk.noSpaceForNamesEndingIn = "full-0/00000000000000000000.log"
+        let client = Client(host, world)
+        #expect(try client.call(createRequest(["full", "other"])).topics.map(\.errorCode) == [.none, .none])
+        #expect(try client.call(produceRequest("other"), version: 9).only.errorCode == .none)
+        #expect(try client.call(produceRequest("full"), version: 9).only.errorCode == .notLeaderOrFollower)
+        world.run(forMs: 1_000)
+        #expect(host.lines.filter { $0.text.contains("until there is space") }.count == 1)
+        host.shardDisk.noSpaceForNamesEndingIn = nil
+        world.run(forMs: 1_000)
+        #expect(try client.call(produceRequest("full"), version: 9).only.errorCode == .none)
+        #expect(host.lines.contains { $0.text == "full-0 is served here again" })
+    }
+}
