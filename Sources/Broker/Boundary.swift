@@ -27,6 +27,8 @@ package struct LinkID: Hashable, Comparable, Sendable, CustomStringConvertible {
         case fetchSync
         /// Fetches of async topics' partitions.
         case fetchAsync
+        /// What a damaged replica lacks.
+        case repair
     }
 
     package var node: NodeID
@@ -60,6 +62,12 @@ package enum LinkEvent: Sendable {
     /// A whole answer frame, without its length prefix.
     case frameReceived(LinkID, ByteBuffer)
     case failed(LinkID, LinkFailure)
+
+    var link: LinkID {
+        switch self {
+        case .connected(let link), .frameReceived(let link, _), .failed(let link, _): link
+        }
+    }
 }
 
 package enum LinkTiming {

@@ -178,6 +178,7 @@ extension Shard {
     // MARK: Being answered
 
     func linkEvent(_ event: LinkEvent) {
+        if event.link.kind == .repair { return repairLinkEvent(event) }
         switch event {
         case .connected(let link):
             fetchers[link]?.isConnected = true
@@ -205,7 +206,7 @@ extension Shard {
     }
 
     /// The first word on a link; its answer is of no interest, and its correlation id that of no fetch.
-    private func introduce(on link: LinkID) {
+    func introduce(on link: LinkID) {
         var hello = NodeHelloRequest()
         hello.nodeID = configuration.nodeID
         hello.clusterID = view.clusterID

@@ -31,6 +31,10 @@ package struct LogDefaults: Sendable {
     package var segmentBytes: Int64 = 1 << 30
     /// Kafka's `log.retention.check.interval.ms`.
     package var retentionCheckIntervalMs: Int64 = 300_000
+    /// How much the scrub reads each second, all partitions together; 0: it does not run.
+    package var scrubBytesPerSecond: Int64 = 10 << 20
+    /// The scrub begins with all logs again after this, or when it is through with them, if that is later.
+    package var scrubIntervalMs: Int64 = 6 * 3_600_000
     package var metadataSegmentBytes: Int64 = 64 << 20
     /// New metadata bytes after which a snapshot is taken, Kafka's `metadata.log.max.record.bytes.between.snapshots`.
     package var metadataSnapshotBytes: Int64 = 20 << 20

@@ -68,7 +68,8 @@ final class Replica {
 
     var logView: LogView {
         LogView(
-            startOffset: log.startOffset, endOffset: log.endOffset, flushedEnd: flushedEnd, epochs: log.epochs)
+            startOffset: log.startOffset, endOffset: log.endOffset, flushedEnd: flushedEnd, epochs: log.epochs,
+            isDamaged: !log.damages.isEmpty)
     }
 
     /// The log start as clients are told it; −1: they cannot be told yet.

@@ -91,15 +91,21 @@ extension Shard {
                 disk: disk, directory: path, owner: owner, settings: settings.logSettings,
                 recoveryPoint: checkpoints.recoveryPoints[name] ?? 0, startOffset: checkpoints.logStartOffsets[name],
                 wallMs: reading.wallMs)
-            if let trouble = trouble(of: log, named: name) {
-                let copies = topic.partitions[Int(topicPartition.partition)].replicas.count
-                guard !settings.synchronous, copies > 1 || log.recovery.damages.isEmpty else { return halt(trouble) }
+            let registration = topic.partitions[Int(topicPartition.partition)]
+            if !settings.synchronous, log.isDamagedOrCutOff,
+                registration.replicas.count > 1 || log.recovery.damages.isEmpty
+            {
                 // An async copy promised nothing that an unclean end could break: it has left the ISR, and is made
                 // anew.
-                let what = copies > 1 ? "starts over" : "goes on without"
-                self.log(.warning, "\(trouble); being asynchronous it \(what)")
+                let what = registration.replicas.count > 1 ? "starts over" : "goes on without"
+                self.log(.warning, "\(name) has lost records; being asynchronous it \(what)")
                 try forgetCheckpoints(of: [name])
-                if copies > 1 { try log.truncateFully(startingAt: 0) }
+                if registration.replicas.count > 1 { try log.truncateFully(startingAt: 0) }
+            } else if log.recovery.missingStart != nil {
+                log.noteMissingStart()
+            } else if log.damages.isEmpty, registration.isLost(configuration.nodeID) {
+                // The damage was found while it was open, and its repair was cut off: all is looked at again.
+                log.doubtAll()
             }
             let replica = Replica(
                 topicPartition, topicName: topic.name, directory: path, log: log,
@@ -108,10 +114,11 @@ extension Shard {
                     settings: partitionSettings(settings),
                     log: LogView(
                         startOffset: log.startOffset, endOffset: log.endOffset, flushedEnd: log.flushedEnd,
-                        epochs: log.epochs),
+                        epochs: log.epochs, isDamaged: !log.damages.isEmpty),
                     highWatermark: checkpoints.highWatermarks[name]),
                 settings: settings)
-            try replica.rebuildProducers(on: disk)
+            // Of a damaged log they are remembered when it is repaired.
+            if log.damages.isEmpty { try replica.rebuildProducers(on: disk) }
             if isNew {
                 replica.isIdentityDurable = false
                 directory.identify(partition: path, topicID: topic.id, replica.identityTicket, on: disk)
@@ -120,6 +127,7 @@ extension Shard {
             owners[owner] = replica
             if isAgain { self.log(.notice, "\(name) is served here again") }
             assign(replica)
+            if !log.damages.isEmpty || registration.isLost(configuration.nodeID) { damageFound(in: replica) }
         } catch {
             if postpone(topicPartition, name, isAgain: isAgain, error) { return }
             halt("cannot open \(name): \(error)")
@@ -131,23 +139,6 @@ extension Shard {
     private func forgetCheckpoints(of names: [String]) throws(DiskError) {
         for name in names { checkpoints.forget(name) }
         try checkpoints.writeNow(to: disk, directory)
-    }
-
-    /// Bytes that were durable once and are gone or changed: with such a copy this node must neither lead nor count as
-    /// in sync, and nothing is cut away. The operator decides; a wiped directory is copied anew from the other
-    /// replicas.
-    private func trouble(of log: SegmentedLog, named name: String) -> String? {
-        let advice = "move \(directory.path) away, and this node copies everything anew from the others"
-        if let damage = log.recovery.damage {
-            return "\(name) is damaged: \(damage.reason) in \(damage.file), offsets \(damage.offsets); \(advice)"
-        }
-        if let missing = log.recovery.missingStart {
-            return "\(name) is damaged: offsets \(missing) are missing; \(advice)"
-        }
-        if let known = checkpoints.recoveryPoints[name], log.endOffset < known {
-            return "\(name) is damaged: it ends at \(log.endOffset), and \(known) was on disk once; \(advice)"
-        }
-        return nil
     }
 
     /// Tells a replica what the image says of it and of the brokers that it names.
@@ -285,7 +276,7 @@ extension Shard {
 
     func flushed(_ ticket: FlushTicket, _ result: FlushResult) {
         guard ticket.owner != Checkpoints.owner else { return checkpointFlushed(ticket, result) }
-        guard let replica = owners[ticket.owner] else { return }
+        guard let replica = owners[ticket.owner], !repairFlushed(ticket, result, of: replica) else { return }
         if ticket == replica.identityTicket {
             if case .failed(let error) = result {
                 return halt("\(replica.name): its identity could not be written: \(error)")
@@ -309,8 +300,7 @@ extension Shard {
         switch error {
         case .disk(.noSpace(let path)): refuseRecords(of: replica, "no space is left on the disk of \(path)")
         case .disk(.readOnly(let path)): refuseRecords(of: replica, "\(path) lies on a read-only file system")
-        case .damaged:
-            log(.error, "\(replica.name): \(error)")
+        case .damaged(_, let offset): damageMet(in: replica, at: offset, error)
         default:
             halt("\(replica.name): \(error); a log that failed once is not trusted again")
         }
@@ -332,7 +322,10 @@ extension Shard {
     func halt(_ reason: String) { effects.append(.halt(reason)) }
 
     /// Above the high watermark a cut is always possible, so the recovery point stays at or below it.
+    /// Of a damaged log nothing is noted: a recovery point below the damage would make the next start take it for a
+    /// torn tail and cut it off.
     private func noteCheckpoints(of replica: Replica) {
+        guard replica.log.damages.isEmpty, repairs[replica.topicPartition] == nil else { return }
         checkpoints.note(
             replica.name, recoveryPoint: min(replica.log.recoveryPoint, replica.partition.highWatermark),
             logStartOffset: max(replica.log.startOffset, replica.savedStart),
@@ -363,7 +356,9 @@ extension Shard {
             failWaiters(of: replica, .notLeaderOrFollower)
             do {
                 try replica.log.close(flushing: true)
-                try replica.writeSnapshotNow(on: disk)
+                if replica.log.damages.isEmpty, repairs[replica.topicPartition] == nil {
+                    try replica.writeSnapshotNow(on: disk)
+                }
             } catch {
                 clean = false
                 log(.error, "\(replica.name) could not be closed: \(error)")

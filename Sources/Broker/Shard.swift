@@ -42,6 +42,15 @@ package final class Shard {
     var startSnapshots = SortedMap<UInt64, TopicPartition>()
     /// Replicas that a full disk keeps from being opened.
     var postponed = SortedMap<TopicPartition, Bool>()
+    /// Damaged replicas, and whom they ask for what they lack.
+    var repairs = SortedMap<TopicPartition, ReplicaRepair>()
+    var repairLinks = SortedMap<LinkID, RepairLink>()
+    var repairFetches = OutstandingRequests<RepairFetch>()
+    var repairSequence: UInt64 = 0
+    var repairTimer: Timers<ShardTimer>.ID?
+    var scrub: Scrub
+    var scrubbedBytes: UInt64 = 0
+    var proofsForgottenAt: Instant
     var isStopping = false
     /// This start of the node was unfenced once: from then on its image is one that clients may go by.
     var isServing = false
@@ -58,11 +67,14 @@ package final class Shard {
         self.disk = disk
         self.checkpoints = checkpoints
         self.reading = reading
+        scrub = Scrub(firstPassAt: reading.now.advanced(byMs: configuration.log.scrubIntervalMs / 60))
+        proofsForgottenAt = reading.now
         self.sessions = FetchSessions(wallMs: reading.wallMs)
         self.view = ClusterView(image: .empty, clusterID: "", controllerID: nil, brokerEpoch: -1, incarnationID: .zero)
         timers.add(.checkpoint, at: reading.now.advanced(byMs: Checkpoints.intervalMs))
         timers.add(.partitions, at: reading.now.advanced(byMs: Self.partitionTickMs))
         timers.add(.retention, at: reading.now.advanced(byMs: configuration.log.retentionCheckIntervalMs))
+        timers.add(.scrub, at: reading.now.advanced(byMs: Self.scrubTickMs))
     }
 
     /// How often leaders look for lagging followers.
@@ -86,6 +98,7 @@ package final class Shard {
         case .ticked: break
         }
         runTimers()
+        expireRepairFetches()
         runWokenFetches()
         runFetchers()
         saveStarts()
@@ -94,7 +107,9 @@ package final class Shard {
     }
 
     /// When `.ticked` is wanted next; `.distantFuture`: not at all. Read after every step.
-    package var nextDeadline: Instant { min(timers.nextDeadline, fetches.nextDeadline) }
+    package var nextDeadline: Instant {
+        min(timers.nextDeadline, fetches.nextDeadline, repairFetches.nextDeadline)
+    }
 
     private func mailed(_ mail: ShardMail) {
         switch mail {
@@ -126,6 +141,10 @@ package final class Shard {
             case .partitions:
                 tickPartitions()
                 timers.add(.partitions, at: reading.now.advanced(byMs: Self.partitionTickMs))
+            case .repair: runRepairs()
+            case .scrub:
+                runScrub()
+                timers.add(.scrub, at: nextScrubAt)
             case .retention:
                 checkRetention()
                 timers.add(.retention, at: reading.now.advanced(byMs: configuration.log.retentionCheckIntervalMs))
@@ -172,5 +191,7 @@ enum ShardTimer: Equatable {
     case checkpoint
     case partitions
     case retention
+    case repair
+    case scrub
     case deleteRecords(UInt64)
 }

@@ -16,6 +16,7 @@ extension Partition {
     func roleGranted(by next: PartitionRegistration, isNewEpoch: Bool, before: Role, log: LogView) -> Role {
         guard next.replicas.contains(me) else { return .none }
         guard next.leader == me else { return .follower(leader: next.leader) }
+        if log.isDamaged { return .follower(leader: nil) }
         if let registered = brokers[me], registered.epoch != myBrokerEpoch { return .follower(leader: nil) }
         if isNewEpoch {
             return (log.epochs.latestEpoch ?? -1) < next.leaderEpoch ? .leader : .follower(leader: nil)
@@ -55,6 +56,13 @@ extension Partition {
         } else if case .follower(.some) = before {
             effects.append(.stopFetching)
         }
+    }
+
+    /// Damage was found in the own log. Whoever leads stops at once; the controller hears of it from the shell.
+    package mutating func damageFound(into effects: inout [PartitionEffect]) {
+        guard role == .leader else { return }
+        role = .follower(leader: nil)
+        resign(into: &effects)
     }
 
     mutating func resign(into effects: inout [PartitionEffect]) {

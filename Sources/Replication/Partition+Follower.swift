@@ -4,10 +4,10 @@ import Model
 
 extension Partition {
     /// What to ask the leader. Nil: nobody to follow; or, for now, metadata that lags behind the own log; or, on a
-    /// synchronous topic, a tail that is not flushed yet: the offset asked for is the claim that all before it is
-    /// durable.
+    /// synchronous topic, a tail that is not flushed yet, or damage: the offset asked for is the claim that all before
+    /// it is durable.
     package func nextFetch(log: LogView) -> FollowerFetch? {
-        guard case .follower(.some) = role else { return nil }
+        guard case .follower(.some) = role, !log.isDamaged else { return nil }
         let lastEpoch = log.epochs.latestEpoch ?? -1
         guard lastEpoch <= leaderEpoch else { return nil }
         if settings.synchronous, log.hasUnflushedTail { return nil }

@@ -11,6 +11,7 @@ extension Partition {
         by id: NodeID, log: LogView, at now: Instant, into effects: inout [PartitionEffect]
     ) {
         guard let registration, pending == nil, now >= proposalsHeldUntil, !registration.isr.contains(id),
+            !registration.isLost(id),
             let progress = followers[id], let end = progress.endOffset, isEligible(id, progress),
             end >= highWatermark, end >= epochStartOffset ?? .max, hasDeletedEnough(progress, log: log)
         else { return }

@@ -107,7 +107,7 @@ extension Partition {
 
     /// May be in an ISR by the image, in the incarnation that made this progress (KIP-841, KIP-903).
     func isEligible(_ id: NodeID, _ progress: FollowerProgress) -> Bool {
-        guard let broker = brokers[id] else { return false }
+        guard let broker = brokers[id], !(registration?.isLost(id) ?? false) else { return false }
         return broker.eligible && broker.epoch == progress.brokerEpoch
     }
 }

@@ -29,4 +29,11 @@ extension Partition {
         guard let end = log.epochs.end(of: epoch, logEndOffset: log.endOffset) else { return EpochEndAnswer() }
         return EpochEndAnswer(epoch: end.epoch, endOffset: end.endOffset)
     }
+
+    /// A replica that repairs its copy reads what is committed here, whoever leads: records below the high watermark,
+    /// of a log that has not forked from the asker's.
+    package func repairFetch(offset: Offset, lastFetchedEpoch: LeaderEpoch, log: LogView) -> FetchDecision {
+        if let refusal = refusal(of: offset, lastFetchedEpoch: lastFetchedEpoch, log: log) { return refusal }
+        return .read(below: highWatermark, highWatermark: highWatermark)
+    }
 }

@@ -67,7 +67,8 @@ package struct Partition: Equatable, Sendable {
         self.me = me
         self.myBrokerEpoch = myBrokerEpoch
         self.settings = settings
-        let end = settings.synchronous ? log.flushedEnd : log.endOffset
+        // Damage takes nothing away from what was known to be committed.
+        let end = settings.synchronous && !log.isDamaged ? log.flushedEnd : log.endOffset
         self.highWatermark = max(log.startOffset, min(highWatermark ?? log.startOffset, end))
     }
 

@@ -58,6 +58,8 @@ package protocol Disk: AnyObject {
     /// Exactly `length` bytes, or `pastEnd`.
     func read(_ file: FileHandle, at position: Int64, length: Int) throws(DiskError) -> ByteBuffer
     func truncate(_ file: FileHandle, to sizeBytes: Int64) throws(DiskError)
+    /// What comes next is to be read from the medium. A hint: bytes not yet written there stay in memory.
+    func forgetCached(_ file: FileHandle, at position: Int64, length: Int)
 
     /// Asks for what is written so far to `files`, and the names in `directories`, to become durable. Reported later
     /// with the ticket, as done or failed.
@@ -69,6 +71,10 @@ package protocol Disk: AnyObject {
     /// The same barriers, waited for. Only while a node starts, before it serves, and in an orderly stop.
     func flushNow(files: [FileHandle], directories: [String]) throws(DiskError)
     func replaceNow(path: String, contents: ByteBuffer) throws(DiskError)
+}
+
+extension Disk {
+    package func forgetCached(_ file: FileHandle, at position: Int64, length: Int) {}
 }
 
 /// What became of a barrier.

@@ -192,6 +192,7 @@ struct LogOpening {
                 noteEpoch(header)
             }
             lastEpoch = scan.lastEpoch
+            segment.noteProven(start.position..<Int64.max)
             opened.recovery.segmentsScanned += 1
             try writeAgain(segment, from: start.position)
             // Also where nothing lies above the recovery point: a cut made just before a kill may have no barrier

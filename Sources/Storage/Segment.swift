@@ -40,6 +40,10 @@ final class Segment {
     /// The last batches appended, so that reads near the end ask the disk nothing. Rising.
     private var recent: [Boundary] = []
 
+    /// The bytes from here to the end, and the stretch beside them, were seen to be sound in this life of the node.
+    private var provenFrom: Int64
+    private var provenStretch: Range<Int64> = 0..<0
+
     static let recentMax = 64
     static let unsavedEntriesMax = 64
 
@@ -57,6 +61,7 @@ final class Segment {
         if create { try onDisk { () throws(DiskError) in try disk.truncate(file, to: 0) } }
         sizeBytes = try onDisk { () throws(DiskError) in try disk.sizeBytes(of: file) }
         nextOffset = baseOffset
+        provenFrom = create ? 0 : .max
         createdMs = wallMs
         indexesLoaded = create
         indexesProven = create
@@ -104,6 +109,31 @@ final class Segment {
         saveIndexes()
         recent = []
     }
+
+    // MARK: What is known to be sound
+
+    func isProven(_ positions: Range<Int64>) -> Bool {
+        positions.lowerBound >= provenFrom
+            || (provenStretch.lowerBound <= positions.lowerBound
+                && max(provenStretch.upperBound, provenFrom <= provenStretch.upperBound ? .max : 0)
+                    >= positions.upperBound)
+    }
+
+    /// Grows the stretch where readers follow each other through the file, and begins another one where they do not.
+    func noteProven(_ positions: Range<Int64>) {
+        if positions.upperBound == .max {
+            provenFrom = min(provenFrom, positions.lowerBound)
+        } else if positions.lowerBound <= provenStretch.upperBound, positions.upperBound >= provenStretch.lowerBound {
+            provenStretch =
+                min(
+                    provenStretch.lowerBound, positions.lowerBound)..<max(
+                    provenStretch.upperBound, positions.upperBound)
+        } else {
+            provenStretch = positions
+        }
+    }
+
+    func forgetProof() { (provenFrom, provenStretch) = (.max, 0..<0) }
 
     // MARK: Looking up
 

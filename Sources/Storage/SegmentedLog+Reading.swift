@@ -15,6 +15,7 @@ extension SegmentedLog {
         }
         guard offset < min(limit, endOffset) else { return nil }
         try checkReadable(offset)
+        let limit = min(limit, damages.first { $0.offsets.lowerBound > offset }?.offsets.lowerBound ?? .max)
         let interval = settings.indexIntervalBytes
         let segment = segment(holding: offset)
         let start = try segment.locate(offset, intervalBytes: interval)
@@ -29,6 +30,7 @@ extension SegmentedLog {
                 end = Boundary(position: walk.position, offset: header.nextOffset)
             }
         }
+        try prove(segment, from: start, to: end)
         return LogSlice(
             file: segment.file, position: start.position, length: Int(end.position - start.position),
             firstOffset: start.offset, nextOffset: end.offset)

@@ -14,6 +14,8 @@ struct PendingFetch {
     var context: RequestContext
     /// The replica that asks; nil for a consumer.
     var replica: (id: NodeID, brokerEpoch: BrokerEpoch, said: NodeIdentity?)?
+    /// Another node repairs its copy of these partitions.
+    var isRepair: Bool
     var session: FetchSession?
     /// The session's targets stand in the session, and are not copied here.
     var targets: [FetchTarget]
@@ -45,6 +47,7 @@ extension Shard {
             context: context,
             replica: replicaID >= 0
                 ? (replicaID, request.replicaState.replicaEpoch, connections[context.connection]?.node) : nil,
+            isRepair: replicaID == FetchRequest.anyReplicaID && connections[context.connection]?.node != nil,
             session: nil, targets: targets, isIncremental: false, minBytes: max(0, Int(request.minBytes)),
             maxBytes: min(max(0, Int(request.maxBytes)), Limits.fetchBytesMax),
             deadline: reading.now.advanced(byMs: Int64(max(0, request.maxWaitMs))))
@@ -256,7 +259,7 @@ extension Shard {
             return nil
         }
         answer.logStartOffset =
-            pending.replica == nil
+            pending.replica == nil && !pending.isRepair
             ? replica.visibleStart : replica.partition.startForFollowers(log: replica.logView)
         let decision = decide(target, pending, replica)
         answer.highWatermark = replica.partition.highWatermark
@@ -299,6 +302,10 @@ extension Shard {
     }
 
     private func decide(_ target: FetchTarget, _ pending: PendingFetch, _ replica: Replica) -> FetchDecision {
+        if pending.isRepair {
+            return replica.partition.repairFetch(
+                offset: target.fetchOffset, lastFetchedEpoch: target.lastFetchedEpoch, log: replica.logView)
+        }
         guard let follower = pending.replica else {
             return replica.partition.consumerFetch(
                 offset: target.fetchOffset,

@@ -127,6 +127,12 @@ package final class PosixDisk: Disk {
         try check(posix_truncate(open.descriptor, sizeBytes), table.path(of: file))
     }
 
+    package func forgetCached(_ file: FileHandle, at position: Int64, length: Int) {
+        guard let open = try? table.use(file) else { return }
+        // Advice only: where it fails, the scrub reads what is in memory.
+        _ = posix_fadvise(open.descriptor, position, length, POSIX_FADV_DONTNEED)
+    }
+
     // MARK: Barriers
 
     package func flush(_ ticket: FlushTicket, files: [FileHandle], directories: [String]) {

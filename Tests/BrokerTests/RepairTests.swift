@@ -1,0 +1,226 @@
+// Damaged replicas: who finds out, who leads meanwhile, and what the copy holds afterwards.
+
+import Broker
+import DiskSimulation
+import Metadata
+import Model
+import NIOCore
+import Replication
+import Storage
+import Testing
+import Wire
+
+private let path = "/d/t-0/"
+private func segmentPath(_ base: Offset) -> String {
+    let digits = String(base)
+    return path + String(repeating: "0", count: 20 - digits.count) + digits + ".log"
+}
+
+/// Three nodes, one topic of small segments, every record on all three.
+private struct Damaged {
+    let world: World
+    let client: Client
+    let topicID: UUID128
+
+    init(replicas: Int = 3, scrubIntervalMs: Int64 = 1 << 40, records: Int = 60) throws {
+        world = try World.running(nodes: replicas) {
+            $0.topicDefaults["log.segment.bytes"] = "2000"
+            $0.log.scrubIntervalMs = scrubIntervalMs
+        }
+        client = Client(world.hosts[0], world)
+        #expect(try client.call(createRequest(["t"], replicas: Int16(replicas))).topics.map(\.errorCode) == [.none])
+        var id = UUID128.zero
+        world.hosts[0].node?.shards[0].inspectReplicas { id = $0.topicPartition.topicID }
+        topicID = id
+        for sequence in 0..<records { try produce(sequence) }
+        // The recovery point is noted, and followers know what is committed.
+        world.run(forMs: 3_000)
+    }
+
+    func produce(_ number: Int) throws {
+        let leader = try #require(leader)
+        let answer = try Client(leader, world).call(
+            produceRequest("t", batch(1, valueBytes: 100 + number % 7, timestampMs: Int64(number))), version: 9)
+        #expect(answer.only.errorCode == .none)
+    }
+
+    var registration: PartitionRegistration? {
+        world.leader()?.node?.control.inspectedImage.partition(TopicPartition(topicID, 0))
+    }
+
+    var leader: Host? {
+        world.run(forMs: 5_000) { registration?.leader != nil }
+        return world.hosts.first { $0.id == registration?.leader }
+    }
+
+    var follower: Host? { world.hosts.first { $0.id != registration?.leader } }
+
+    func isWhole() -> Bool {
+        registration?.isr.count == world.hosts.count
+            && registration?.directories.contains(DirectoryID.lost) == false
+    }
+
+    /// All of each node's log files, one behind the other.
+    func bytes(of host: Host) -> [UInt8] {
+        host.shardDisk.filePaths.filter { $0.hasPrefix(path) && $0.hasSuffix(".log") }
+            .flatMap { host.shardDisk.contents(of: $0) ?? [] }
+    }
+
+    /// Without showing the bytes where they differ.
+    func expectEqual(_ a: Host, _ b: Host) {
+        let (first, second) = (bytes(of: a), bytes(of: b))
+        let isEqual = first == second
+        let fork = zip(first, second).enumerated().first { $0.element.0 != $0.element.1 }?.offset
+        #expect(
+            isEqual,
+            "\(a.id): \(first.count) bytes in \(segments(of: a)), \(b.id): \(second.count) in \(segments(of: b)); they fork at \(String(describing: fork))"
+        )
+    }
+
+    func segments(of host: Host) -> [String] {
+        host.shardDisk.filePaths.filter { $0.hasPrefix(path) && $0.hasSuffix(".log") }
+    }
+
+    func expectRepaired(_ host: Host) {
+        world.run(forMs: 20_000) {
+            isWhole() && host.lines.contains { $0.text.contains("is repaired") }
+                && world.hosts.allSatisfy { bytes(of: $0) == bytes(of: host) }
+        }
+        #expect(isWhole(), "\(String(describing: registration))")
+        #expect(host.lines.contains { $0.text.contains("is repaired") }, "\(host.lines.suffix(5).map(\.text))")
+        for other in world.hosts { expectEqual(other, host) }
+        #expect(world.hosts.allSatisfy { $0.halted == nil })
+        #expect(host.shardDisk.filePaths.allSatisfy { !$0.hasSuffix(".cleaned") })
+    }
+}
+
+struct RepairTests {
+    /// Each spot of the last segment below the recovery point: at its first byte, in a header, in a record.
+    @Test(arguments: [0, 7, 16, 30, 90, 400])
+    func aFlippedBitIsFoundAtTheStartAndRepairedInPlace(position: Int) throws {
+        let damaged = try Damaged()
+        let host = try #require(damaged.follower)
+        damaged.world.kill(host)
+        let last = try #require(damaged.segments(of: host).last)
+        host.shardDisk.corrupt(last, at: position)
+        try damaged.world.start(host)
+        damaged.expectRepaired(host)
+        try damaged.produce(100)
+    }
+
+    @Test func aMissingSegmentIsHadFromThePeers() throws {
+        for index in [0, 1, -1] {
+            let damaged = try Damaged()
+            let host = try #require(damaged.follower)
+            damaged.world.kill(host)
+            let files = damaged.segments(of: host)
+            try #require(files.count > 3)
+            host.shardDisk.lose(index < 0 ? files[files.count - 1] : files[index])
+            try damaged.world.start(host)
+            damaged.expectRepaired(host)
+        }
+    }
+
+    @Test func aShortenedSegmentIsFilledUp() throws {
+        let damaged = try Damaged()
+        let host = try #require(damaged.follower)
+        damaged.world.kill(host)
+        for file in damaged.segments(of: host).suffix(2) {
+            let contents = try #require(host.shardDisk.contents(of: file))
+            host.shardDisk.overwrite(file, with: Array(contents.prefix(contents.count / 2)))
+        }
+        try damaged.world.start(host)
+        damaged.expectRepaired(host)
+    }
+
+    @Test func allFilesOfALogAreGone() throws {
+        let damaged = try Damaged()
+        let host = try #require(damaged.follower)
+        damaged.world.kill(host)
+        for file in damaged.segments(of: host) { host.shardDisk.lose(file) }
+        try damaged.world.start(host)
+        damaged.expectRepaired(host)
+    }
+
+    @Test func theScrubFindsWhatNobodyReadsAndTheLeaderGivesWay() throws {
+        let damaged = try Damaged(scrubIntervalMs: 60_000)
+        let leader = try #require(damaged.leader)
+        leader.shardDisk.corrupt(segmentPath(0), at: 100)
+        damaged.world.run(forMs: 130_000) { leader.lines.contains { $0.text.contains("is damaged") } }
+        #expect(leader.lines.contains { $0.text.contains("is damaged") })
+        damaged.expectRepaired(leader)
+        try damaged.produce(100)
+    }
+
+    @Test func aReaderNeverGetsDamagedBytes() throws {
+        let damaged = try Damaged()
+        let leader = try #require(damaged.leader)
+        leader.shardDisk.corrupt(segmentPath(0), at: 100)
+        damaged.world.run(forMs: 130_000)
+        #expect(damaged.isWhole(), "nobody has looked")
+        let refused = try Client(leader, damaged.world).call(fetchRequest(offset: 0), version: 12).only
+        #expect(refused.errorCode == .kafkaStorageError)
+        #expect(refused.records?.readableBytes ?? 0 == 0)
+        damaged.expectRepaired(leader)
+        let next = try #require(damaged.leader)
+        let read = try Client(next, damaged.world).call(fetchRequest(offset: 0), version: 12).only
+        #expect(read.errorCode == .none && read.records?.readableBytes ?? 0 > 0)
+    }
+
+    @Test func copiesWithDifferentDamageRepairEachOther() throws {
+        let damaged = try Damaged()
+        let hosts = damaged.world.hosts
+        for host in hosts { damaged.world.kill(host) }
+        let spoilt = [segmentPath(0), damaged.segments(of: hosts[1])[2], damaged.segments(of: hosts[2])[3]]
+        for (host, file) in zip(hosts, spoilt) {
+            let contents = try #require(host.shardDisk.contents(of: file))
+            host.shardDisk.overwrite(file, with: Array(contents.prefix(contents.count / 2)))
+        }
+        for host in hosts { try damaged.world.start(host) }
+        damaged.world.run(forMs: 60_000) { damaged.isWhole() }
+        #expect(damaged.isWhole(), "\(String(describing: damaged.registration))")
+        damaged.expectEqual(hosts[0], hosts[1])
+        damaged.expectEqual(hosts[1], hosts[2])
+        try damaged.produce(100)
+    }
+
+    @Test func theOnlyCopyGoesOfflineAndTheNodeGoesOn() throws {
+        let damaged = try Damaged(replicas: 1)
+        let host = damaged.world.hosts[0]
+        #expect(try damaged.client.call(createRequest(["u"])).topics.map(\.errorCode) == [.none])
+        damaged.world.kill(host)
+        let last = try #require(damaged.segments(of: host).last)
+        let spoilt = try #require(host.shardDisk.contents(of: last))
+        host.shardDisk.corrupt(last, at: 30)
+        try damaged.world.start(host)
+        damaged.world.run(forMs: 5_000)
+        let client = Client(host, damaged.world)
+        #expect(try client.call(produceRequest("u"), version: 9).only.errorCode == .none)
+        #expect(try client.call(produceRequest("t"), version: 9).only.errorCode == .notLeaderOrFollower)
+        #expect(host.lines.filter { $0.text.contains("no other replica gives") }.count == 1)
+        #expect(host.halted == nil)
+        // Not a byte was cut off, and when the file is put back it is believed.
+        damaged.world.kill(host)
+        #expect(host.shardDisk.contents(of: last)?.count == spoilt.count)
+        host.shardDisk.overwrite(last, with: spoilt)
+        try damaged.world.start(host)
+        damaged.world.run(forMs: 5_000)
+        let answer = try Client(host, damaged.world).call(produceRequest("t"), version: 9).only
+        #expect(answer.errorCode == .none && answer.baseOffset == 60)
+    }
+
+    @Test func aRepairThatIsKilledBeginsAgain() throws {
+        for delayMs in [1, 40, 80, 200, 600] as [Int64] {
+            let damaged = try Damaged()
+            let host = try #require(damaged.follower)
+            damaged.world.kill(host)
+            for file in damaged.segments(of: host).suffix(1) { host.shardDisk.corrupt(file, at: 100) }
+            try damaged.world.start(host)
+            damaged.world.run(forMs: 5_000) { host.lines.contains { $0.text.contains("is damaged") } }
+            damaged.world.run(forMs: delayMs)
+            damaged.world.kill(host)
+            try damaged.world.start(host)
+            damaged.expectRepaired(host)
+        }
+    }
+}
