@@ -130,7 +130,7 @@ package final class PosixDisk: Disk {
     package func forgetCached(_ file: FileHandle, at position: Int64, length: Int) {
         guard let open = try? table.use(file) else { return }
         // Advice only: where it fails, the scrub reads what is in memory.
-        _ = posix_fadvise(open.descriptor, position, length, POSIX_FADV_DONTNEED)
+        _ = posix_fadvise(open.descriptor, off_t(position), off_t(length), POSIX_FADV_DONTNEED)
     }
 
     // MARK: Barriers
