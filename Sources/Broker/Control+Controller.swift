@@ -113,6 +113,12 @@ extension Control {
             let message = try request.read(AlterPartitionRequest.self)
             guard speaks(for: message.brokerID, request) else { return try refuseStranger(request) }
             try decide(request, AlterPartitionRequest.self) { $0.alterPartition(message, nextOffset: $1, at: now) }
+        case .assignReplicasToDirs:
+            let message = try request.read(AssignReplicasToDirsRequest.self)
+            guard speaks(for: message.brokerID, request) else { return try refuseStranger(request) }
+            try decide(request, AssignReplicasToDirsRequest.self) {
+                $0.assignReplicasToDirs(message, nextOffset: $1, at: now)
+            }
         case .allocateProducerIDs:
             let message = try request.read(AllocateProducerIDsRequest.self)
             guard speaks(for: message.brokerID, request) else { return try refuseStranger(request) }
@@ -259,6 +265,10 @@ extension Control {
             var answer = AlterPartitionResponse()
             answer.errorCode = error
             return request.frame(answer, to: AlterPartitionRequest.self)
+        case .assignReplicasToDirs:
+            var answer = AssignReplicasToDirsResponse()
+            answer.errorCode = error
+            return request.frame(answer, to: AssignReplicasToDirsRequest.self)
         case .allocateProducerIDs:
             var answer = AllocateProducerIDsResponse()
             answer.errorCode = error

@@ -204,6 +204,8 @@ extension Control {
         case .heartbeat: heartbeatAnswered(try decode(BrokerHeartbeatRequest.self))
         case .alterPartition(let shard, let topicPartition, let proposal):
             alterPartitionAnswered(try decode(AlterPartitionRequest.self), shard, topicPartition, proposal)
+        case .assignReplicasToDirs(let assignments):
+            directoriesAnswered(try decode(AssignReplicasToDirsRequest.self), assignments)
         case .allocateProducerIDs: producerIDsAllocated(try decode(AllocateProducerIDsRequest.self))
         case .forwarded(let request, let deadline):
             forwardedAnswered(try decode(EnvelopeRequest.self), request, deadline)
@@ -230,6 +232,7 @@ extension Control {
         case .heartbeat: broker.isHeartbeating = false
         case .alterPartition(let shard, let topicPartition, let proposal):
             effects.append(.mail(.isrAnswered(topicPartition, proposal, .requestTimedOut, nil), toShard: shard))
+        case .assignReplicasToDirs(let assignments): directoriesFailed(assignments)
         case .allocateProducerIDs:
             producerIDs.isAsking = false
             failProducerIDs()

@@ -58,6 +58,7 @@ package final class Control {
     // This node as a broker
     var broker = BrokerLifecycle()
     var producerIDs = ProducerIDBlock()
+    var directoryAssignments = DirectoryAssignments()
     var waitingForController: [(request: ControlRequest, deadline: Instant)] = []
     /// When those look for the controller again.
     var forwardRetryAt: Instant?
@@ -122,6 +123,8 @@ package final class Control {
                     client: request.client, node: request.node))
         case .connectionClosed(let shard, let id): connectionClosed(shard, id)
         case .isrProposed(let shard, let topicPartition, let proposal): propose(proposal, topicPartition, shard)
+        case .directoryAssigned(let shard, let topicPartition, let directory):
+            assignDirectory(topicPartition, directory, shard)
         case .topicsMissed(let names): createMissed(names)
         case .shardStopped(let shard, let clean): shardStopped(shard, clean)
         }

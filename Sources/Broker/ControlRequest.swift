@@ -61,6 +61,7 @@ enum ControlPurpose {
     case registration
     case heartbeat
     case alterPartition(shard: Int, TopicPartition, ISRProposal)
+    case assignReplicasToDirs(SortedMap<TopicPartition, DirectoryAssignment>)
     case allocateProducerIDs
     case forwarded(ControlRequest, deadline: Instant)
     case autoCreation([String])

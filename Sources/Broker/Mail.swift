@@ -24,6 +24,10 @@ package enum ControlMail: Sendable {
     /// Whatever that connection still waits for needs no answer any more.
     case connectionClosed(shard: Int, ConnectionID)
     case isrProposed(shard: Int, TopicPartition, ISRProposal)
+    /// The controller shall know where this node's replica lies: `DirectoryID.lost` when it is damaged, the node's own
+    /// directory when it is whole again. Answered by `directoryAnswered`, but for a word that the same one follows
+    /// before it is sent.
+    case directoryAssigned(shard: Int, TopicPartition, directory: UUID128)
     /// A client asked for topics that are not there, and auto-creation is on.
     case topicsMissed([String])
     case shardStopped(shard: Int, clean: Bool)
@@ -50,5 +54,9 @@ package enum ShardMail: Sendable {
     /// Control's own facts changed, the image did not.
     case controllerChanged(controllerID: NodeID?, brokerEpoch: BrokerEpoch)
     case isrAnswered(TopicPartition, ISRProposal, ErrorCode, ISRAnswer?)
+    /// NONE: committed. REQUEST_TIMED_OUT: unknown, ask again. UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION,
+    /// NOT_LEADER_OR_FOLLOWER: the replica is not this node's any more. LOG_DIR_NOT_FOUND: not a directory of this
+    /// node.
+    case directoryAnswered(TopicPartition, directory: UUID128, ErrorCode)
     case stopRequested
 }

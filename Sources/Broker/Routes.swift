@@ -63,6 +63,7 @@ enum Routes {
         Route(BrokerRegistrationRequest.self, .node, .control),
         Route(BrokerHeartbeatRequest.self, .node, .control),
         Route(AllocateProducerIDsRequest.self, .node, .control),
+        Route(AssignReplicasToDirsRequest.self, .node, .control),
         Route(NodeHelloRequest.self, .node, .control),
         Route(FormClusterRequest.self, .node, .control),
     ]

@@ -107,6 +107,8 @@ package final class Shard {
             view.brokerEpoch = brokerEpoch
         case .isrAnswered(let topicPartition, let proposal, let error, let isr):
             isrAnswered(topicPartition, proposal, error, isr)
+        case .directoryAnswered(let topicPartition, let directory, let error):
+            directoryAnswered(topicPartition, directory: directory, error)
         case .stopRequested: stop()
         }
     }

@@ -80,8 +80,9 @@ extension Controller {
             return .invalidRequest
         }
         // KIP-841 and KIP-903: only a broker in service may join, and only the incarnation that was seen to catch up.
+        // KIP-858: and no copy that its broker called lost.
         for member in members {
-            guard let broker = image.brokers[member.brokerID], broker.eligible,
+            guard let broker = image.brokers[member.brokerID], image.canLead(broker.id, partition),
                 member.brokerEpoch == -1 || member.brokerEpoch == broker.epoch
             else { return .ineligibleReplica }
         }

@@ -58,16 +58,14 @@ extension Controller {
         var transition = PartitionTransition(key, partition, config: config)
         transition.targetISR = partition.isr.filter { !departure.brokers.contains($0) }
         if departure.onlyWhereOthersAreInSync {
-            let inSync = transition.targetISR
+            let inSync = transition.targetISR.filter { !partition.isLost($0) }
             let led = partition.leader.map(departure.brokers.contains) ?? false
             guard led ? inSync.contains(where: image.isEligible) : !inSync.isEmpty else { return nil }
         }
         if let directoryID = departure.newDirectoryID {
             transition.wipedReplicas = departure.brokers
-            transition.targetDirectories = partition.replicas.enumerated().map { index, replica in
-                if departure.brokers.contains(replica) { return directoryID }
-                return partition.directories.indices.contains(index) ? partition.directories[index] : .zero
-            }
+            // A lost copy went with the disk that it lay on.
+            transition.targetDirectories = partition.directories(with: directoryID, of: departure.brokers)
         }
         if departure.unclean, !config.synchronous { transition.unprovenReplicas = departure.brokers }
         return transition
@@ -104,7 +102,7 @@ extension Controller {
         for topic in image.topics.values {
             for (index, partition) in topic.partitions.enumerated() {
                 guard let first = partition.replicas.first, partition.leader != first, ids.contains(first),
-                    partition.isr.contains(first), image.isEligible(first)
+                    partition.isr.contains(first), image.canLead(first, partition)
                 else { continue }
                 guard records.count < settings.preferredLeadersPerTick else { return (records, true) }
                 let key = TopicPartition(topic.id, PartitionIndex(index))

@@ -47,6 +47,9 @@ package struct MetadataImage: Equatable, Sendable {
 
     func isEligible(_ id: NodeID) -> Bool { brokers[id]?.eligible ?? false }
 
+    /// Whether that node may lead the partition, if it is in sync or eligible there.
+    func canLead(_ id: NodeID, _ partition: PartitionRegistration) -> Bool { isEligible(id) && !partition.isLost(id) }
+
     func isUnfenced(_ id: NodeID) -> Bool { brokers[id].map { !$0.fenced } ?? false }
 
     var partitionCount: Int { topics.values.reduce(0) { $0 + $1.partitions.count } }

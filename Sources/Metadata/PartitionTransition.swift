@@ -9,12 +9,13 @@ import Wire
 struct PartitionTransition {
     var key: TopicPartition
     var current: PartitionRegistration
-    /// Who shall be in sync. An election may change it.
+    /// Who shall be in sync. Lost copies leave it, unless nobody would remain; an election may change it.
     var targetISR: [NodeID]
     /// Replicas of which it is not known that they hold what was committed: they leave the ELR too.
     var unprovenReplicas: [NodeID] = []
     /// Replicas whose disk is new: they are not even the last known leader any more.
     var wipedReplicas: [NodeID] = []
+    /// Where the copies shall lie. One that is lost is not elected.
     var targetDirectories: [UUID128]
     var targetRecoveryState: LeaderRecoveryState
     var config: EffectiveTopicConfig
@@ -33,8 +34,10 @@ struct PartitionTransition {
     /// The record, or nil when nothing changes.
     func record(image: MetadataImage) -> PartitionChangeRecord? {
         var next = current
-        next.isr = targetISR
         next.directories = targetDirectories
+        next.isr = targetISR
+        let whole = targetISR.filter { !next.isLost($0) }
+        if !whole.isEmpty { next.isr = whole }
         next.leaderRecoveryState = targetRecoveryState
         setELR(&next)
         elect(&next, image)
@@ -42,10 +45,12 @@ struct PartitionTransition {
     }
 
     /// KIP-966: below min.insync.replicas nothing more is committed, so whoever was in sync or eligible still holds all
-    /// that was.
+    /// that was. A lost copy keeps its place in ISR or ELR only while no whole one is in sync, and so nothing is
+    /// committed: whole again, it leads on.
     private func setELR(_ next: inout PartitionRegistration) {
         let required = min(config.minInSyncReplicas, current.replicas.count)
-        if next.isr.count >= required {
+        let inSync = next.isr.filter { !next.isLost($0) }.count
+        if inSync >= required {
             next.eligibleLeaderReplicas = []
             next.lastKnownELR = []
             return
@@ -53,25 +58,29 @@ struct PartitionTransition {
         next.eligibleLeaderReplicas = current.replicas.filter { replica in
             (current.isr.contains(replica) || current.eligibleLeaderReplicas.contains(replica))
                 && !next.isr.contains(replica) && !unprovenReplicas.contains(replica)
-                && !wipedReplicas.contains(replica)
+                && !wipedReplicas.contains(replica) && (inSync == 0 || !next.isLost(replica))
         }
         let lastLeader = current.leader.map { [$0] } ?? current.lastKnownELR
-        next.lastKnownELR = next.isr.isEmpty ? lastLeader.filter { !wipedReplicas.contains($0) } : []
+        next.lastKnownELR = inSync == 0 ? lastLeader.filter { !wipedReplicas.contains($0) } : []
     }
 
     private func elect(_ next: inout PartitionRegistration, _ image: MetadataImage) {
         let first = current.replicas.first
-        if prefersFirstReplica, let first, next.isr.contains(first), image.isEligible(first) {
+        if prefersFirstReplica, let first, next.isr.contains(first), image.canLead(first, next) {
             next.leader = first
             return
         }
         // A leader in controlled shutdown leads on until it can hand over: it is left in the ISR only for that.
-        if let leader = current.leader, next.isr.contains(leader), image.isUnfenced(leader) { return }
-        if let leader = current.replicas.first(where: { next.isr.contains($0) && image.isEligible($0) }) {
+        if let leader = current.leader, next.isr.contains(leader), image.isUnfenced(leader), !next.isLost(leader) {
+            return
+        }
+        if let leader = current.replicas.first(where: { next.isr.contains($0) && image.canLead($0, next) }) {
             next.leader = leader
             return
         }
-        if next.isr.isEmpty, let leader = next.eligibleLeaderReplicas.first(where: image.isEligible) {
+        if next.isr.allSatisfy(next.isLost),
+            let leader = next.eligibleLeaderReplicas.first(where: { image.canLead($0, next) })
+        {
             next.leader = leader
             next.isr = [leader]
             setELR(&next)
@@ -93,12 +102,12 @@ struct PartitionTransition {
     /// `unclean.leader.election.enable`.
     private func uncleanLeader(_ next: PartitionRegistration, _ image: MetadataImage) -> NodeID? {
         if next.isr.isEmpty, next.eligibleLeaderReplicas.isEmpty, next.lastKnownELR.count == 1,
-            config.uncleanLeaderElection || !config.synchronous, image.isEligible(next.lastKnownELR[0])
+            config.uncleanLeaderElection || !config.synchronous, image.canLead(next.lastKnownELR[0], next)
         {
             return next.lastKnownELR[0]
         }
         guard config.uncleanLeaderElection else { return nil }
-        return current.replicas.first(where: image.isEligible)
+        return current.replicas.first { image.canLead($0, next) }
     }
 
     private func difference(to next: PartitionRegistration) -> PartitionChangeRecord? {

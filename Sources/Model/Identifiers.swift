@@ -37,6 +37,16 @@ package enum MetadataTopic {
     package static let id = UUID128(high: 0, low: 1)
 }
 
+/// Kafka's directory ids that name no directory (KIP-858).
+package enum DirectoryID {
+    /// Not known yet.
+    package static let unassigned = UUID128(high: 0, low: 0)
+    /// The directory of a copy that cannot be used: it neither leads nor is in sync until it is assigned anew.
+    package static let lost = UUID128(high: 0, low: 1)
+    /// Kafka's mark of a cluster on its way to several directories a broker.
+    package static let migrating = UUID128(high: 0, low: 2)
+}
+
 /// A voter or replica of the metadata quorum: the node and the disk it answers for. A wiped disk is another replica
 /// (KIP-853).
 package struct ReplicaKey: Hashable, Comparable, Sendable, CustomStringConvertible {

@@ -9,6 +9,7 @@ package enum LeaderRecoveryState: Int8, Hashable, Sendable {
 package struct PartitionRegistration: Hashable, Sendable {
     /// In assignment order: the first is the preferred leader.
     package var replicas: [NodeID]
+    /// Beside each replica where it lies; a damaged copy is `DirectoryID.lost`.
     package var directories: [UUID128]
     package var isr: [NodeID]
     package var removingReplicas: [NodeID]
@@ -38,5 +39,21 @@ package struct PartitionRegistration: Hashable, Sendable {
         self.leaderRecoveryState = leaderRecoveryState
         self.leaderEpoch = leaderEpoch
         self.partitionEpoch = partitionEpoch
+    }
+
+    /// Where that node's replica lies; unassigned when it has none.
+    package func directory(of node: NodeID) -> UUID128 {
+        guard let index = replicas.firstIndex(of: node), directories.indices.contains(index) else {
+            return DirectoryID.unassigned
+        }
+        return directories[index]
+    }
+
+    /// Whether that node's replica is damaged or gone: it must not lead or join the ISR.
+    package func isLost(_ node: NodeID) -> Bool { directory(of: node) == DirectoryID.lost }
+
+    /// `directories` with that of these nodes' replicas replaced.
+    package func directories(with directory: UUID128, of nodes: [NodeID]) -> [UUID128] {
+        replicas.map { nodes.contains($0) ? directory : self.directory(of: $0) }
     }
 }

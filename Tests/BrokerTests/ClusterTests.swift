@@ -142,11 +142,12 @@ struct ForgeryTests {
 
     @Test func nodeRequestsAreNotTakenFromClients() throws {
         let world = try World.running()
-        for number: Int16 in [1, 2, 3] {
+        for number: Int16 in [1, 2, 3, 4] {
             let client = Client(world.hosts[0], world)
             switch number {
             case 1: client.send(AlterPartitionRequest())
             case 2: client.send(BrokerHeartbeatRequest())
+            case 3: client.send(AssignReplicasToDirsRequest())
             default: client.send(VoteRequest())
             }
             world.run(forMs: 500) { client.isClosed }
@@ -164,6 +165,10 @@ struct ForgeryTests {
             request.brokerEpoch = epoch
             #expect(try client.call(request).errorCode == .clusterAuthorizationFailed)
         }
+        var assignment = AssignReplicasToDirsRequest()
+        assignment.brokerID = 2
+        assignment.brokerEpoch = 3
+        #expect(try client.call(assignment).errorCode == .clusterAuthorizationFailed)
     }
 
     @Test func anEnvelopeCarriesClientsCallsOnly() throws {

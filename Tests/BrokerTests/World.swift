@@ -67,6 +67,12 @@ final class Host {
         case control(ControlInput)
     }
 
+    struct DirectoryAnswer: Equatable {
+        var key: TopicPartition
+        var directory: UUID128
+        var error: ErrorCode
+    }
+
     struct Link {
         var endpoint: Endpoint
         /// The connection at the other end.
@@ -87,6 +93,8 @@ final class Host {
     var isReady = false
     var isStopped = false
     var framesSent = 0
+    /// What its control told its shard of replicas' directories.
+    var directoryAnswers: [DirectoryAnswer] = []
     /// Requests of other nodes that this one must not see, by API and sender.
     var deaf: (APIKey, NodeID) -> Bool = { _, _ in false }
 
@@ -284,7 +292,11 @@ final class World {
         case .openLink(let link, let endpoint): open(link, endpoint, of: host)
         case .closeLink(let link): close(link, of: host)
         case .send(let link, let frame): send(frame, on: link, of: host)
-        case .mail(let mail, _): post(host, .shard(.mailed(mail)))
+        case .mail(let mail, _):
+            if case .directoryAnswered(let key, let directory, let error) = mail {
+                host.directoryAnswers.append(Host.DirectoryAnswer(key: key, directory: directory, error: error))
+            }
+            post(host, .shard(.mailed(mail)))
         case .log(let line): host.lines.append(line)
         case .ready: host.isReady = true
         case .stopped: host.isStopped = true

@@ -193,6 +193,42 @@ struct ControllerWorld {
         return decision
     }
 
+    /// What the broker says of where its replicas lie.
+    @discardableResult
+    mutating func assign(
+        _ keys: [TopicPartition], of id: NodeID, to directory: UUID128, epoch: BrokerEpoch? = nil
+    ) -> Decision<AssignReplicasToDirsResponse> {
+        var request = AssignReplicasToDirsRequest()
+        request.brokerID = id
+        request.brokerEpoch = epoch ?? brokers[id]?.epoch ?? -1
+        var named = AssignReplicasToDirsRequest.Directory()
+        named.id = directory
+        named.topics = keys.map { key in
+            var topic = AssignReplicasToDirsRequest.Topic()
+            topic.topicID = key.topicID
+            var partition = AssignReplicasToDirsRequest.Partition()
+            partition.partitionIndex = key.partition
+            topic.partitions = [partition]
+            return topic
+        }
+        request.directories = [named]
+        let decision = controller.assignReplicasToDirs(request, nextOffset: end, at: now)
+        append(decision.records)
+        return decision
+    }
+
+    /// Its disk damaged the copy.
+    @discardableResult
+    mutating func lose(_ key: TopicPartition, of id: NodeID) -> [MetadataRecord] {
+        assign([key], of: id, to: DirectoryID.lost).records
+    }
+
+    /// The copy is whole again.
+    @discardableResult
+    mutating func repair(_ key: TopicPartition, of id: NodeID) -> [MetadataRecord] {
+        assign([key], of: id, to: brokers[id]?.directoryID ?? .zero).records
+    }
+
     mutating func alterConfig(
         _ type: ConfigResourceType, _ name: String, _ changes: [(name: String, operation: Int8, value: String?)],
         validateOnly: Bool = false

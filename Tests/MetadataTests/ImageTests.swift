@@ -85,6 +85,7 @@ import Wire
             #expect(changes.ignoredRecords == 0 && copy == run.world.replica)
         }
         #expect(run.world.checker.sawLeaderless > 0 && run.world.checker.sawELR > 0)
+        #expect(run.world.checker.sawLost > 0 && run.world.checker.sawLostInPlace > 0)
         run.heal()
         for topic in run.world.replica.topics.values {
             for partition in topic.partitions where partition.leader == nil {
@@ -121,7 +122,7 @@ struct RandomRun {
 
     mutating func step() {
         world.advance(ms: random.below(120))
-        switch random.below(20) {
+        switch random.below(23) {
         case 0: createTopic()
         case 1: if random.oneIn(4) { deleteTopic() }
         case 2: world.register(node(), newDirectory: random.oneIn(5), clean: random.oneIn(2))
@@ -133,6 +134,7 @@ struct RandomRun {
         case 8: world.register(node(), sameIncarnation: true)
         case 9...13: alterPartition()
         case 14: world.tick()
+        case 15...17: assignDirectory()
         default: world.heartbeat(node())
         }
     }
@@ -174,11 +176,28 @@ struct RandomRun {
         }
     }
 
-    /// Everyone comes back with its disk and stays.
+    private mutating func assignDirectory() {
+        let all = world.replica.topics.values
+        guard !all.isEmpty else { return }
+        let topic = all[Int(random.below(Int64(all.count)))]
+        let index = Int(random.below(Int64(topic.partitions.count)))
+        let replicas = topic.partitions[index].replicas
+        let id = replicas[Int(random.below(Int64(replicas.count)))]
+        let key = TopicPartition(topic.id, PartitionIndex(index))
+        if random.oneIn(2) { world.lose(key, of: id) } else { world.repair(key, of: id) }
+    }
+
+    /// Everyone comes back with its disk and stays, and all that was damaged is whole.
     mutating func heal() {
         for id: NodeID in 1...4 {
             world.register(id)
             world.heartbeat(id)
+        }
+        for topic in world.replica.topics.values {
+            for (index, partition) in topic.partitions.enumerated() {
+                let key = TopicPartition(topic.id, PartitionIndex(index))
+                for id in partition.replicas where partition.isLost(id) { world.repair(key, of: id) }
+            }
         }
     }
 }

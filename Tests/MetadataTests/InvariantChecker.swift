@@ -16,6 +16,8 @@ struct InvariantChecker {
     private(set) var sawLeaderless = 0
     private(set) var sawELR = 0
     private(set) var sawUnclean = 0
+    private(set) var sawLost = 0
+    private(set) var sawLostInPlace = 0
 
     init() {}
 
@@ -60,19 +62,32 @@ struct InvariantChecker {
         #expect(partition.eligibleLeaderReplicas.allSatisfy(replicas.contains), "P9: the ELR lies in the replicas")
         let both = partition.isr.filter(partition.eligibleLeaderReplicas.contains)
         #expect(both.isEmpty, "P9: ISR and ELR are disjoint")
-        let enough = partition.isr.count >= min(minInSync, replicas.count)
+        let whole = partition.isr.filter { !partition.isLost($0) }
+        let enough = whole.count >= min(minInSync, replicas.count)
         #expect(!enough || partition.eligibleLeaderReplicas.isEmpty, "P9: no ELR with enough in sync")
         #expect(partition.isr.allSatisfy { image.brokers[$0]?.fenced == false }, "P9: no fenced broker is in sync")
         for (replica, directory) in zip(replicas, partition.directories)
         where partition.isr.contains(replica) || partition.eligibleLeaderReplicas.contains(replica) {
+            if directory == DirectoryID.lost {
+                #expect(partition.leader == nil && whole.isEmpty, "a lost copy is in place only while nobody leads")
+                sawLostInPlace += 1
+                continue
+            }
             #expect(image.brokers[replica]?.directoryID == directory, "an emptied disk is in neither ISR nor ELR")
+        }
+        if replicas.contains(where: partition.isLost) { sawLost += 1 }
+        for (replica, directory) in zip(replicas, partition.directories) where directory != DirectoryID.lost {
+            #expect(image.brokers[replica]?.directoryID == directory, "a directory that its broker does not have")
         }
         #expect(partition.leaderRecoveryState == .recovered || partition.isr.count <= 1, "KIP-704")
         if !partition.eligibleLeaderReplicas.isEmpty { sawELR += 1 }
         if partition.leaderRecoveryState == .recovering { sawUnclean += 1 }
         guard let leader = partition.leader else {
             sawLeaderless += 1
-            #expect(!partition.isr.contains { image.brokers[$0]?.eligible == true }, "someone in sync could lead")
+            func couldLead(_ id: NodeID) -> Bool { image.brokers[id]?.eligible == true && !partition.isLost(id) }
+            #expect(!partition.isr.contains(where: couldLead), "someone in sync could lead")
+            let mayBeELR = whole.isEmpty && partition.eligibleLeaderReplicas.contains(where: couldLead)
+            #expect(!mayBeELR, "someone eligible could lead")
             return
         }
         #expect(partition.isr.contains(leader), "P9: the leader is in sync")

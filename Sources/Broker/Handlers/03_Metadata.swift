@@ -76,7 +76,7 @@ extension Shard {
             partition.leaderEpoch = registration.leaderEpoch
             partition.replicaNodes = registration.replicas
             partition.isrNodes = registration.isr
-            partition.offlineReplicas = registration.replicas.filter { !isLive($0) }
+            partition.offlineReplicas = registration.replicas.filter { !isLive($0) || registration.isLost($0) }
             return partition
         }
         return answer
@@ -148,7 +148,7 @@ extension Shard {
         partition.isrNodes = registration.isr
         partition.eligibleLeaderReplicas = registration.eligibleLeaderReplicas
         partition.lastKnownElr = registration.lastKnownELR
-        partition.offlineReplicas = registration.replicas.filter { !isLive($0) }
+        partition.offlineReplicas = registration.replicas.filter { !isLive($0) || registration.isLost($0) }
         return partition
     }
 

@@ -44,6 +44,8 @@ enum Words {
         case .isrProposed(_, let key, let proposal):
             "mail: partition \(key.partition) proposes ISR \(proposal.isr.map(\.id)) in epoch "
                 + "\(proposal.leaderEpoch)/\(proposal.partitionEpoch)"
+        case .directoryAssigned(_, let key, let directory):
+            "mail: partition \(key.partition) is in directory \(directory)"
         case .topicsMissed(let names): "mail: missed \(names)"
         case .shardStopped(_, let clean): "mail: shard stopped, clean \(clean)"
         }
@@ -57,6 +59,8 @@ enum Words {
         case .controllerChanged(let id, let epoch): "mail: controller \(id ?? -1), broker epoch \(epoch)"
         case .isrAnswered(let key, _, let error, let answer):
             "mail: ISR of partition \(key.partition) answered \(error) \(answer?.isr ?? [])"
+        case .directoryAnswered(let key, let directory, let error):
+            "mail: directory \(directory) of partition \(key.partition) answered \(error)"
         case .stopRequested: "mail: stop"
         case .complained(let id, let reason): "mail: complaint about \(id): \(reason)"
         }

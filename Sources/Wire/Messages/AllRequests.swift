@@ -40,6 +40,7 @@ package let allRequests = RequestList([
     BrokerRegistrationRequest.self,
     BrokerHeartbeatRequest.self,
     AllocateProducerIDsRequest.self,
+    AssignReplicasToDirsRequest.self,
     DescribeTopicPartitionsRequest.self,
     AddRaftVoterRequest.self,
     RemoveRaftVoterRequest.self,
