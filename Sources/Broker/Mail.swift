@@ -25,8 +25,7 @@ package enum ControlMail: Sendable {
     case connectionClosed(shard: Int, ConnectionID)
     case isrProposed(shard: Int, TopicPartition, ISRProposal)
     /// The controller shall know where this node's replica lies: `DirectoryID.lost` when it is damaged, the node's own
-    /// directory when it is whole again. Answered by `directoryAnswered`, but for a word that the same one follows
-    /// before it is sent.
+    /// directory when it is whole again. Answered by `directoryAnswered`; the same word twice may be answered once.
     case directoryAssigned(shard: Int, TopicPartition, directory: UUID128)
     /// A client asked for topics that are not there, and auto-creation is on.
     case topicsMissed([String])

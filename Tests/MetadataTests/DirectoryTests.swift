@@ -236,8 +236,9 @@ import Wire
     }
 
     @Test func aSmallerMinISRDoesNotEndEligibilityWhileOnlyALostReplicaIsInSync() {
-        var world = ControllerWorld(brokers: 2)
-        let key = world.createTopic(on: [1, 2])
+        var world = ControllerWorld(brokers: 3)
+        let key = world.createTopic(on: [1, 2, 3])
+        world.die(3)
         world.die(2)
         world.lose(key, of: 1)
         #expect(world.alterConfig(.topic, "t", [("min.insync.replicas", 0, "1")]).records.count == 1)
