@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MARTLET := .build/release/martlet
 export MARTLET
 
-.PHONY: help libraries build cluster stop kill pause resume start status logs clean bench bench-ingest bench-replicated test check sim fmt golden
+.PHONY: help libraries build cluster stop kill pause resume start status logs clean bench bench-ingest bench-replicated test check sim soak-mutants fmt golden
 
 help: ## this list
 	@echo "Martlet. Start here: make cluster"
@@ -59,6 +59,10 @@ check: libraries ## the inner loop, under 3 minutes: format, tidy and unit tests
 
 sim: ## SEED=7: run one seed of the simulator, with its trace
 	swift run -c release martlet-sim run --seeds $(or $(SEED),1)..$(or $(SEED),1) --trace
+
+soak-mutants: ## plant every known bug until a checker sees it; resumable, at most 40 minutes
+	swift build -c release --product martlet-sim
+	dev/mutants
 
 fmt: ## format the sources and wrap long comments
 	dev/wrap-comments Sources Tests

@@ -10,7 +10,9 @@ extension Partition {
     mutating func proposeExpansion(by id: NodeID, at now: Instant, into effects: inout [PartitionEffect]) {
         guard let registration, pending == nil, now >= proposalsHeldUntil, !registration.isr.contains(id),
             let progress = followers[id], let end = progress.endOffset, isEligible(id, progress),
-            end >= highWatermark, end >= epochStartOffset ?? .max
+            end >= highWatermark,
+            // Mutant: it may lack what the leader before has committed (P9).
+            end >= epochStartOffset ?? .max || settings.plantedBug == .joinsBelowEpochStart
         else { return }
         propose(registration.replicas.filter { $0 == id || registration.isr.contains($0) }, into: &effects)
     }

@@ -15,8 +15,13 @@ struct BatchScan {
 
     private static let windowBytes: Int64 = 1 << 20
 
-    init(_ segment: Segment, fileBytes: Int64, from start: Boundary, lastEpoch: LeaderEpoch) {
+    private let bug: PlantedBug
+
+    init(
+        _ segment: Segment, fileBytes: Int64, from start: Boundary, lastEpoch: LeaderEpoch, bug: PlantedBug = .none
+    ) {
         self.segment = segment
+        self.bug = bug
         self.fileBytes = fileBytes
         position = start.position
         expectedOffset = start.offset
@@ -30,7 +35,9 @@ struct BatchScan {
             header.baseOffset == expectedOffset, header.lastOffsetDelta >= 0, header.nextOffset > header.baseOffset,
             header.lastOffset - segment.baseOffset <= Offset(Int32.max),
             header.partitionLeaderEpoch >= lastEpoch,
-            let batch = try bytes(Int64(header.sizeBytes)), verifyCRC(of: batch)
+            let batch = try bytes(Int64(header.sizeBytes)),
+            // Mutant: a torn tail counts as a batch (S2).
+            verifyCRC(of: batch) || bug == .tornTailKept
         else { return nil }
         position += Int64(header.sizeBytes)
         expectedOffset = header.nextOffset

@@ -1,5 +1,7 @@
 // When a log rolls and how densely it is indexed.
 
+import Model
+
 /// The part of a topic's configuration that its log obeys, under Kafka's meanings.
 package struct LogSettings: Equatable, Sendable {
     /// `segment.bytes`: a segment never grows past this, unless a single batch is larger.
@@ -10,16 +12,20 @@ package struct LogSettings: Equatable, Sendable {
     package var indexIntervalBytes: Int
     /// `segment.index.bytes`: a segment whose index is this large is full.
     package var indexBytesMax: Int
+    /// For the simulator alone.
+    package var plantedBug: PlantedBug
 
     package init(
         segmentBytes: Int64 = 1 << 30,
         segmentMs: Int64 = 7 * 24 * 3_600_000,
         indexIntervalBytes: Int = 4096,
-        indexBytesMax: Int = 10 * 1024 * 1024
+        indexBytesMax: Int = 10 * 1024 * 1024,
+        plantedBug: PlantedBug = .none
     ) {
         self.segmentBytes = segmentBytes
         self.segmentMs = segmentMs
         self.indexIntervalBytes = indexIntervalBytes
         self.indexBytesMax = indexBytesMax
+        self.plantedBug = plantedBug
     }
 }

@@ -64,9 +64,11 @@ extension SegmentedLog {
             return
         }
         flushing.lastSequence += 1
+        // Mutant: the segment before the roll is left out (S1).
+        let count = settings.plantedBug == .rolledSegmentNotFlushed ? 1 : flushing.dirtyFiles.count
         let barrier = FlushState.Barrier(
             sequence: flushing.lastSequence, end: damages.first?.offsets.lowerBound ?? endOffset,
-            files: flushing.dirtyFiles, directories: flushing.dirtyDirectories)
+            files: flushing.dirtyFiles.suffix(count), directories: flushing.dirtyDirectories)
         flushing.underWay = barrier
         flushing.clean()
         let ticket = FlushTicket(owner: owner, generation: generation, sequence: barrier.sequence)
@@ -78,12 +80,15 @@ extension SegmentedLog {
     package func flushed(_ ticket: FlushTicket, _ result: FlushResult) throws(LogError) -> Bool {
         precondition(ticket.owner == owner, "a report for another log")
         if ticket.sequence & Self.checkpointSequenceBit != 0 { return false }
-        if case .failed(let error) = result {
+        // Mutant: acknowledged is what the medium refused (S6, S1).
+        if case .failed(let error) = result, settings.plantedBug != .flushFailureIgnored {
             isFenced = true
             flushing.underWay = nil
             throw .disk(error)
         }
-        guard !isFenced, ticket.generation == generation, let barrier = flushing.underWay,
+        // Mutant: with `beginTruncation`, a barrier vouches for what was written behind it (S1).
+        let isCurrent = ticket.generation == generation || settings.plantedBug == .oldFlushCounted
+        guard !isFenced, isCurrent, let barrier = flushing.underWay,
             barrier.sequence == ticket.sequence
         else { return false }
         flushing.underWay = nil

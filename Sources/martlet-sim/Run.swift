@@ -2,9 +2,16 @@
 
 import ArgumentParser
 import Glibc
+import Model
 import Simulation
 
-extension PlantedBug: ExpressibleByArgument {}
+extension PlantedBug: ExpressibleByArgument {
+    package init?(argument: String) {
+        guard let bug = Self.allCases.first(where: { $0.name == argument }) else { return nil }
+        self = bug
+    }
+}
+
 extension FaultKind: ExpressibleByArgument {}
 
 /// "7..207", both included, or one number.
@@ -95,7 +102,7 @@ struct Run: ParsableCommand {
         if calm { command += " --calm" }
         for kind in fault { command += " --fault \(kind.rawValue)" }
         if wipe { command += " --wipe" }
-        if bug != .none { command += " --bug \(bug.rawValue)" }
+        if bug != .none { command += " --bug \(bug.name)" }
         print("again: \(command)")
     }
 }

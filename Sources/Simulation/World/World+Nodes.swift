@@ -21,6 +21,7 @@ extension World {
         configuration.topicDefaults["log.segment.bytes"] = String(swarm.segmentBytes)
         configuration.log.metadataSegmentBytes = swarm.metadataSegmentBytes
         configuration.log.metadataSnapshotBytes = swarm.metadataSnapshotBytes
+        configuration.plantedBug = bug
         return configuration
     }
 
@@ -236,6 +237,7 @@ extension World {
 
     func crashInStep(_ node: SimulatedNode) {
         let kind = node.pendingCrash ?? .process
+        checkers.diedInStep(node)
         trace.note(now, "node \(node.id) dies inside a step, \(node.disk.operationCount) disk operations old")
         crash(node, kind)
     }
