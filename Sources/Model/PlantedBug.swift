@@ -103,8 +103,6 @@ package enum PlantedBug: CaseIterable, Hashable, Sendable {
 
     // MARK: Storage
 
-    /// A barrier that was asked for before a truncation counts behind it [S1].
-    case oldFlushCounted
     /// A truncation is not made durable [S7].
     case truncationNotFlushed
     /// A new segment's name is not made durable [S1].

@@ -86,9 +86,7 @@ extension SegmentedLog {
             flushing.underWay = nil
             throw .disk(error)
         }
-        // Mutant: with `beginTruncation`, a barrier vouches for what was written behind it (S1).
-        let isCurrent = ticket.generation == generation || settings.plantedBug == .oldFlushCounted
-        guard !isFenced, isCurrent, let barrier = flushing.underWay,
+        guard !isFenced, ticket.generation == generation, let barrier = flushing.underWay,
             barrier.sequence == ticket.sequence
         else { return false }
         flushing.underWay = nil

@@ -97,8 +97,7 @@ extension SegmentedLog {
 
     private func beginTruncation() {
         generation += 1
-        // Mutant: see `flushed` (S1).
-        if settings.plantedBug != .oldFlushCounted { flushing.forgetBarrier() }
+        flushing.forgetBarrier()
     }
 
     private func finishTruncation(at end: Offset) {

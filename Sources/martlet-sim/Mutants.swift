@@ -30,7 +30,7 @@ struct Mutants: ParsableCommand {
 
     func run() throws {
         let wanted = only.isEmpty ? PlantedBug.allCases.filter { $0 != .none } : only
-        let hunted = wanted.filter { $0.missingFault == nil }
+        let hunted = only.isEmpty ? wanted.filter { $0.missingFault == nil } : only
         if list { return hunted.forEach { print($0.name) } }
         var waiting = hunted[...]
         var running: [Hunt] = []
@@ -52,7 +52,9 @@ struct Mutants: ParsableCommand {
         if json {
             print("[" + inOrder.map(\.json).joined(separator: ",\n ") + "]")
         } else {
-            for bug in wanted { if let fault = bug.missingFault { print("\(bug.name)\tnot hunted: needs \(fault)") } }
+            for bug in wanted where !hunted.contains(bug) {
+                if let fault = bug.missingFault { print("\(bug.name)\tnot hunted: needs \(fault)") }
+            }
             print("\(inOrder.count - survivors.count) of \(inOrder.count) planted bugs caught")
         }
         if !survivors.isEmpty { throw ExitCode.failure }

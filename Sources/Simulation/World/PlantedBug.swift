@@ -40,12 +40,15 @@ extension PlantedBug {
         }
     }
 
-    /// Why a bug cannot be hunted yet: its harm needs a fault that the world does not have.
+    /// Why a bug cannot be hunted yet: its harm needs a fault or a load that the world does not have, or hardly ever.
     package var missingFault: String? {
         switch self {
         case .damageCutOff: "bit rot or a file cut short below the recovery point"
         case .flushFailureIgnored: "a barrier that fails"
-        case .oldFlushCounted: "a truncation that meets a barrier, and a follower's Fetch waits for its flush"
+        case .tornTailKept: "batches of several sectors, so that one in the middle can be lost"
+        case .alterPartitionIgnoresBrokerEpoch, .alterPartitionIgnoresPartitionEpoch:
+            "a request of a broken connection that arrives behind those of the next one"
+        case .staleEpochAnswered: "a replica that learns of two elections late and can still reach the leader"
         default: nil
         }
     }
