@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MARTLET := .build/release/martlet
 export MARTLET
 
-.PHONY: help libraries build cluster stop kill pause resume start status logs clean bench bench-ingest bench-replicated test check sim soak-mutants fmt golden
+.PHONY: help libraries build cluster stop kill pause resume start status logs clean bench bench-ingest bench-replicated soak-sim soak-power soak-mutants test check sim fmt golden
 
 help: ## this list
 	@echo "Martlet. Start here: make cluster"
@@ -60,6 +60,10 @@ check: libraries ## the inner loop, under 3 minutes: format, tidy and unit tests
 sim: ## SEED=7: run one seed of the simulator, with its trace
 	swift run -c release martlet-sim run --seeds $(or $(SEED),1)..$(or $(SEED),1) --trace
 
+soak-sim: ## 10,000 seeds of the simulator, at most 40 minutes; goes on where it stopped (SEEDS=1..20000 MINUTES=10)
+	swift build -c release --product martlet-sim
+	SEEDS=$(or $(SEEDS),1..10000) MINUTES=$(or $(MINUTES),40) dev/soak-sim
+
 soak-mutants: ## plant every known bug until a checker sees it; resumable, at most 40 minutes
 	swift build -c release --product martlet-sim
 	dev/mutants
@@ -67,6 +71,11 @@ soak-mutants: ## plant every known bug until a checker sees it; resumable, at mo
 fmt: ## format the sources and wrap long comments
 	dev/wrap-comments Sources Tests
 	swift format --in-place --parallel --recursive Sources Tests Package.swift
+
+soak-power: build ## 200 power cuts of real nodes under load, in about 20 minutes; resumable, writes docs/reports/power.json
+	test -x .venv/bin/python || python3 -m venv .venv
+	.venv/bin/python -c 'import confluent_kafka, pytest' 2>/dev/null || .venv/bin/pip install -q -r IntegrationTests/requirements.txt
+	.venv/bin/python IntegrationTests/soak_power.py $(ARGS)
 
 golden: ## rewrite golden files from what the code does now; read the diff
 	UPDATE_GOLDEN=1 swift test

@@ -1,7 +1,9 @@
 # The martlet command: topics, produce and consume through a pipe, the cluster's state, and how it says no.
 
 import os
+import socket
 import subprocess
+import threading
 
 import pytest
 
@@ -88,3 +90,101 @@ def test_wrong_usage_is_exit_code_2(martlet):
     martlet("topics", "create", "no/slash", code=2)
     martlet("produce", code=2)
     martlet("no-such-command", code=2)
+
+
+# What is printed and cannot be written is said; only a reader that has gone away is not.
+
+def printed_to(path, arguments, cluster, stdin=b""):
+    with open(path, "wb") as output:
+        return subprocess.run([nodes.BINARY, *arguments], input=stdin, stdout=output, stderr=subprocess.PIPE,
+                              env={**os.environ, "MARTLET_BOOTSTRAP": cluster.bootstrap}, cwd=cluster.folder,
+                              timeout=PATIENCE_SECONDS, check=False)
+
+
+@pytest.mark.parametrize("arguments", [
+    ["topics", "list"], ["topics", "list", "--json"], ["consume", "full", "--from-beginning", "--count", "3"],
+    ["consume", "full", "--from-beginning", "--count", "3", "--json"], ["cluster"], ["completion", "bash"],
+    ["log", "dump", "cluster.yaml"], ["doctor"],
+], ids=" ".join)
+def test_a_full_disk_is_an_error(martlet, cluster, arguments):
+    martlet("topics", "create", "full", "--partitions", "1", "--if-not-exists")
+    martlet("produce", "full", stdin=b"1\n2\n3\n")
+    done = printed_to("/dev/full", arguments, cluster)
+    said = done.stderr.decode().strip()
+    assert (done.returncode, said) == (1, "Error: cannot write the output: No space left on device")
+
+
+@pytest.mark.parametrize("arguments", ["topics list", "produce full --json", "cluster"])
+def test_a_closed_output_is_an_error(martlet, cluster, arguments):
+    """Nor does what is printed go to a socket that got the free number."""
+    martlet("topics", "create", "full", "--partitions", "1", "--if-not-exists")
+    done = subprocess.run(["sh", "-c", f"echo 1 | {nodes.BINARY} {arguments} >&-"], capture_output=True, check=False,
+                          env={**os.environ, "MARTLET_BOOTSTRAP": cluster.bootstrap}, timeout=PATIENCE_SECONDS)
+    assert done.returncode == 1 and b"cannot write the output" in done.stderr, done
+
+
+def test_a_closed_input_is_an_error(martlet, cluster):
+    done = subprocess.run(["sh", "-c", f"{nodes.BINARY} produce full <&-"], capture_output=True, check=False,
+                          env={**os.environ, "MARTLET_BOOTSTRAP": cluster.bootstrap}, timeout=PATIENCE_SECONDS)
+    assert done.returncode == 1 and b"standard input is closed" in done.stderr, done
+
+
+# How it says no
+
+def test_letters_that_hold_an_h_are_not_help(martlet):
+    said = martlet("topics", "delete", "nope", "-dash", code=2)
+    assert said.stdout == b"" and b"-dash" in said.stderr
+    assert b"USAGE" in martlet("topics", "delete", "-h").stdout
+
+
+@pytest.mark.parametrize("bootstrap, words", [
+    ("junk", "MARTLET_BOOTSTRAP: 'junk'"), ("localhost:0", "port"), ("http://localhost:9092", "URL"),
+    ("localhost:99999", "port")])
+def test_a_wrong_address_names_where_it_comes_from(martlet, bootstrap, words):
+    said = martlet("topics", "list", bootstrap=bootstrap, code=2).stderr.decode()
+    assert words in said and "MARTLET_BOOTSTRAP" in said
+    assert "--bootstrap: '" in martlet("topics", "list", "--bootstrap", bootstrap, code=2).stderr.decode()
+
+
+def test_a_host_without_an_address_is_one_sentence(martlet):
+    said = martlet("topics", "list", bootstrap="no-such-host.invalid:9092", code=1).stderr.decode()
+    assert "no-such-host.invalid does not resolve" in said and "martlet doctor" in said and "(" in said
+    assert "Error(" not in said and "unknown(" not in said, said
+
+
+@pytest.mark.parametrize("greeting", [b"220 mail.example ESMTP ready\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n", b""])
+def test_a_port_that_speaks_something_else_is_one_sentence(martlet, greeting):
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+
+        def greet():
+            while True:
+                try:
+                    connection = server.accept()[0]
+                except OSError:
+                    return
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(greeting * 20)
+        threading.Thread(target=greet, daemon=True).start()
+        address = "127.0.0.1:%d" % server.getsockname()[1]
+        said = martlet("topics", "list", "--patience", "2", bootstrap=address, code=1).stderr.decode()
+        server.shutdown(socket.SHUT_RDWR)
+    assert address in said and "is that" in said and "martlet doctor" in said and len(said.splitlines()) == 1, said
+
+
+@pytest.mark.parametrize("line, wanted", [
+    ("log dump ld", "ldir"), ("start --config cl", "cluster.yaml"), ("produce t --file cl", "cluster.yaml")])
+def test_completion_completes_file_names(martlet, cluster, tmp_path, line, wanted):
+    (tmp_path / "ldir").mkdir()
+    (tmp_path / "cluster.yaml").write_text("")
+    script = tmp_path / "martlet.bash"
+    script.write_bytes(martlet("completion", "bash").stdout)
+    words = ["martlet", *line.split()]
+    ask = f"""source {script}
+COMP_WORDS=({" ".join(words)}); COMP_CWORD={len(words) - 1}; COMP_LINE="{" ".join(words)}"; COMP_POINT=${{#COMP_LINE}}
+$(complete -p martlet | sed 's/.*-F \\([^ ]*\\).*/\\1/') martlet {words[-1]} {words[-2]}
+printf '%s\\n' "${{COMPREPLY[@]}}" """
+    done = subprocess.run(["bash", "-c", ask], capture_output=True, cwd=tmp_path, check=True)
+    assert wanted in done.stdout.decode().split(), done

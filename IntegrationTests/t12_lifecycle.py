@@ -14,6 +14,7 @@ from clients import Record
 from clients.confluent import ConfluentClient
 from clients.kafka_python import KafkaPythonClient
 from cluster import Node, free_port
+from commands import Martlet
 from conditions import wait_until
 from workload import read_all, wait_replicas_equal
 
@@ -50,7 +51,7 @@ def refused(node):
     said = node.log(since).strip().splitlines()
     assert code == 1, f"exit {code}: {said}"
     # What only the other nodes can tell comes as the last line of a log that has begun.
-    sentences = {line.split(mark, 1)[1] for line in said for mark in ("martlet: ", "cannot go on: ") if mark in line}
+    sentences = {line.split(mark, 1)[1] for line in said for mark in ("Error: ", "cannot go on: ") if mark in line}
     assert len(sentences) == 1, said
     return sentences.pop()
 
@@ -106,8 +107,29 @@ def test_directory_of_another_node_is_refused(alone):
     first.start()
     wait_serving(first)
     first.stop()
-    sentence = refused(alone(port, "--port", str(port), "--data", "shared", "--node", "2"))
+    second = alone(port, "--node", "2")
+    with open(os.path.join(second.folder, "cluster.yaml"), "w", encoding="utf-8") as file:
+        file.write(f"nodes:\n  - {{id: 1, port: {free_port()}, data: other}}\n  - {{id: 2, port: {port}, data: shared}}\n")
+    sentence = refused(second)
     assert "node 1" in sentence and "node 2" in sentence
+
+
+def test_a_node_that_is_named_is_one_of_the_file_here(alone):
+    """It does not form a cluster of its own: without the file there is no such node."""
+    port = free_port()
+    node = alone(port, "--node", "2")
+    node.start()
+    assert node.ended(20) == 2 and "cluster.yaml" in node.log() and os.listdir(node.folder) == ["node-1.log"]
+    with open(os.path.join(node.folder, "cluster.yaml"), "w", encoding="utf-8") as file:
+        file.write(f"nodes:\n  - {{id: 1, port: {free_port()}, data: first}}\n  - {{id: 2, port: {port}, data: second}}\n")
+    node.start()
+    wait_until("it waits for the other node of the file", lambda: "waiting for node 1" in node.log())
+    node.kill()
+    assert os.path.isdir(os.path.join(node.folder, "second"))
+    assert not os.path.exists(os.path.join(node.folder, "martlet-data"))
+    node.arguments = ("--node", "2", "--port", str(port))
+    node.start()
+    assert node.ended(20) == 2
 
 
 def test_directory_in_use_is_refused(alone):
@@ -182,6 +204,34 @@ def test_a_stopping_leader_hands_over(new_cluster):
     wait_until("another leads", lambda: cluster.partitions("handed")[0].leader not in (leader, -1))
     assert leader not in cluster.partitions("handed")[0].isr
     assert client.produce("handed", 0, [Record(b"y")], "none", "all", True) == [1]
+
+
+@pytest.mark.parametrize("left", [[], ["is unknown"]], ids=["free", "a stranger's directory"])
+def test_the_longest_name_is_used_again_and_again(new_cluster, left):
+    """A deleted partition's directory gets a longer name, which may have no more than 255 bytes."""
+    cluster = new_cluster(count=1)
+    cluster.start()
+    name, folder = "n" * 249, os.path.join(cluster[1].data, "n" * 249 + "-0")
+    for _ in left:
+        # What is there and says not whose it is stays, under another name.
+        os.mkdir(folder)
+        with open(os.path.join(folder, "kept"), "wb"):
+            pass
+    client, martlet = ConfluentClient(cluster.bootstrap), Martlet(cluster.bootstrap, cluster.folder)
+    for number in range(3):
+        cluster.create_topic(name, partitions=1)
+        assert client.produce(name, 0, [Record(b"%d" % number)], "none", "all", True) == [0]
+        martlet.run("topics", "delete", name)
+        wait_until("its files are gone", lambda: not os.path.exists(folder))
+    assert [entry for entry in os.listdir(cluster[1].data) if entry.endswith("-delete")] == []
+    strays = [entry for entry in os.listdir(cluster[1].data) if entry.endswith("-stray")]
+    assert len(strays) == len(left) and all(len(entry) <= 255 and "-0.unknown-1-stray" in entry for entry in strays)
+    assert all(os.listdir(os.path.join(cluster[1].data, entry)) == ["kept"] for entry in strays)
+    cluster.create_topic(name, partitions=1)
+    assert client.produce(name, 0, [Record(b"last")], "none", "all", True) == [0]
+    cluster[1].kill()
+    cluster.start()
+    assert [c.record.value for c in client.consume(name, [0], 1)[0]] == [b"last"]
 
 
 def test_quorum_as_kafka_python_sees_it(new_cluster):

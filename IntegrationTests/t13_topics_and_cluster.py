@@ -1,6 +1,7 @@
 # The administrative commands, each by what it prints in a pipe and on a terminal, as text and as JSON, and how it says
 # no.
 
+import json
 import os
 import subprocess
 
@@ -58,7 +59,34 @@ def test_delete_of_a_missing_topic_fails_unless_it_may(martlet):
     assert "never-made" in martlet.text("topics", "delete", "never-made", "--if-exists")
     martlet.run("topics", "create", "doomed")
     assert martlet.json("topics", "delete", "doomed", "never-made", "--if-exists") == {
-        "deleted": ["doomed"], "absent": ["never-made"]}
+        "deleted": ["doomed"], "absent": ["never-made"], "error": None}
+
+
+def test_what_was_done_before_a_failure_is_said(martlet):
+    martlet.run("topics", "create", "doomed-first")
+    document = martlet.json("topics", "delete", "doomed-first", "never-made", "standing", code=1)
+    assert (document["deleted"], document["absent"]) == (["doomed-first"], ["never-made"])
+    assert "there is no topic never-made" in document["error"] and "create" not in document["error"]
+    assert "standing" in martlet.text("topics", "list", "--names").split()
+    done = martlet.run("topics", "describe", "standing", "never-made", "--json", code=1)
+    assert [topic["topic"] for topic in json.loads(done.stdout)] == ["standing"]
+    assert b"there is no topic never-made" in done.stderr
+
+
+def test_a_topic_named_twice_is_described_once(martlet):
+    assert len(martlet.json("topics", "describe", "standing", "standing")) == 1
+
+
+@pytest.mark.parametrize("arguments", [
+    ["topics", "describe", "or ders"], ["topics", "delete", "or ders"], ["topics", "configs", "or ders"],
+    ["topics", "add-partitions", "or ders", "--add", "1"], ["consume", "or ders"], ["produce", "or ders"]], ids=" ".join)
+def test_what_is_no_topic_name_is_wrong_usage(martlet, arguments):
+    assert b"is no topic name" in martlet.run(*arguments, code=2).stderr
+
+
+def test_more_partitions_than_numbers(martlet):
+    said = martlet.complaint("topics", "add-partitions", "standing", "--add", "2147483647")
+    assert "2147483647 more" in said and "-" not in said.replace("add-partitions", ""), said
 
 
 def test_list_shows_partitions_and_replication(martlet):
@@ -78,6 +106,13 @@ def test_list_on_a_terminal_fits_and_has_colours(martlet):
     plain = martlet.screen("topics", "list", environment={"NO_COLOR": "1"})
     assert not plain.is_coloured and plain.text == screen.text
     assert LONG in martlet.screen("topics", "list", columns=200).text
+
+
+def test_a_narrow_terminal_has_a_line_for_each_cell(martlet):
+    screen = martlet.screen("topics", "describe", "standing", columns=24)
+    rows = [line.split() for line in screen.lines]
+    assert ["partition", "3"] in rows and ["replicas", "1,2,3"] in [[r[0], ",".join(sorted(r[1].split(",")))]
+                                                                   for r in rows if len(r) == 2], screen.text
 
 
 def test_describe_names_leaders_replicas_and_isr(martlet):
@@ -166,6 +201,15 @@ def test_quorum_shows_voters_and_lag(martlet, cluster):
     rows = [line.split()[:2] for line in screen.lines if line.split()[:1] and line.split()[0].isdigit()]
     assert [row[0] for row in rows] == ["1", "2", "3"], screen.text
     assert sorted(row[1] for row in rows) == ["leader", "voter", "voter"], screen.text
+
+
+def test_an_empty_cluster_says_what_to_do(new_cluster):
+    empty = new_cluster(count=1)
+    empty.start()
+    runner = Martlet(empty.bootstrap, empty.folder)
+    for verb in ("list", "describe"):
+        assert runner.text("topics", verb) == "no topics: martlet topics create NAME\n"
+        assert runner.json("topics", verb) == []
 
 
 # Usage

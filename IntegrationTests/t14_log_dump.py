@@ -144,6 +144,37 @@ def test_what_is_not_there_is_one_sentence(martlet, tmp_path):
     assert "holds no log" in martlet.complaint("log", "dump", str(tmp_path))
 
 
+def test_a_directory_of_nodes_is_walked_to_its_segments(martlet, partition, tmp_path):
+    """What is right in one directory of a partition is found from two floors above."""
+    data = os.path.dirname(partition)
+    wanted = {line["file"] for line in martlet.json_lines("log", "dump", partition, "--verify")}
+    for above in (data, os.path.dirname(data)):
+        found_files = {line["file"] for line in martlet.json_lines("log", "dump", above, "--verify")}
+        assert wanted < found_files and any("__cluster_metadata-0" in file for file in found_files)
+    folder = tmp_path / "nodes" / "node-1" / "orders-0"
+    shutil.copytree(partition, folder)
+    os.symlink(tmp_path / "nodes", tmp_path / "nodes" / "again")
+    flip(segment(folder), 100)
+    [(file, _, _)] = found(martlet, tmp_path)
+    assert file == segment(folder)
+
+
+def test_nothing_verified_is_not_nothing_wrong(martlet, partition, tmp_path):
+    (tmp_path / "inner").mkdir()
+    assert "holds no log" in martlet.complaint("log", "dump", str(tmp_path), "--verify")
+    shutil.copy(os.path.join(partition, "leader-epoch-checkpoint"), tmp_path / "inner")
+    assert "holds no log" in martlet.complaint("log", "dump", str(tmp_path), "--verify")
+    assert "epoch 0" in martlet.text("log", "dump", str(tmp_path))
+
+
+@pytest.mark.parametrize("path", ["fifo", "/dev/zero", "/dev/null"])
+def test_what_is_no_file_is_refused(martlet, tmp_path, path):
+    if path == "fifo":
+        path = str(tmp_path / "00000000000000000000.log")
+        os.mkfifo(path)
+    assert "is no file" in martlet.complaint("log", "dump", path, "--verify")
+
+
 def test_a_reader_that_goes_away_is_no_failure(martlet, partition):
     reader, writer = os.pipe()
     os.close(reader)
@@ -203,6 +234,9 @@ def test_a_torn_tail_is_named_as_such(martlet, copy):
         file.write(bytes(4096))
     [(_, position, sentence)] = found(martlet, path)
     assert position == last and "a torn tail" in sentence and "zero bytes" in sentence
+    # The line and the verdict advise the same.
+    advice = "the node cuts it off when it starts"
+    assert advice in sentence and advice in martlet.complaint("log", "dump", path, "--verify")
 
 
 def test_garbage_in_the_middle_is_no_torn_tail(martlet, copy):
@@ -240,6 +274,22 @@ def test_an_index_that_names_another_batch_is_found(martlet, copy):
     [times] = glob.glob(os.path.join(copy, "*.timeindex"))
     flip(times, 7)
     assert any("timestamp" in said for _, _, said in found(martlet, times))
+
+
+def test_noise_in_an_index_is_told_in_bounds(martlet, copy):
+    """Every entry is wrong: a hundred lines and a count, and no offset that no segment can have."""
+    [index] = glob.glob(os.path.join(copy, "*.index"))
+    with open(index, "wb") as file:
+        file.write(struct.pack(">ii", -5, -7) * 3_000)
+    said = martlet.run("log", "dump", str(copy), "--verify", code=1)
+    lines = said.stdout.decode().splitlines()
+    assert sum(line.startswith(f"{index}: position") for line in lines) == 100
+    assert f"{index}: … and 2900 problems more" in lines and "3,000" not in said.stderr.decode()
+    assert "3000 problems" in said.stderr.decode() and "offset -" not in said.stdout.decode()
+    problems = [line for line in martlet.json_lines("log", "dump", index, "--verify", code=1)
+                if line["type"] == "problem"]
+    assert len(problems) == 3_000
+    assert "-5" not in martlet.text("log", "dump", index)
 
 
 def test_garbage_never_ends_it_in_any_other_way(martlet, tmp_path):

@@ -51,6 +51,12 @@ def test_on_a_terminal(martlet):
     screen = martlet.screen("doctor")
     screen.assert_fits()
     assert screen.is_coloured and "all is well" in screen.text
+    # Every word is whole, and every step begins in the same column.
+    steps = [line for line in screen.lines if line.startswith("ok ")]
+    assert steps[0].startswith("ok      bootstrap 127.0.0.1:"), screen.text
+    for step in ("metadata", "controller", "health", "create topic", "produce", "fetch", "delete topic"):
+        assert any(line.startswith(f"ok      {step} (") for line in steps), screen.text
+    assert all(line.startswith(("ok      ", "        ", "all is well")) for line in screen.lines), screen.text
 
 
 def test_read_only_writes_nothing(martlet):

@@ -102,4 +102,11 @@ def test_no_controller(martlet, cluster):
         verdict = martlet.run("cluster", "health", code=1, bootstrap=alone).stdout.decode().splitlines()[-1]
         return "not healthy: no controller" in verdict
     wait_until("node 2 knows of no controller", leaderless)
-    assert "no leader" in martlet.complaint("cluster", "quorum", bootstrap=alone)
+    said = martlet.complaint("cluster", "quorum", bootstrap=alone)
+    assert "no leader" in said
+    document = martlet.json("cluster", "health", code=1, bootstrap=alone)
+    assert [node["id"] for node in document["silentNodes"]] == [1, 3]
+    verdict = martlet.run("cluster", "health", code=1, bootstrap=alone).stdout.decode().splitlines()[-1]
+    for number in (1, 3):
+        words = f"node {number} at 127.0.0.1:{cluster[number].address[1]} (connection refused)"
+        assert words in said and words in verdict

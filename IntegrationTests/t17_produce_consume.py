@@ -79,7 +79,7 @@ def ends(cluster, topic):
 # produce: where lines come from and what becomes of them
 
 LINES = b"one\n\ntwo words\r\n  blanks kept  \ngr\xc3\xbc\xc3\x9fe\nlast without an end"
-VALUES = ["one", "", "two words", "  blanks kept  ", "grüße", "last without an end"]
+VALUES = ["one", "", "two words\r", "  blanks kept  ", "grüße", "last without an end"]
 
 
 @pytest.mark.parametrize("way", ["stdin", "--file", "--file -"])
@@ -108,6 +108,18 @@ def test_lines_longer_than_one_read_and_longer_than_a_batch(martlet, topic):
     assert read(martlet, topic).splitlines() == [b"before", long, b"behind"]
     said = martlet.complaint("produce", topic, stdin=b"y" * 3_000_000 + b"\n")
     assert "3000" in said and "larger than" in said, said
+    said = martlet.complaint("produce", topic, stdin=b"fits\n" + b"y" * 3_000_000 + b"\n")
+    assert "line 2: " in said and "--max-record-bytes" in said and "1 record written before" in said, said
+
+
+def test_larger_records_where_the_topic_takes_them(martlet, cluster):
+    topic = f"topic-{next(numbers)}"
+    cluster.create_topic(topic, partitions=1, configs=[("max.message.bytes", "9000000")])
+    large = b"z" * 8_000_000
+    write(martlet, topic, [large, b"small", large], "--max-record-bytes", "8500000")
+    assert read(martlet, topic).splitlines() == [large, b"small", large]
+    said = martlet.complaint("produce", topic, "--max-record-bytes", "9900000", stdin=b"z" * 9_500_000 + b"\n")
+    assert "max.message.bytes" in said and f"martlet topics configs {topic} --set" in said, said
 
 
 def test_keys_end_at_the_first_separator(martlet, topic):
@@ -136,6 +148,15 @@ def test_tombstones_are_null_and_only_where_asked_for(martlet, topic):
         ("k", None), ("k", "v"), ("", None), (None, "unseparated"), (None, ""), ("k", "")]
 
 
+def test_a_key_separator_may_be_a_tab_and_is_missed_aloud(martlet, topic):
+    said = write(martlet, topic, [b"k\tv", b"no tab"], "--key-separator", r"\t", "--partition", "0")
+    assert said == f"2 records written to {topic}\n"
+    assert rows(martlet, topic) == [("k", "v"), (None, "no tab")]
+    assert read(martlet, topic, "--key-separator", r"\t=\\") == b"k\t=\\v\n\t=\\no tab\n"
+    said = write(martlet, topic, [b"a:b", b"c:d"], "--key-separator", r"\t", "--partition", "0").splitlines()
+    assert len(said) == 2 and "no line had the key separator" in said[0], said
+
+
 def test_headers_come_with_every_record(martlet, topic):
     write(martlet, topic, [b"1", b"2"], "-H", "a=1", "--header", "a=2", "-H", "grüße=x=y", "-H", "empty=")
     wanted = [{"name": "a", "value": "1"}, {"name": "a", "value": "2"}, {"name": "grüße", "value": "x=y"},
@@ -147,7 +168,8 @@ def test_headers_come_with_every_record(martlet, topic):
 def test_acks(martlet, cluster, topic, acks):
     lines = [b"%d" % number for number in range(500)]
     said = write(martlet, topic, lines, f"--acks={acks}", "--partition", "1")
-    assert said == f"500 records written to {topic}\n"
+    # Nobody says of acks=0 that it is written.
+    assert said == f"500 records {'sent' if acks == '0' else 'written'} to {topic}\n"
     # With acks=0 nobody says when they are there.
     wait_until("all records", lambda: ends(cluster, topic) == [0, 500, 0])
     assert read(martlet, topic).splitlines() == lines
@@ -202,7 +224,7 @@ WRONG = [
     ["consume", "t", "--from-beginning", "--from-end"], ["consume", "t", "--offset", "1", "--since", "1m"],
     ["consume", "t", "--from-beginning", "--offset", "1"], ["consume", "t", "--format", "xml"],
     ["consume", "t", "--format", "template"], ["consume", "t", "--format", "json", "--template", "%s"],
-    ["consume", "t", "--patience=-1"]]
+    ["consume", "t", "--patience=-1"], ["produce", "t", "--max-record-bytes", "0"], ["produce", "t", "-b", "host:0"]]
 
 
 @pytest.mark.parametrize("words", WRONG, ids=" ".join)
@@ -213,7 +235,7 @@ def test_wrong_usage_says_how_and_ends_with_2(martlet, words):
 
 def test_help_shows_every_option(martlet):
     said = martlet.text("produce", "--help")
-    for option in ("--file", "--key-separator", "--header", "-H", "--acks", "--compression", "--partition",
+    for option in ("--file", "--max-record-bytes", "--key-separator", "--header", "-H", "--acks", "--compression", "--partition",
                    "--partitioner", "--rate", "--tombstones", "--quiet", "--json", "--bootstrap", "--patience"):
         assert option in said, option
     said = martlet.text("consume", "--help")
@@ -314,6 +336,13 @@ def test_text_is_the_bytes_of_the_value(martlet, cluster, topic):
     assert done.stdout == b"\x80\t\x00\xff\x1b[31m\ngone\t\n"
 
 
+def test_header_values_are_their_bytes(martlet, cluster, topic):
+    ConfluentClient(cluster.bootstrap).produce(
+        topic, 0, [Record(b"v", b"k", (("a", b"\xff\x00"), ("b", None)))], "none", "all", True)
+    assert read(martlet, topic, "--headers") == b"a=\xff\x00,b=\tv\n"
+    assert read(martlet, topic, "--template", "[%h]") == b"[a=\xff\x00,b=]"
+
+
 RECORDS = [
     Record(b"text", b"key", (("a", b"1"), ("a", None), ("b", b"\xff")), 1_700_000_000_000),
     Record(bytes(range(256)), b"\x80\x81", (), 1_700_000_000_001),
@@ -390,6 +419,22 @@ def test_a_cluster_that_is_not_there(martlet, words):
     assert bootstrap in said and "is the cluster started?" in said
 
 
+def test_an_advertised_address_that_leads_nowhere(new_cluster):
+    """Found by the bootstrap address and lost by the one that it names: the sentence says which, why, and what next."""
+    lost = new_cluster(count=1)
+    closed = f"127.0.0.1:{nodes.free_port()}"
+    with open(lost.config, encoding="utf-8") as file:
+        text = file.read()
+    with open(lost.config, "w", encoding="utf-8") as file:
+        file.write(text.replace("data: node-1", f"data: node-1, advertised: '{closed}'"))
+    lost[1].start()
+    wait_until("the node is registered", lambda: 1 in lost[1].metadata([]).brokers)
+    lost.create_topic("t", partitions=1)
+    for words in (["produce", "t"], ["consume", "t", "--from-beginning", "--until-end"]):
+        said = Martlet(lost.bootstrap, lost.folder).complaint(*words, "--patience", "1", stdin=b"x\n")
+        assert closed in said and "connection refused" in said and "martlet doctor" in said, said
+
+
 # Ends: a reader that goes away, Ctrl-C, and a producer that is told to stop
 
 def test_a_reader_that_goes_away_is_no_failure(martlet, topic):
@@ -422,14 +467,47 @@ def test_interrupted_produce_writes_what_it_has_read_and_counts(martlet, cluster
     assert read(martlet, topic) == b"a\nb\n"
 
 
+def test_ctrl_c_ends_what_waits_for_nodes_that_stand_still(new_cluster):
+    """Records on their way to a stopped leader are in doubt, and it says so rather than wait for them."""
+    still = new_cluster(count=3, timing_scale=4)
+    still.start()
+    still.create_topic("p", [[1, 2, 3]])
+    still.wait_isr_full("p")
+    with Background(still.bootstrap, still.folder, "produce", "p") as command:
+        command.write(b"first\n")
+        wait_until("it is written", lambda: ends(still, "p") == [1])
+        still[1].pause()
+        still[2].pause()
+        command.write(b"1\n2\n3\n")
+        wait_until("the lines are read", lambda: is_read_empty(command.process))
+        command.interrupt()
+        said = command.ended(code=1)
+        assert "ended by Ctrl-C: 1 record acknowledged, " in said, said
+        assert "3 in doubt" in said or "not sent" in said, said
+    with Background(still.bootstrap, still.folder, "produce", "p") as command:
+        command.write(b"1\n")
+        wait_until("it listens to signals", lambda: is_watching(command.process.pid))
+        command.interrupt()
+        wait_until("the second one counts", lambda: not is_watching(command.process.pid))
+        command.interrupt()
+        assert command.process.wait(timeout=PATIENCE_SECONDS) in (-signal.SIGINT, 1)
+    for number in (1, 2):
+        still[number].resume()
+
+
+def is_read_empty(process):
+    """Whether the command has taken all that was written to its standard input."""
+    return struct.unpack("i", fcntl.ioctl(process.stdin, termios.FIONREAD, b"\0" * 4))[0] == 0
+
+
 # On a terminal
 
 class Terminal:
     """martlet with some of its streams on a terminal, which is the controlling one, and the others in pipes."""
 
-    def __init__(self, martlet, *arguments, pipes=()):
+    def __init__(self, martlet, *arguments, pipes=(), columns=80):
         self.master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
 
         def prepare():
             nodes.die_with_parent()
@@ -532,6 +610,13 @@ def test_a_bar_that_nobody_wants(terminal, topic, file_of_lines, flag):
     output = screen.process.stdout.read()
     assert screen.ended() == ""
     assert output == b"" if flag == "--quiet" else json.loads(output) == {"topic": topic, "records": 100_000}
+
+
+@pytest.mark.parametrize("columns", [40, 20])
+def test_a_bar_fits_a_narrow_terminal(terminal, topic, file_of_lines, columns):
+    shown = terminal("produce", topic, "--file", file_of_lines, columns=columns).ended()
+    for state in shown.split("\r\x1b[K")[:-1]:
+        assert len(state.replace("\x1b[36m", "").replace("\x1b[0m", "")) < columns, repr(state)
 
 
 def test_no_bar_in_a_pipe(martlet, topic, file_of_lines):

@@ -1,5 +1,6 @@
 # martlet bench: what it prints, as a table and as JSON, that its counts are true, and that it leaves nothing behind.
 
+import json
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import pytest
 
 import cluster as nodes
+from background import Background
 from commands import Martlet
 from conditions import wait_until
 
@@ -55,11 +57,70 @@ def test_a_topic_that_is_named_is_used_and_kept(martlet):
     written = martlet.json("bench", "produce", "--topic", "kept", "--records", "5000", "--size", "100", "--quiet",
                            "--compression", "lz4")
     assert written[0]["records"] == 5_000 and written[0]["bytes"] == 500_000
-    # One more record opened the connections.
     read = martlet.json("bench", "consume", "--topic", "kept", "--quiet")
-    assert read[0]["records"] == 5_001
+    assert read[0]["records"] == 5_000
     assert "kept" in topics(martlet)
     martlet.run("topics", "delete", "kept")
+
+
+def test_consume_ends_at_the_last_record(martlet):
+    martlet.run("topics", "create", "few", "--partitions", "2")
+    assert "few is empty" in martlet.complaint("bench", "consume", "--topic", "few", "--records", "5", "--quiet")
+    martlet.run("produce", "few", stdin=b"1\n2\n3\n")
+    done = martlet.run("bench", "consume", "--topic", "few", "--records", "10", "--quiet", "--json")
+    assert json.loads(done.stdout)[0]["records"] == 3 and b"few holds only 3 records" in done.stderr
+    assert martlet.json("bench", "consume", "--topic", "few", "--records", "2", "--quiet")[0]["records"] == 2
+    martlet.run("topics", "delete", "few")
+
+
+def test_ctrl_c_says_that_it_was_cut_and_leaves_nothing(martlet):
+    arguments = ["bench", "produce", "--records", "1000000", "--rate", "2000", "--size", "100"]
+    for options in ([], ["--json"]):
+        with Background(martlet.bootstrap, martlet.folder, *arguments, *options) as command:
+            wait_until("it is under way", lambda: "records/s" in command.said())
+            command.interrupt()
+            said = command.ended(code=1)
+            assert "cut short by Ctrl-C: produce had done" in said, said
+            output = b"".join(command.lines).decode()
+        if options:
+            [result] = json.loads(output)
+            assert result["cut"] is True and 0 < result["records"] < 1_000_000
+        else:
+            assert "produce (cut)" in output
+    wait_until("the topics of the benchmark are gone", lambda: not topics(martlet))
+
+
+def test_ctrl_c_ends_what_waits_for_nodes_that_stand_still(new_cluster):
+    still = new_cluster(count=3, timing_scale=4)
+    still.start()
+    arguments = ["bench", "produce", "--records", "1000000", "--rate", "500"]
+    with Background(still.bootstrap, still.folder, *arguments) as command:
+        wait_until("it is under way", lambda: "records/s" in command.said())
+        still[1].pause()
+        still[2].pause()
+        command.interrupt()
+        said = command.ended(code=1)
+        assert "in doubt" in said and "martlet topics delete martlet-bench" in said, said
+    for number in (1, 2):
+        still[number].resume()
+
+
+def test_reading_is_not_measured_before_all_can_be_read(new_cluster):
+    """A follower that stands still holds the high watermark back; the benchmark waits for it, and says so."""
+    slow = new_cluster(count=3, timing_scale=40)
+    slow.start()
+    leader = slow.controller()
+    follower = leader % 3 + 1
+    slow.create_topic("held", [[leader, follower]])
+    slow.wait_isr_full("held")
+    slow[follower].pause()
+    arguments = ["bench", "--topic", "held", "--records", "1000", "--json"]
+    with Background(slow.bootstrap, slow.folder, *arguments) as command:
+        wait_until("it waits", lambda: "of 1000 records have reached all replicas in sync" in command.said())
+        slow[follower].resume()
+        command.ended()
+        produced, consumed = json.loads(b"".join(command.lines))
+        assert (produced["records"], consumed["records"]) == (1_000, 1_000)
 
 
 def test_progress_is_a_line_each_second(martlet):

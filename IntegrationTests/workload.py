@@ -41,7 +41,7 @@ class Load:
 class ConfluentLoad(Load):
     """acks=all, at most 100 records in flight, idempotent or not."""
 
-    def __init__(self, name, topic, partitions, bootstrap, idempotent):
+    def __init__(self, name, topic, partitions, bootstrap, idempotent, **options):
         super().__init__(name, topic, partitions)
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.idempotent = idempotent
@@ -52,7 +52,7 @@ class ConfluentLoad(Load):
             "bootstrap.servers": bootstrap, "acks": "all", "enable.idempotence": idempotent, "linger.ms": 2,
             "retries": 1_000_000, "message.timeout.ms": DELIVERY_SECONDS * 1000, "request.timeout.ms": 5000,
             "socket.connection.setup.timeout.ms": 5000, "socket.timeout.ms": 5000, "reconnect.backoff.max.ms": 500,
-            "log_level": 0})
+            "log_level": 0, **options})
 
     def start(self):
         self.thread.start()

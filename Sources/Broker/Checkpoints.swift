@@ -1,6 +1,6 @@
 // Kafka's offset checkpoint files of one data directory: recovery points, log starts and high watermarks, one line a
-// partition. All are caches, but for the log start after DeleteRecords: lost ones cost a longer scan at the next start,
-// never a record.
+// partition. Recovery points and high watermarks are caches: lost ones cost a longer scan at the next start, never a
+// record. A log start is on disk here before anything below it is gone.
 
 import Model
 import NIOCore
@@ -15,6 +15,8 @@ struct Checkpoints {
 
     /// The owner number of the checkpoint files' flush tickets; logs count from 1.
     static let owner: UInt32 = 0
+    private static let startGeneration: UInt32 = 2
+    private static let startSnapshotGeneration: UInt32 = 3
     static let intervalMs: Int64 = 1_000
 
     private static let recoveryPointFile = "recovery-point-offset-checkpoint"
@@ -39,6 +41,36 @@ struct Checkpoints {
         logStartOffsets[name] = logStartOffset
         highWatermarks[name] = highWatermark
         isChanged = true
+    }
+
+    mutating func note(_ name: String, logStartOffset: Offset) {
+        logStartOffsets[name] = logStartOffset
+    }
+
+    /// Before a cut. No log start: the first segment tells it.
+    mutating func lower(_ name: String, recoveryPoint: Offset, logStartOffset: Offset?, highWatermark: Offset) {
+        recoveryPoints[name] = recoveryPoint
+        logStartOffsets[name] = logStartOffset
+        highWatermarks[name] = highWatermark
+        isChanged = true
+    }
+
+    /// Writes the log starts at once; the ticket reports them.
+    mutating func writeStarts(to disk: any Disk, _ directory: DataDirectory) -> FlushTicket {
+        sequence += 1
+        let ticket = FlushTicket(owner: Self.owner, generation: Self.startGeneration, sequence: sequence)
+        disk.replace(
+            ticket, path: "\(directory.path)/\(Self.logStartFile)", contents: Self.text(logStartOffsets))
+        return ticket
+    }
+
+    mutating func ticketForStartSnapshot() -> FlushTicket {
+        sequence += 1
+        return FlushTicket(owner: Self.owner, generation: Self.startSnapshotGeneration, sequence: sequence)
+    }
+
+    static func isStartSnapshot(_ ticket: FlushTicket) -> Bool {
+        ticket.owner == owner && ticket.generation == startSnapshotGeneration
     }
 
     func knows(_ name: String) -> Bool {

@@ -57,11 +57,14 @@ extension Control {
         }
     }
 
-    /// Not before the LeaderChange of this epoch stands in the log: everything of a leader comes behind it.
-    var canDecide: Bool { controller != nil && raft?.isLeader == true && raft?.epochStartOffset != nil }
+    /// Not before the LeaderChange of this epoch stands in the log: everything of a leader comes behind it. And never
+    /// behind a decision that could not be written: the controller's image is ahead of the log then.
+    var canDecide: Bool {
+        !isHalted && controller != nil && raft?.isLeader == true && raft?.epochStartOffset != nil
+    }
 
     private func decide(_ decision: (inout Controller) -> [MetadataRecord]) {
-        guard controller != nil, var working = controller else { return }
+        guard !isHalted, var working = controller else { return }
         controller = nil
         let records = decision(&working)
         controller = working
@@ -187,6 +190,8 @@ extension Control {
         controller = working
         let frame = request.frame(decided.response, to: type)
         append(decided.records)
+        // What could not be written is decided nowhere, and nobody is told that it is.
+        guard !isHalted else { return }
         if isUrgent && decided.records.isEmpty { return deliver(frame, request.route) }
         // Mutant: the next controller may not know of it (M3).
         if servingWithinMs != nil, configuration.plantedBug == .topicAnsweredBeforeCommit {

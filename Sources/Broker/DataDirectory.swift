@@ -106,22 +106,40 @@ package struct DataDirectory: Sendable {
 
     // MARK: Partitions
 
-    /// The directory of a partition, made on first use. One that holds another topic of the same name is set aside,
-    /// never removed.
+    /// What a file system takes as the name of a directory.
+    private static let nameBytesMax = 255
+
+    /// The directory's name with `ending` behind it. Where the two are too long together, the topic's name is cut from
+    /// its end, as Kafka does it: the partition's number stays, and what makes the ending unique.
+    private static func name(of directory: String, ending: String) -> String {
+        let dash = directory.lastIndex(of: "-") ?? directory.endIndex
+        let tail = directory[dash...] + ending
+        return String(directory[..<dash].prefix(max(0, nameBytesMax - tail.utf8.count)) + tail)
+    }
+
+    /// Renames the directory of a partition that holds another topic of the same name, or one that says not whose it
+    /// is: it is set aside, never removed. After this `openPartition` finds the name free or its own.
+    func setAsideStranger(name: String, than topicID: UUID128, on disk: any Disk) throws(DiskError) {
+        let directory = "\(path)/\(name)"
+        guard try !disk.list(directory).isEmpty else { return }
+        let owner = try DataDirectory.topicID("\(directory)/partition.metadata", on: disk)
+        guard owner != topicID else { return }
+        let id = owner.map(String.init(describing:)) ?? "unknown"
+        let names = try disk.list(path)
+        var (number, stray) = (0, name)
+        repeat {
+            number += 1
+            stray = DataDirectory.name(of: name, ending: ".\(id)-\(number)-stray")
+        } while names.contains(stray)
+        try disk.rename(directory, to: "\(path)/\(stray)")
+    }
+
+    /// The directory of a partition, made on first use, once no other topic has its name.
     /// A new one still lacks its `partition.metadata`: `identify` asks for it, and until that is durable nothing in the
     /// directory counts as durable, because without it the directory is set aside.
-    func openPartition(
-        name: String, topicID: UUID128, on disk: any Disk
-    ) throws(DiskError) -> (path: String, isNew: Bool) {
+    func openPartition(name: String, on disk: any Disk) throws(DiskError) -> (path: String, isNew: Bool) {
         let directory = "\(path)/\(name)"
-        if try !disk.list(directory).isEmpty {
-            let owner = try DataDirectory.topicID("\(directory)/partition.metadata", on: disk)
-            if owner == topicID { return (directory, false) }
-            let aside = "\(path)/\(name).\(owner.map(String.init(describing:)) ?? "unknown")"
-            var number = 1
-            while try !disk.list("\(aside)-\(number)-stray").isEmpty { number += 1 }
-            try disk.rename(directory, to: "\(aside)-\(number)-stray")
-        }
+        guard try disk.list(directory).isEmpty else { return (directory, false) }
         try disk.createDirectory(directory)
         return (directory, true)
     }
@@ -141,7 +159,8 @@ package struct DataDirectory: Sendable {
     }
 
     func deletePartition(_ directory: String, topicID: UUID128, on disk: any Disk) throws(DiskError) {
-        let doomed = "\(directory).\(topicID)-delete"
+        let name = String(directory.dropFirst(path.count + 1))
+        let doomed = "\(path)/\(DataDirectory.name(of: name, ending: ".\(topicID)-delete"))"
         try disk.rename(directory, to: doomed)
         try disk.remove(doomed)
     }

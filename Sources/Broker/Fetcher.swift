@@ -254,7 +254,15 @@ extension Shard {
         var fetched: (bytes: ByteBuffer, headers: [BatchHeader])?
         if let records = answer.records, records.readableBytes > 0 {
             do throws(BatchError) {
-                let checked = try checkReplicated(records, expectedOffset: replica.log.endOffset)
+                var expected = replica.log.endOffset
+                // An empty log may begin inside the leader's first batch.
+                if replica.log.startOffset == expected,
+                    let first = BatchHeader(reading: records, at: records.readerIndex),
+                    first.baseOffset < expected, first.nextOffset > expected
+                {
+                    expected = first.baseOffset
+                }
+                let checked = try checkReplicated(records, expectedOffset: expected)
                 var bytes = records
                 if !checked.headers.isEmpty, let whole = bytes.readSlice(length: checked.sizeBytes) {
                     fetched = (whole, checked.headers)

@@ -14,6 +14,8 @@ package struct ReplicaInspection {
     package let leaderEpoch: LeaderEpoch
     package let partitionEpoch: PartitionEpoch
     package let highWatermark: Offset
+    /// What this replica vouches for: of a directory whose name is not durable, nothing.
+    package let flushedEnd: Offset
     /// Whether the topic's records count only once they are flushed.
     package let isSynchronous: Bool
     /// The ISR change that this leader has asked for and not been told of.
@@ -50,7 +52,8 @@ extension Shard {
                 ReplicaInspection(
                     topicPartition: replica.topicPartition, isLeader: replica.isLeader,
                     leaderEpoch: replica.partition.leaderEpoch, partitionEpoch: replica.partition.partitionEpoch,
-                    highWatermark: replica.partition.highWatermark, isSynchronous: replica.settings.synchronous,
+                    highWatermark: replica.partition.highWatermark, flushedEnd: replica.flushedEnd,
+                    isSynchronous: replica.settings.synchronous,
                     pendingISR: replica.partition.pendingProposal, log: replica.log))
         }
     }

@@ -31,6 +31,8 @@ package struct NodeConfiguration: Sendable {
 
 package struct LogDefaults: Sendable {
     package var segmentBytes: Int64 = 1 << 30
+    /// Kafka's `log.retention.check.interval.ms`.
+    package var retentionCheckIntervalMs: Int64 = 300_000
     package var metadataSegmentBytes: Int64 = 64 << 20
     /// New metadata bytes after which a snapshot is taken, Kafka's `metadata.log.max.record.bytes.between.snapshots`.
     package var metadataSnapshotBytes: Int64 = 20 << 20

@@ -30,11 +30,19 @@ final class Replica {
     private var unflushedBytes: Int64 = 0
     /// How far the log was durable when it was last looked at, and since when it has not moved.
     var flushWatch: (end: Offset, since: Instant)?
+    /// The disk is full or read-only, and the log has said so.
+    var isRefusingRecords = false
     var settings: EffectiveTopicConfig
     /// In the order of their offsets.
     var produceWaiters: [ProduceWaiter] = []
     /// Parked fetches that look again when this replica has news.
     var parkedFetches: [UInt64] = []
+    /// In no order; there are few.
+    var deleteWaiters: [DeleteWaiter] = []
+    /// Where the log is to start, what is done about it, and the start that the checkpoint file was last given.
+    var wantedStart: Offset = 0
+    var startMove: StartMove?
+    var savedStart: Offset = 0
     /// From whom the follower loop fetches now.
     var fetcher: LinkID?
 
@@ -62,6 +70,9 @@ final class Replica {
         LogView(
             startOffset: log.startOffset, endOffset: log.endOffset, flushedEnd: flushedEnd, epochs: log.epochs)
     }
+
+    /// The log start as clients are told it; −1: they cannot be told yet.
+    var visibleStart: Offset { partition.visibleStart(log: logView) ?? -1 }
 
     /// Bytes of an async topic's log that may lie unwritten before write-back is asked for.
     static let writeBackBytes: Int64 = 16 << 20
@@ -106,12 +117,13 @@ final class Replica {
         producers = ProducerTable()
         snapshotDue = nil
         snapshotNoted = log.activeBaseOffset
-        var start = log.startOffset
+        // Also what lies below the log start speaks of producers, as long as it is there.
+        var start: Offset = 0
         do throws(DiskError) {
             try ProducerSnapshots.prune(directory, above: log.endOffset, on: disk)
             if let snapshot = try ProducerSnapshots.newest(in: directory, below: log.endOffset, on: disk) {
                 producers = snapshot.table
-                start = max(start, snapshot.offset)
+                start = snapshot.offset
             }
         } catch {
             throw .disk(error)

@@ -45,6 +45,7 @@ enum Routes {
         Route(ApiVersionsRequest.self, .client, .shard),
         Route(CreateTopicsRequest.self, .client, .control),
         Route(DeleteTopicsRequest.self, .client, .control),
+        Route(DeleteRecordsRequest.self, .client, .shard),
         Route(InitProducerIDRequest.self, .client, .control),
         Route(OffsetForLeaderEpochRequest.self, .client, .shard),
         Route(DescribeConfigsRequest.self, .client, .control),

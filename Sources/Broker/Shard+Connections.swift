@@ -59,6 +59,7 @@ extension Shard {
         case .apiVersions: try apiVersions(body, context(id, header))
         case .offsetForLeaderEpoch:
             offsetForLeaderEpoch(try read(OffsetForLeaderEpochRequest.self, header, body), context(id, header))
+        case .deleteRecords: deleteRecords(try read(DeleteRecordsRequest.self, header, body), context(id, header))
         case .describeCluster:
             describeCluster(try read(DescribeClusterRequest.self, header, body), context(id, header))
         case .describeTopicPartitions:

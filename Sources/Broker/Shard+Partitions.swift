@@ -16,6 +16,9 @@ extension Shard {
         guard !isStopping else { return }
         let registeredAnew = new.brokerEpoch != view.brokerEpoch
         view = new
+        if view.brokerEpoch >= 0, view.image.brokers[configuration.nodeID].map({ !$0.fenced }) ?? false {
+            isServing = true
+        }
         for id in changes.deletedTopics { deleteReplicas(of: id) }
         if !changes.brokers.isEmpty || registeredAnew {
             for replica in replicas.values { assign(replica) }
@@ -48,7 +51,15 @@ extension Shard {
             if checkpoints.knows(name), try directory.holdsAnotherTopic(name: name, than: topic.id, on: disk) {
                 try forgetCheckpoints(of: [name])
             }
-            let (path, isNew) = try directory.openPartition(name: name, topicID: topic.id, on: disk)
+            do throws(DiskError) {
+                try directory.setAsideStranger(name: name, than: topic.id, on: disk)
+            } catch {
+                // Nothing is amiss with any other partition.
+                return log(
+                    .error,
+                    "\(name) is not served here: what an earlier topic left under its name stays there: \(error)")
+            }
+            let (path, isNew) = try directory.openPartition(name: name, on: disk)
             let log = try SegmentedLog.open(
                 disk: disk, directory: path, owner: owner,
                 settings: settings.logSettings(configuration.plantedBug),
@@ -111,15 +122,6 @@ extension Shard {
             return "\(name) is damaged: it ends at \(log.endOffset), and \(known) was on disk once; \(advice)"
         }
         return nil
-    }
-
-    /// The recovery point must never lie above a cut, or the next start would take the cut for damage.
-    private func lowerRecoveryPoint(of replica: Replica, to offset: Offset) throws(LogError) {
-        guard let known = checkpoints.recoveryPoints[replica.name], known > offset else { return }
-        checkpoints.note(
-            replica.name, recoveryPoint: offset, logStartOffset: min(replica.log.startOffset, offset),
-            highWatermark: min(replica.partition.highWatermark, offset))
-        do throws(DiskError) { try checkpoints.writeNow(to: disk, directory) } catch { throw .disk(error) }
     }
 
     /// Tells a replica what the image says of it and of the brokers that it names.
@@ -209,6 +211,7 @@ extension Shard {
         switch effect {
         case .advanceHighWatermark:
             replica.writeSnapshotIfDue(on: disk)
+            continueStartMove(of: replica)
             completeWaiters(of: replica)
             wakeFetches(of: replica)
         case .proposeISR(let proposal):
@@ -217,7 +220,7 @@ extension Shard {
             log(
                 .notice,
                 "\(replica.name): truncating from \(replica.log.endOffset) to \(offset), as its leader's epochs say")
-            try lowerRecoveryPoint(of: replica, to: offset)
+            try prepareCut(of: replica, to: offset, isWhole: false)
             try replica.log.truncate(to: offset)
             // Mutant: sequences of records that are gone (I3).
             if configuration.plantedBug != .dedupeNotRebuiltAfterTruncation {
@@ -226,14 +229,15 @@ extension Shard {
             replica.log.requestFlush()
         case .truncateFully(let offset):
             log(.warning, "\(replica.name): starting over at \(offset); the leader's log begins there")
-            try lowerRecoveryPoint(of: replica, to: 0)
+            try prepareCut(of: replica, to: offset, isWhole: true)
             try replica.log.truncateFully(startingAt: offset)
             try replica.rebuildProducers(on: disk)
             replica.log.requestFlush()
-        case .advanceStart(let offset): try replica.log.advanceStart(to: offset)
+        case .advanceStart(let offset): moveStart(of: replica, to: offset)
         case .appendFetched:
             guard let fetched else { preconditionFailure("\(replica.name): nothing was fetched") }
             try replica.log.appendReplicated(fetched.bytes, headers: fetched.headers, wallMs: reading.wallMs)
+            recordsTaken(by: replica)
             replica.record(fetched.headers)
         case .assignEpoch(let epoch): replica.log.assign(epoch: epoch)
         case .flush: replica.log.requestFlush()
@@ -257,10 +261,7 @@ extension Shard {
     // MARK: Durability
 
     func flushed(_ ticket: FlushTicket, _ result: FlushResult) {
-        guard ticket.owner != Checkpoints.owner else {
-            if case .failed(let error) = result { log(.error, "a checkpoint file could not be written: \(error)") }
-            return
-        }
+        guard ticket.owner != Checkpoints.owner else { return checkpointFlushed(ticket, result) }
         guard let replica = owners[ticket.owner] else { return }
         if ticket == replica.identityTicket {
             if case .failed(let error) = result {
@@ -283,13 +284,26 @@ extension Shard {
     /// what the disk holds (reliability.md §4 rule 8). A full disk refuses writes and goes on reading.
     func logFailed(_ replica: Replica, _ error: LogError) {
         switch error {
-        case .disk(.noSpace), .disk(.readOnly):
-            log(.error, "\(replica.name): \(error)")
+        case .disk(.noSpace(let path)): refuseRecords(of: replica, "no space is left on the disk of \(path)")
+        case .disk(.readOnly(let path)): refuseRecords(of: replica, "\(path) lies on a read-only file system")
         case .damaged:
             log(.error, "\(replica.name): \(error)")
         default:
             halt("\(replica.name): \(error); a log that failed once is not trusted again")
         }
+    }
+
+    /// Said once, and once when it is over: every refused append is answered or tried again anyway.
+    private func refuseRecords(of replica: Replica, _ reason: String) {
+        guard !replica.isRefusingRecords else { return }
+        replica.isRefusingRecords = true
+        log(.error, "\(replica.name): \(reason); its records are refused until that ends, and reads go on")
+    }
+
+    func recordsTaken(by replica: Replica) {
+        guard replica.isRefusingRecords else { return }
+        replica.isRefusingRecords = false
+        log(.notice, "\(replica.name): records are taken again")
     }
 
     func halt(_ reason: String) { effects.append(.halt(reason)) }
@@ -298,7 +312,8 @@ extension Shard {
     private func noteCheckpoints(of replica: Replica) {
         checkpoints.note(
             replica.name, recoveryPoint: min(replica.log.recoveryPoint, replica.partition.highWatermark),
-            logStartOffset: replica.log.startOffset, highWatermark: replica.partition.highWatermark)
+            logStartOffset: max(replica.log.startOffset, replica.savedStart),
+            highWatermark: replica.partition.highWatermark)
     }
 
     /// Kafka's `producer.id.expiration.ms`.
@@ -312,6 +327,7 @@ extension Shard {
             }
         }
         checkpoints.write(to: disk, directory)
+        retryStartMoves()
     }
 
     // MARK: The end

@@ -27,6 +27,7 @@ package final class Shard {
 
     var pendingProduces = SortedMap<UInt64, PendingProduce>()
     var pendingFetches = SortedMap<UInt64, PendingFetch>()
+    var pendingDeletes = SortedMap<UInt64, PendingDelete>()
     var nextRequest: UInt64 = 0
     /// Parked fetches to run again before this step ends.
     var wokenFetches = SortedMap<UInt64, Bool>()
@@ -35,7 +36,13 @@ package final class Shard {
     var fetchers = SortedMap<LinkID, Fetcher>()
     var fetches = OutstandingRequests<OwnFetch>()
     var checkpoints = Checkpoints()
+    /// Replicas whose new log start can be written, the writing under way, and whose producers' snapshots are.
+    var startsReady = SortedMap<TopicPartition, Bool>()
+    var startsUnderWay: StartsUnderWay?
+    var startSnapshots = SortedMap<UInt64, TopicPartition>()
     var isStopping = false
+    /// This start of the node was unfenced once: from then on its image is one that clients may go by.
+    var isServing = false
 
     /// What lies in the data directory from before: recovery points and high watermarks by "topic-partition".
     init(
@@ -53,6 +60,7 @@ package final class Shard {
         self.view = ClusterView(image: .empty, clusterID: "", controllerID: nil, brokerEpoch: -1, incarnationID: .zero)
         timers.add(.checkpoint, at: reading.now.advanced(byMs: Checkpoints.intervalMs))
         timers.add(.partitions, at: reading.now.advanced(byMs: Self.partitionTickMs))
+        timers.add(.retention, at: reading.now.advanced(byMs: configuration.log.retentionCheckIntervalMs))
     }
 
     /// How often leaders look for lagging followers.
@@ -78,6 +86,7 @@ package final class Shard {
         runTimers()
         runWokenFetches()
         runFetchers()
+        saveStarts()
         output += effects
         effects.removeAll(keepingCapacity: true)
     }
@@ -105,6 +114,7 @@ package final class Shard {
             switch timer {
             case .produce(let id): produceTimedOut(id)
             case .fetch(let id): fetchTimedOut(id)
+            case .deleteRecords(let id): deleteTimedOut(id)
             case .fetcher(let link): fetchers[link]?.retryAt = nil
             case .checkpoint:
                 writeCheckpoints()
@@ -112,12 +122,16 @@ package final class Shard {
             case .partitions:
                 tickPartitions()
                 timers.add(.partitions, at: reading.now.advanced(byMs: Self.partitionTickMs))
+            case .retention:
+                checkRetention()
+                timers.add(.retention, at: reading.now.advanced(byMs: configuration.log.retentionCheckIntervalMs))
             }
         }
     }
 
     private func tickPartitions() {
         watchFlushes()
+        purgeRemovedSegments()
         for replica in replicas.values where replica.partition.nextDeadline <= reading.now {
             perform(on: replica) { $0.ticked(log: replica.logView, at: reading.now, into: &$1) }
         }
@@ -152,4 +166,6 @@ enum ShardTimer: Equatable {
     case fetcher(LinkID)
     case checkpoint
     case partitions
+    case retention
+    case deleteRecords(UInt64)
 }

@@ -7,7 +7,7 @@ import Storage
 
 extension EffectiveTopicConfig {
     func logSettings(_ bug: PlantedBug) -> LogSettings {
-        LogSettings(segmentBytes: Int64(segmentBytes), segmentMs: segmentMs, plantedBug: bug)
+        LogSettings(segmentBytes: Int64(segmentBytes), segmentMs: segmentMs, delaysRemoval: true, plantedBug: bug)
     }
 
     var timestampIsLogAppendTime: Bool { timestampType == .logAppendTime }

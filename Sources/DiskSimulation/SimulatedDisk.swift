@@ -123,7 +123,10 @@ package final class SimulatedDisk: Disk {
         bytes.append(contentsOf: body.readableBytesView)
         var error = failNextWrite
         failNextWrite = nil
-        if error == nil, let capacityBytes, usedBytes + Int64(bytes.count) > capacityBytes {
+        if error == nil, let capacityBytes, case let growth = Int(position) + bytes.count - file.contents.count,
+            growth > 0,
+            usedBytes + Int64(growth) > capacityBytes
+        {
             error = .noSpace("the simulated disk is full")
         }
         if let error {
@@ -210,7 +213,8 @@ package final class SimulatedDisk: Disk {
         case .flush(let files, let directories):
             for file in files { if error == nil { file.sync(upTo: sequence) } else { file.lose(upTo: sequence) } }
             for directory in directories {
-                if error == nil { names.sync(directory, upTo: sequence) } else { names.lose(directory, upTo: sequence) }
+                // Names have a journal: they stay dirty, unlike pages, which a failed fsync leaves clean.
+                if error == nil { names.sync(directory, upTo: sequence) }
             }
         case .replace(let path, let contents):
             // Of two replacements the one asked for last stays, whichever completes last; and a directory that went
@@ -219,6 +223,8 @@ package final class SimulatedDisk: Disk {
                 names.current[SimulatedNames.directory(of: path)] == .directory
             else { break }
             replaced[path] = sequence
+            // A replacement ends with a barrier on its directory.
+            names.sync(SimulatedNames.directory(of: path), upTo: sequence)
             put(contents, at: path)
         }
         if let error { throw error }

@@ -68,17 +68,16 @@ struct SimulatedNames {
         changes.removeAll { $0.directory == directory && $0.sequence <= sequence }
     }
 
-    mutating func lose(_ directory: String, upTo sequence: UInt64) {
-        changes.removeAll { $0.directory == directory && $0.sequence <= sequence }
-    }
-
     /// A name that is there, on the medium and all, at once.
     mutating func set(_ path: String, _ entry: SimulatedEntry) {
         current[path] = entry
         durable[path] = entry
-        changes.removeAll { change in
-            change.directory == Self.directory(of: path) && change.removed + change.added.map(\.path) == [path]
+        // Whatever is pending on that name is older, and must not come after it.
+        for index in changes.indices where changes[index].directory == Self.directory(of: path) {
+            changes[index].removed.removeAll { $0 == path }
+            changes[index].added.removeAll { $0.path == path }
         }
+        changes.removeAll { $0.removed.isEmpty && $0.added.isEmpty }
     }
 
     mutating func losePower(_ policy: PowerLossPolicy, random: inout SeededRandom) {

@@ -21,10 +21,13 @@ package struct EffectiveTopicConfig: Hashable, Sendable {
     package var timestampBeforeMaxMs: Int64 = .max
     package var timestampAfterMaxMs: Int64 = 3_600_000
     package var uncleanLeaderElection: Bool = false
-    /// −1: for ever. Kept and shown only, in this version.
+    /// `cleanup.policy` has `delete` in it.
+    package var deletes: Bool = true
+    /// −1: for ever.
     package var retentionMs: Int64 = 604_800_000
-    /// −1: without limit. Kept and shown only, in this version.
+    /// −1: without limit.
     package var retentionBytes: Int64 = -1
+    package var fileDeleteDelayMs: Int64 = 60_000
 
     /// All defaults for a topic with this many replicas.
     package init(replicationFactor: Int) {
@@ -47,6 +50,8 @@ package struct EffectiveTopicConfig: Hashable, Sendable {
         case "message.timestamp.before.max.ms": timestampBeforeMaxMs = number() ?? timestampBeforeMaxMs
         case "message.timestamp.after.max.ms": timestampAfterMaxMs = number() ?? timestampAfterMaxMs
         case TopicConfig.uncleanLeaderElection: uncleanLeaderElection = text == "true"
+        case "cleanup.policy": deletes = TopicConfig.elements(of: text).contains("delete")
+        case "file.delete.delay.ms": fileDeleteDelayMs = number() ?? fileDeleteDelayMs
         case "retention.ms": retentionMs = number() ?? retentionMs
         case "retention.bytes": retentionBytes = number() ?? retentionBytes
         default: break

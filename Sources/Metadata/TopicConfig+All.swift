@@ -8,7 +8,9 @@ extension TopicConfig {
     package static let uncleanLeaderElection = "unclean.leader.election.enable"
 
     package static let all: [TopicConfig] = [
-        stored("cleanup.policy", .list, "delete", .oneOf(["delete"]), "log.cleanup.policy"),
+        acting(
+            "cleanup.policy", .list, "delete", .oneOf(["delete"]), "log.cleanup.policy",
+            "What becomes of old records: delete removes them by age and by size."),
         stored("compression.gzip.level", .int, "-1", .range(-1...9)),
         stored("compression.lz4.level", .int, "9", .range(1...17)),
         acting(
@@ -16,7 +18,9 @@ extension TopicConfig {
             "Batches are kept as their producer compressed them."),
         stored("compression.zstd.level", .int, "3", .range(-131072...22)),
         stored("delete.retention.ms", .long, "86400000", .range(0...Int64.max)),
-        stored("file.delete.delay.ms", .long, "60000", .range(0...Int64.max)),
+        acting(
+            "file.delete.delay.ms", .long, "60000", .range(0...Int64.max), "log.segment.delete.delay.ms",
+            "How long the files of a removed segment stay under another name, in milliseconds."),
         stored("flush.messages", .long, "9223372036854775807", .range(1...Int64.max)),
         acting(
             flushMode, .string, "sync", .oneOf(["sync", "async"]), nil,
@@ -49,8 +53,12 @@ extension TopicConfig {
         stored("remote.log.copy.disable", .boolean, "false", booleans),
         stored("remote.log.delete.on.disable", .boolean, "false", booleans),
         stored("remote.storage.enable", .boolean, "false", .oneOf(["false"])),
-        stored("retention.bytes", .long, "-1", .range(-1...Int64.max), "log.retention.bytes"),
-        stored("retention.ms", .long, "604800000", .range(-1...Int64.max), "log.retention.ms"),
+        acting(
+            "retention.bytes", .long, "-1", .range(-1...Int64.max), "log.retention.bytes",
+            "The size of a partition above which its oldest segments are deleted, in bytes; -1: none."),
+        acting(
+            "retention.ms", .long, "604800000", .range(-1...Int64.max), "log.retention.ms",
+            "The age above which segments are deleted, in milliseconds; -1: none."),
         acting(
             "segment.bytes", .int, "1073741824", .range(1_024 * 1_024...Int64(Int32.max)), "log.segment.bytes",
             "The size at which a log begins a new segment, in bytes."),

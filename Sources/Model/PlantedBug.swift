@@ -3,7 +3,7 @@
 
 /// Each case is one wrong decision, guarded at the place where the right one is made. In brackets: the invariants that
 /// are there to catch it.
-package enum PlantedBug: CaseIterable, Hashable, Sendable {
+package enum PlantedBug: String, CaseIterable, Sendable {
     case none
 
     // MARK: The disk below (Simulation)
@@ -117,6 +117,4 @@ package enum PlantedBug: CaseIterable, Hashable, Sendable {
     case damageCutOff
     /// A failed barrier counts as done [S6, S1].
     case flushFailureIgnored
-
-    package var name: String { "\(self)" }
 }

@@ -34,11 +34,14 @@ extension Partition {
             // What a follower showed under an earlier epoch may have been cut since; it shows again.
             followers.removeAll()
             proposalsHeldUntil = .zero
+            // What the same node wanted deleted under its last epoch it still wants.
+            if !wasLeader { (startTarget, startAgreed) = (log.startOffset, 0) }
             if wasLeader { effects.append(.wakeFetches) }
             if settings.synchronous, log.hasUnflushedTail { effects.append(.flush) }
         }
         refreshFollowers(at: now)
         advanceLeaderHighWatermark(log, at: now, into: &effects)
+        advanceLeaderStart(log, into: &effects)
     }
 
     mutating func follow(
@@ -64,6 +67,7 @@ extension Partition {
         followers.removeAll()
         pending = nil
         epochStartOffset = nil
+        (startTarget, startAgreed) = (0, 0)
         nextDeadline = .distantFuture
         effects.append(.failWaiters(.notLeaderOrFollower))
     }

@@ -32,8 +32,15 @@ extension Partition {
             return
         }
         if let batches = answer.batches {
+            // Where the leader's log starts inside a batch, a follower that begins there gets that batch whole.
+            let isAround =
+                log.startOffset == log.endOffset && batches.baseOffset < log.endOffset
+                && batches.nextOffset > log.endOffset
+            if isAround { effects.append(.truncateFully(startingAt: batches.baseOffset)) }
             // Anything else answers a question about a log that has changed since.
-            guard batches.baseOffset == log.endOffset, batches.nextOffset > batches.baseOffset else { return }
+            guard isAround || batches.baseOffset == log.endOffset, batches.nextOffset > batches.baseOffset else {
+                return
+            }
             effects.append(.appendFetched)
         }
         leaderHighWatermark = max(leaderHighWatermark, answer.highWatermark)

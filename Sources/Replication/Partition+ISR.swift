@@ -6,13 +6,16 @@ import Model
 extension Partition {
     /// A follower may join when it holds all that is committed: it reached the high watermark, and the start of this
     /// epoch too, below which lie records that are committed although a new leader's high watermark does not say so
-    /// yet.
-    mutating func proposeExpansion(by id: NodeID, at now: Instant, into effects: inout [PartitionEffect]) {
+    /// yet. And it must have deleted what is deleted.
+    mutating func proposeExpansion(
+        by id: NodeID, log: LogView, at now: Instant, into effects: inout [PartitionEffect]
+    ) {
         guard let registration, pending == nil, now >= proposalsHeldUntil, !registration.isr.contains(id),
             let progress = followers[id], let end = progress.endOffset, isEligible(id, progress),
             end >= highWatermark,
             // Mutant: it may lack what the leader before has committed (P9).
-            end >= epochStartOffset ?? .max || settings.plantedBug == .joinsBelowEpochStart
+            end >= epochStartOffset ?? .max || settings.plantedBug == .joinsBelowEpochStart,
+            hasDeletedEnough(progress, log: log)
         else { return }
         propose(registration.replicas.filter { $0 == id || registration.isr.contains($0) }, into: &effects)
     }
@@ -62,11 +65,13 @@ extension Partition {
             }
             commit(answer, at: now)
             advanceLeaderHighWatermark(log, at: now, into: &effects)
+            advanceLeaderStart(log, into: &effects)
         case .ineligibleReplica, .operationNotAttempted:
             // Provably not applied.
             pending = nil
             proposalsHeldUntil = now.advanced(byMs: Self.isrRetryBackoffMs)
             advanceLeaderHighWatermark(log, at: now, into: &effects)
+            advanceLeaderStart(log, into: &effects)
         case .unknownTopicOrPartition, .unknownTopicId, .fencedLeaderEpoch, .invalidUpdateVersion, .invalidRequest,
             .newLeaderElected:
             // Perhaps applied, and newer metadata is on its way: until then the widest ISR counts.

@@ -55,8 +55,9 @@ extension Partition {
         progress.logStartOffset = fetch.logStartOffset
         followers[fetch.replica] = progress
 
-        proposeExpansion(by: fetch.replica, at: now, into: &effects)
+        proposeExpansion(by: fetch.replica, log: log, at: now, into: &effects)
         advanceLeaderHighWatermark(log, at: now, into: &effects)
+        advanceLeaderStart(log, into: &effects)
         rearm(log, at: now)
         return .read(below: log.endOffset, highWatermark: highWatermark)
     }

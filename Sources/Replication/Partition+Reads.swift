@@ -10,6 +10,7 @@ extension Partition {
         offset: Offset, currentLeaderEpoch: LeaderEpoch?, lastFetchedEpoch: LeaderEpoch = -1, log: LogView
     ) -> FetchDecision {
         if let error = fenced(currentLeaderEpoch) { return .error(error) }
+        if offset < log.startOffset, visibleStart(log: log) == nil { return .error(.offsetNotAvailable) }
         if let refusal = refusal(of: offset, lastFetchedEpoch: lastFetchedEpoch, log: log) { return refusal }
         // Mutant: what is read may be cut (P7).
         let limit = settings.plantedBug == .consumersReadToLogEnd ? log.endOffset : highWatermark

@@ -37,6 +37,9 @@ package struct Partition: Equatable, Sendable {
     var pending: PendingISR?
     /// After a refusal, no new proposal before this: the metadata that explains it is on its way.
     var proposalsHeldUntil: Instant = .zero
+    /// Where the log is to start, and the start that all who may lead next have reached.
+    var startTarget: Offset = 0
+    var startAgreed: Offset = 0
     // Follower.
     var leaderHighWatermark: Offset = -1
     var leaderLogStart: Offset = -1
@@ -142,7 +145,10 @@ package struct Partition: Equatable, Sendable {
         _ next: PartitionSettings, log: LogView, at now: Instant, into effects: inout [PartitionEffect]
     ) {
         settings = next
-        if role == .leader { advanceLeaderHighWatermark(log, at: now, into: &effects) }
+        if role == .leader {
+            advanceLeaderHighWatermark(log, at: now, into: &effects)
+            advanceLeaderStart(log, into: &effects)
+        }
         rearm(log, at: now)
     }
 
@@ -177,6 +183,7 @@ package struct Partition: Equatable, Sendable {
             resendProposal(at: now, into: &effects)
             proposeShrink(log, at: now, into: &effects)
             advanceLeaderHighWatermark(log, at: now, into: &effects)
+            advanceLeaderStart(log, into: &effects)
         }
         rearm(log, at: now)
     }

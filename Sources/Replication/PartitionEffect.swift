@@ -12,7 +12,8 @@ package enum PartitionEffect: Hashable, Sendable {
     case truncate(to: Offset)
     /// Drop everything and begin anew, empty, at this offset.
     case truncateFully(startingAt: Offset)
-    /// Records below are gone on the leader; drop them here too.
+    /// Records below are to go, here as on all who count: put this start on disk, then raise the log's to it. It may
+    /// be asked for again before that is done, or when the log is there already: then clients may be told now.
     case advanceStart(to: Offset)
     /// Write the batches of the answer just given, then report `appended`.
     case appendFetched

@@ -15,6 +15,8 @@ package struct SeedResult: Sendable {
     package var acknowledgedRecords: Int
     package var elections: Int
     package var description: String
+    package var swarm: Swarm
+    package var schedule: Schedule
 }
 
 package enum SeedRun {
@@ -25,19 +27,27 @@ package enum SeedRun {
         seed: UInt64, allowing faults: [FaultKind] = Swarm.defaultFaults, bug: PlantedBug = .none, trace: Trace
     ) -> SeedResult {
         let swarm = Swarm(seed: seed, allowing: faults)
-        let world = World(seed: seed, swarm: swarm, bug: bug, trace: trace)
+        return run(seed: seed, swarm: swarm, schedule: Schedule(seed: seed, swarm: swarm), bug: bug, trace: trace)
+    }
+
+    /// With these faults and no others.
+    package static func run(
+        seed: UInt64, swarm: Swarm, schedule: Schedule, bug: PlantedBug = .none, trace: Trace
+    ) -> SeedResult {
+        let world = World(seed: seed, swarm: swarm, schedule: schedule, bug: bug, trace: trace)
         defer { world.dismantle() }
         play(world)
         return SeedResult(
             seed: seed, violation: world.violation, events: world.eventCount, virtualMs: world.now / 1_000_000,
             traceHash: trace.hash, lastLines: trace.lastLines, invariantCounts: world.checkers.counts,
             faultCounts: world.faultCounts, acknowledgedRecords: world.checkers.clients.acknowledgedRecords,
-            elections: world.elections, description: swarm.description)
+            elections: world.elections, description: swarm.description, swarm: swarm, schedule: schedule)
     }
 
     private static func play(_ world: World) {
         for node in world.nodes {
-            let delay = world.nodeRandom.below(400_000)
+            var random = world.lots.stream(.boot, UInt64(node.id))
+            let delay = random.below(400_000)
             world.plan(
                 .run(
                     "node \(node.id) is switched "
@@ -45,11 +55,8 @@ package enum SeedRun {
                 ) { [unowned world] in world.start(node) }, inMicroseconds: delay)
         }
         populate(world)
-        // Faults begin anywhere from the first moment to the middle of the load.
-        let quiet = world.faultRandom.below(3) * 700
-        world.plan(.run("faults may begin") { [unowned world] in world.startFaults() }, inMicroseconds: quiet * 1_000)
-        let end = (quiet + world.swarm.faultPhaseMs) * 1_000_000
-        _ = world.run(until: end) { false }
+        world.planFaults()
+        _ = world.run(until: world.schedule.healAtMs * 1_000_000) { false }
         guard world.violation == nil else { return }
         world.healAll()
         // A while of load without faults, then nothing new.
@@ -71,16 +78,22 @@ package enum SeedRun {
         admin.start()
         for number in 0..<world.swarm.idempotentProducers + world.swarm.plainProducers {
             let isIdempotent = number < world.swarm.idempotentProducers
-            let acks: Int16 = isIdempotent ? -1 : [-1, 1, 0][Int(world.loadRandom.below(3))]
             let producer = SimulatedProducer(
-                client(), topic: topics[number % topics.count], isIdempotent: isIdempotent, acks: acks)
+                client(), topic: topics[number % topics.count], isIdempotent: isIdempotent,
+                partitions: world.swarm.partitions)
             world.producers.append(producer)
             producer.start()
         }
         for number in 0..<world.swarm.consumers {
-            let consumer = SimulatedConsumer(client(), topic: topics[number % topics.count])
+            let consumer = SimulatedConsumer(
+                client(), topic: topics[number % topics.count], partitions: world.swarm.partitions)
             world.consumers.append(consumer)
             consumer.start()
+        }
+        if world.swarm.deletesRecords {
+            let deleter = SimulatedDeleter(client(), topics: topics)
+            world.deleter = deleter
+            deleter.start()
         }
     }
 

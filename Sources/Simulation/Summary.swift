@@ -8,13 +8,17 @@ package struct Summary: Sendable {
     private var acknowledgedRecords = 0
     private var elections = 0
     private var faults = [Int](repeating: 0, count: FaultKind.allCases.count)
+    private var failures: [(seed: UInt64, violation: Violation)] = []
     private var invariants = [Int](repeating: 0, count: Invariant.allCases.count)
 
     package init() {}
 
     package mutating func add(_ result: SeedResult) {
         seeds += 1
-        if result.violation != nil { failed += 1 }
+        if let violation = result.violation {
+            failed += 1
+            failures.append((result.seed, violation))
+        }
         events += result.events
         virtualMs += result.virtualMs
         acknowledgedRecords += result.acknowledgedRecords
@@ -47,9 +51,26 @@ package struct Summary: Sendable {
     package func json(seconds: Double) -> String {
         let faults = zip(FaultKind.allCases, faults).map { "\"\($0.0.rawValue)\":\($0.1)" }.joined(separator: ",")
         let checks = zip(Invariant.allCases, invariants).map { "\"\($0.0.rawValue)\":\($0.1)" }.joined(separator: ",")
+        let failures = failures.map { failure in
+            "{\"seed\":\(failure.seed),\"invariant\":\(Self.quoted(failure.violation.invariant)),"
+                + "\"words\":\(Self.quoted(failure.violation.words)),\"event\":\(failure.violation.event)}"
+        }.joined(separator: ",")
+        let speed = Int(Double(events) / max(seconds, 0.001))
         return "{\"seeds\":\(seeds),\"failed\":\(failed),\"events\":\(events),\"virtualMs\":\(virtualMs),"
             + "\"seconds\":\(seconds),\"acknowledgedRecords\":\(acknowledgedRecords),\"elections\":\(elections),"
-            + "\"faults\":{\(faults)},\"checks\":{\(checks)}}"
+            + "\"eventsPerSecond\":\(speed),\"faults\":{\(faults)},\"checks\":{\(checks)},\"failures\":[\(failures)]}"
+    }
+
+    private static func quoted(_ text: String) -> String {
+        var quoted = "\""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\"", "\\": quoted += "\\\(scalar)"
+            case "\u{0}"..<" ": quoted += " "
+            default: quoted.unicodeScalars.append(scalar)
+            }
+        }
+        return quoted + "\""
     }
 
     private static func short(_ value: Double) -> String { String(Double(Int(value * 10)) / 10) }

@@ -35,6 +35,12 @@ struct EpochRecall {
         }
         for entry in scanned { history.assign(entry.epoch, startOffset: max(entry.startOffset, startOffset)) }
         history.truncateStart(to: startOffset)
+        if history.entries.isEmpty, startOffset > 0, startOffset == segments[segments.count - 1].nextOffset,
+            let last = checkpoint?.entries.last, last.startOffset <= startOffset
+        {
+            // Every record was deleted: no batch is left to say in which epoch the log ended.
+            history.assign(last.epoch, startOffset: startOffset)
+        }
         return history
     }
 

@@ -194,6 +194,7 @@ struct LogOpening {
             }
             lastEpoch = scan.lastEpoch
             opened.recovery.segmentsScanned += 1
+            try writeAgain(segment, from: start.position)
             // Also where nothing lies above the recovery point: a cut made just before a kill may have no barrier
             // behind it.
             changedFiles.append(segment)
@@ -207,6 +208,24 @@ struct LogOpening {
             addDamage(end..<recoveryPoint, opened.segments[opened.segments.count - 1].path, "the log ends at \(end)")
         }
     }
+
+    /// A failed fsync leaves pages readable, clean and off the medium, and the next fsync succeeds over them
+    /// (reliability.md §4 rule 8). So what recovery read above the recovery point, and believes from now on, is written
+    /// once more as it is: then the barrier that ends the recovery covers it.
+    private func writeAgain(_ segment: Segment, from start: Int64) throws(LogError) {
+        let (disk, file) = (disk, segment.file)
+        var position = start
+        while position < segment.sizeBytes {
+            let at = position
+            let length = Int(min(Self.copiedBytesMax, segment.sizeBytes - at))
+            try onDisk { () throws(DiskError) in
+                try disk.write(ByteBuffer(), try disk.read(file, at: at, length: length), to: file, at: at)
+            }
+            position += Int64(length)
+        }
+    }
+
+    private static let copiedBytesMax: Int64 = 1 << 20
 
     /// What follows on the last good batch of `segment` does not check out. Answers whether the log ends here.
     private mutating func cut(_ segment: Segment, at index: Int, fileBytes: Int64) throws(LogError) -> Bool {

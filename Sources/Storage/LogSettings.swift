@@ -12,6 +12,8 @@ package struct LogSettings: Equatable, Sendable {
     package var indexIntervalBytes: Int
     /// `segment.index.bytes`: a segment whose index is this large is full.
     package var indexBytesMax: Int
+    /// Segments below the log start keep their bytes under another name until `purgeRemoved`; else they go at once.
+    package var delaysRemoval: Bool
     /// For the simulator alone.
     package var plantedBug: PlantedBug
 
@@ -20,12 +22,14 @@ package struct LogSettings: Equatable, Sendable {
         segmentMs: Int64 = 7 * 24 * 3_600_000,
         indexIntervalBytes: Int = 4096,
         indexBytesMax: Int = 10 * 1024 * 1024,
+        delaysRemoval: Bool = false,
         plantedBug: PlantedBug = .none
     ) {
         self.segmentBytes = segmentBytes
         self.segmentMs = segmentMs
         self.indexIntervalBytes = indexIntervalBytes
         self.indexBytesMax = indexBytesMax
+        self.delaysRemoval = delaysRemoval
         self.plantedBug = plantedBug
     }
 }

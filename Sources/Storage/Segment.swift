@@ -322,6 +322,10 @@ final class Segment {
 
     func close() {
         disk.close(file)
+        closeIndexes()
+    }
+
+    func closeIndexes() {
         if let indexFile { disk.close(indexFile) }
         if let timeIndexFile { disk.close(timeIndexFile) }
         (indexFile, timeIndexFile) = (nil, nil)

@@ -9,6 +9,8 @@ struct FlushState {
         var end: Offset
         var files: [Offset]
         var directories: [String]
+        /// Where the newest segment begins whose name it covers.
+        var names: Offset
     }
 
     /// Base offsets of segments written since the last barrier was asked for; rising.
@@ -68,7 +70,8 @@ extension SegmentedLog {
         let count = settings.plantedBug == .rolledSegmentNotFlushed ? 1 : flushing.dirtyFiles.count
         let barrier = FlushState.Barrier(
             sequence: flushing.lastSequence, end: damages.first?.offsets.lowerBound ?? endOffset,
-            files: flushing.dirtyFiles.suffix(count), directories: flushing.dirtyDirectories)
+            files: flushing.dirtyFiles.suffix(count), directories: flushing.dirtyDirectories,
+            names: active.baseOffset)
         flushing.underWay = barrier
         flushing.clean()
         let ticket = FlushTicket(owner: owner, generation: generation, sequence: barrier.sequence)
@@ -92,6 +95,7 @@ extension SegmentedLog {
         flushing.underWay = nil
         let moved = barrier.end > flushedEnd
         flushedEnd = max(flushedEnd, barrier.end)
+        durableNames = max(durableNames, barrier.names)
         try removeSegmentsBelowStart()
         saveEpochs()
         if flushing.isWanted {
@@ -106,6 +110,7 @@ extension SegmentedLog {
         defer {
             isFenced = true
             for segment in segments { segment.close() }
+            closeRemoved()
         }
         guard !isFenced, flushes else { return }
         active.seal()

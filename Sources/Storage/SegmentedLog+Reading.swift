@@ -95,10 +95,10 @@ extension SegmentedLog {
     }
 
     /// Walks the batch headers from the one that holds `offset` to the end, for rebuilding what is a function of the
-    /// log.
+    /// log. Also what lies below the log start is walked, as far as its segment is still there.
     package func forEachHeader(from offset: Offset, _ body: (BatchHeader) -> Void) throws(LogError) {
         guard offset < endOffset else { return }
-        let offset = max(offset, startOffset, segments[0].baseOffset)
+        let offset = max(offset, segments[0].baseOffset)
         for segment in segments where segment.nextOffset > offset || segment === active {
             if offset >= segment.baseOffset { try checkReadable(offset) }
             let start =
@@ -133,17 +133,18 @@ extension SegmentedLog {
         package var sizeBytes: Int64
     }
 
-    /// In offset order; the last one is active and never removed by `advanceStart`.
+    /// In offset order; the last one is active.
     package var segmentSummaries: [SegmentSummary] {
         segments.map { SegmentSummary(baseOffset: $0.baseOffset, nextOffset: $0.nextOffset, sizeBytes: $0.sizeBytes) }
     }
 
-    /// The largest timestamp in the segment that begins at `baseOffset`, −1 without any: what `retention.ms` is
-    /// measured by.
-    package func largestTimestamp(ofSegmentAt baseOffset: Offset) throws(LogError) -> Int64 {
+    /// What `retention.ms` is measured by: the largest timestamp in the segment that begins at `baseOffset`, or, where
+    /// its records have none, when the segment was made or opened.
+    package func retentionTimestamp(ofSegmentAt baseOffset: Offset) throws(LogError) -> Int64 {
         guard let segment = segments.first(where: { $0.baseOffset == baseOffset }) else { return -1 }
-        noteIndexUse(segment)
-        return try segment.largestTimestamp(intervalBytes: settings.indexIntervalBytes).timestamp
+        if segment !== active { noteIndexUse(segment) }
+        let largest = try segment.largestTimestamp(intervalBytes: settings.indexIntervalBytes).timestamp
+        return largest >= 0 ? largest : segment.createdMs
     }
 
     private func records(

@@ -1,4 +1,4 @@
-// Taking away: from the end, from the start, altogether.
+// Taking away from the end, and altogether.
 
 import Model
 import NIOCore
@@ -31,6 +31,7 @@ extension SegmentedLog {
             isFenced = true
             throw error
         }
+        durableNames = min(durableNames, segment.baseOffset)
         segment.sizeBytes = boundary.position
         segment.nextOffset = boundary.offset
         segment.loadIndexes(intervalBytes: settings.indexIntervalBytes)
@@ -59,40 +60,11 @@ extension SegmentedLog {
             throw error
         }
         startOffset = offset
+        durableNames = -1
         flushing.markDirty(offset)
         flushing.markDirectoryDirty(directory)
         finishTruncation(at: offset)
         flushedEnd = offset
-    }
-
-    /// Moves the log start up; records below cannot be read from now on. Whole segments below it are removed, as soon
-    /// as a barrier has made sure of the segment that then comes first, so that no crash can leave the directory empty.
-    package func advanceStart(to offset: Offset) throws(LogError) {
-        guard offset <= endOffset else {
-            throw .offsetOutOfRange(offset, startOffset: startOffset, endOffset: endOffset)
-        }
-        guard offset > startOffset else { return }
-        if isFenced { throw .fenced }
-        startOffset = offset
-        epochs.truncateStart(to: offset)
-        try removeSegmentsBelowStart()
-    }
-
-    func removeSegmentsBelowStart() throws(LogError) {
-        var count = 0
-        while count + 1 < segments.count, segments[count + 1].baseOffset <= startOffset,
-            segments[count + 1].baseOffset < flushedEnd
-        {
-            count += 1
-        }
-        guard count > 0 else { return }
-        flushing.markDirectoryDirty(directory)
-        for _ in 0..<count {
-            let first = segments[0]
-            try first.remove()
-            segments.removeFirst()
-        }
-        damages.removeAll { $0.offsets.upperBound <= startOffset }
     }
 
     private func beginTruncation() {

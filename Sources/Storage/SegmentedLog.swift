@@ -57,6 +57,9 @@ package final class SegmentedLog {
     var segments: [Segment]
     var active: Segment { segments[segments.count - 1] }
     var flushing = FlushState()
+    /// Segments that begin at or below this have names that no crash takes back.
+    var durableNames: Offset
+    var removed = RemovedSegments()
     /// The history as the checkpoint file has it, as far as it was asked for.
     var savedEpochs: EpochHistory?
     var checkpointSequence: UInt64 = 0
@@ -81,6 +84,7 @@ package final class SegmentedLog {
         epochs = opened.epochs
         savedEpochs = opened.savedEpochs
         flushedEnd = 0
+        durableNames = opened.dirtyDirectories.isEmpty ? opened.segments[opened.segments.count - 1].baseOffset : -1
         flushing.dirtyDirectories = opened.dirtyDirectories
         if !opened.dirtyDirectories.isEmpty { flushing.markDirty(active.baseOffset) }
         flushedEnd = opened.recovery.damage?.offsets.lowerBound ?? active.nextOffset

@@ -7,6 +7,6 @@ import Simulation
 struct MartletSim: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "martlet-sim",
-        abstract: "Runs three brokers in a simulated world of faults, and checks every step.",
-        subcommands: [Run.self, Hash.self, Mutants.self])
+        abstract: "Runs three to five brokers in a simulated world of faults, and checks every step.",
+        subcommands: [Run.self, Shrink.self, Replay.self, Hash.self, Mutants.self])
 }

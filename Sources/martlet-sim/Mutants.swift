@@ -31,7 +31,7 @@ struct Mutants: ParsableCommand {
     func run() throws {
         let wanted = only.isEmpty ? PlantedBug.allCases.filter { $0 != .none } : only
         let hunted = only.isEmpty ? wanted.filter { $0.missingFault == nil } : only
-        if list { return hunted.forEach { print($0.name) } }
+        if list { return hunted.forEach { print($0.rawValue) } }
         var waiting = hunted[...]
         var running: [Hunt] = []
         var outcomes: [PlantedBug: HuntOutcome] = [:]
@@ -53,7 +53,7 @@ struct Mutants: ParsableCommand {
             print("[" + inOrder.map(\.json).joined(separator: ",\n ") + "]")
         } else {
             for bug in wanted where !hunted.contains(bug) {
-                if let fault = bug.missingFault { print("\(bug.name)\tnot hunted: needs \(fault)") }
+                if let fault = bug.missingFault { print("\(bug.rawValue)\tnot hunted: needs \(fault)") }
             }
             print("\(inOrder.count - survivors.count) of \(inOrder.count) planted bugs caught")
         }
@@ -71,8 +71,8 @@ struct HuntOutcome {
 
     var line: String {
         let time = "\(seeds) seeds\t\(Double(Int(seconds * 10)) / 10) s"
-        guard let caughtBy else { return "\(bug.name)\tSURVIVED\t\(time)\t\(words)" }
-        return "\(bug.name)\t\(caughtBy)\t\(time)\t\(words)"
+        guard let caughtBy else { return "\(bug.rawValue)\tSURVIVED\t\(time)\t\(words)" }
+        return "\(bug.rawValue)\t\(caughtBy)\t\(time)\t\(words)"
     }
 
     var json: String {
@@ -84,7 +84,8 @@ struct HuntOutcome {
             default: escaped.unicodeScalars.append(character)
             }
         }
-        return "{\"name\":\"\(bug.name)\",\"caughtBy\":\(caughtBy.map { "\"\($0)\"" } ?? "null"),\"seeds\":\(seeds),"
+        return
+            "{\"name\":\"\(bug.rawValue)\",\"caughtBy\":\(caughtBy.map { "\"\($0)\"" } ?? "null"),\"seeds\":\(seeds),"
             + "\"seconds\":\(Double(Int(seconds * 10)) / 10),\"words\":\"\(escaped)\"}"
     }
 }
@@ -120,7 +121,7 @@ private final class Hunt {
     private static func start(
         _ program: String, _ hunted: PlantedBug, _ bug: PlantedBug, _ seeds: ClosedRange<UInt64>
     ) -> UnsafeMutablePointer<FILE>? {
-        var command = "SWIFT_BACKTRACE=enable=no exec '\(program)' run --bug \(bug.name)"
+        var command = "SWIFT_BACKTRACE=enable=no exec '\(program)' run --bug \(bug.rawValue)"
         command += " --seeds \(seeds.lowerBound)..\(seeds.upperBound)"
         for fault in hunted.suitedFaults { command += " --fault \(fault.rawValue)" }
         return popen(command + " 2>&1", "r")

@@ -5,12 +5,7 @@ import Glibc
 import Model
 import Simulation
 
-extension PlantedBug: ExpressibleByArgument {
-    package init?(argument: String) {
-        guard let bug = Self.allCases.first(where: { $0.name == argument }) else { return nil }
-        self = bug
-    }
-}
+extension PlantedBug: ExpressibleByArgument {}
 
 extension FaultKind: ExpressibleByArgument {}
 
@@ -27,18 +22,8 @@ struct SeedRange: ExpressibleByArgument {
     }
 }
 
-struct Run: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Run seeds and check every step of each.")
-
-    @Option(help: "Seeds, as A..B with both included.")
-    var seeds: SeedRange
-
-    @Flag(help: "Print every step in words.")
-    var trace = false
-
-    @Flag(help: "Print the summary as JSON.")
-    var json = false
-
+/// Which faults a seed may draw from.
+struct FaultChoice: ParsableArguments {
     @Option(help: "Allow only these faults (may be repeated).")
     var fault: [FaultKind] = []
 
@@ -48,6 +33,37 @@ struct Run: ParsableCommand {
     @Flag(help: "Let one node lose its disk, too.")
     var wipe = false
 
+    var faults: [FaultKind] {
+        var faults = calm ? [] : fault.isEmpty ? Swarm.defaultFaults : fault
+        if wipe, !faults.contains(.wipe) { faults.append(.wipe) }
+        return faults
+    }
+
+    /// A whole run with all of them may be asked for all invariants.
+    var isWhole: Bool { fault.isEmpty && !calm }
+
+    func swarm(_ seed: UInt64) -> Swarm { Swarm(seed: seed, allowing: faults) }
+
+    /// As they were given.
+    var words: String {
+        (calm ? " --calm" : "") + fault.map { " --fault \($0.rawValue)" }.joined() + (wipe ? " --wipe" : "")
+    }
+}
+
+struct Run: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Run seeds and check every step of each.")
+
+    @Option(help: "Seeds, as A..B with both included.")
+    var seeds: SeedRange
+
+    @Flag(help: "Print every step in words.")
+    var trace = false
+
+    @Flag(help: "Print nothing but a report in JSON: seeds, events, virtual time, faults, checks, failures.")
+    var json = false
+
+    @OptionGroup var choice: FaultChoice
+
     @Option(help: "Plant a bug: the run must fail.")
     var bug: PlantedBug = .none
 
@@ -55,35 +71,53 @@ struct Run: ParsableCommand {
     var keepGoing = false
 
     func run() throws {
-        var faults = calm ? [] : fault.isEmpty ? Swarm.defaultFaults : fault
-        if wipe, !faults.contains(.wipe) { faults.append(.wipe) }
+        let faults = choice.faults
         var summary = Summary()
         let start = ContinuousClock.now
+        func seconds() -> Double { Double((ContinuousClock.now - start) / .milliseconds(1)) / 1_000 }
         // With a trace the runtime's own backtrace says more.
-        let progress = trace ? nil : TrapNotice()
+        let trap = trace ? nil : TrapNotice()
+        let showsProgress = !trace && isatty(STDERR_FILENO) == 1
         for seed in seeds.seeds {
-            progress?.note(seed)
+            trap?.note(seed)
             let result = SeedRun.run(
                 seed: seed, allowing: faults, bug: bug,
-                trace: Trace(trace ? .words : .none) { line in
+                trace: Trace(trace && !json ? .words : .none) { line in
                     print(line)
                     // A trap must not swallow the lines that tell of it.
                     fflush(nil)
                 })
             summary.add(result)
             if result.violation != nil {
-                report(result, faults)
+                if !json { report(result, faults) }
                 if !keepGoing { break }
             }
-            if !json, summary.seeds % 50 == 0 { print("… \(summary.seeds) seeds, \(summary.events) events") }
+            if showsProgress { showProgress(summary, seconds()) }
         }
-        let seconds = Double((ContinuousClock.now - start) / .milliseconds(1)) / 1_000
-        print(json ? summary.json(seconds: seconds) : summary.text(seconds: seconds))
-        let isWhole = seeds.seeds.count >= 100 && fault.isEmpty && !calm && bug == .none
+        if showsProgress { tell("") }
+        let isWhole = seeds.seeds.count >= 100 && choice.isWhole && bug == .none && !json
         let unheld = isWhole ? summary.neverHeld : []
-        for name in unheld { print("never had anything to check: \(name)") }
-        print("\(summary.seeds - summary.failed) passed, \(summary.failed) failed")
+        if json {
+            print(summary.json(seconds: seconds()))
+        } else {
+            print(summary.text(seconds: seconds()))
+            for name in unheld { print("never had anything to check: \(name)") }
+            print("\(summary.seeds - summary.failed) passed, \(summary.failed) failed")
+        }
         if summary.failed > 0 || !unheld.isEmpty { throw ExitCode.failure }
+    }
+
+    private func showProgress(_ summary: Summary, _ seconds: Double) {
+        let speed = Int(Double(summary.events) / max(seconds, 0.001))
+        tell(
+            "\(summary.seeds) of \(seeds.seeds.count) seeds, \(summary.failed) failed, "
+                + "\(summary.events) events, \(speed)/s")
+    }
+
+    /// One line on the terminal that the next one covers.
+    private func tell(_ line: String) {
+        let bytes = Array("\r\u{1B}[K\(line)".utf8)
+        _ = write(STDERR_FILENO, bytes, bytes.count)
     }
 
     private func report(_ result: SeedResult, _ faults: [FaultKind]) {
@@ -98,12 +132,13 @@ struct Run: ParsableCommand {
         if told.violation?.event != violation.event {
             print("  NOT REPRODUCED when run again: the simulation is not deterministic")
         }
-        var command = "martlet-sim run --seeds \(result.seed)..\(result.seed) --trace"
-        if calm { command += " --calm" }
-        for kind in fault { command += " --fault \(kind.rawValue)" }
-        if wipe { command += " --wipe" }
-        if bug != .none { command += " --bug \(bug.name)" }
-        print("again: \(command)")
+        let options = choice.words + (bug == .none ? "" : " --bug \(bug.rawValue)")
+        print("faults: \(result.schedule.faults.count { $0.atMs * 1_000_000 <= violation.atNanoseconds }) until then:")
+        for fault in result.schedule.faults.filter({ $0.atMs * 1_000_000 <= violation.atNanoseconds }).suffix(12) {
+            print("  \(fault)")
+        }
+        print("again: martlet-sim run --seeds \(result.seed)..\(result.seed) --trace\(options)")
+        print("smaller: martlet-sim shrink \(result.seed)\(options)")
     }
 }
 

@@ -123,8 +123,11 @@ import Wire
             ])
         #expect(answer.errorCode == .none)
         #expect(answer.configs?.first { $0.name == "segment.bytes" }?.configSource == ConfigSource.topic.rawValue)
-        #expect(answer.configs?.contains { $0.name == "retention.bytes" } == false)
-        #expect(world.controller.image.config(.topic, "a")["retention.bytes"] == "1000")
+        #expect(answer.configs?.contains { $0.name == "min.cleanable.dirty.ratio" } == false)
+        #expect(world.controller.image.config(.topic, "a")["min.cleanable.dirty.ratio"] == "0.2")
+        let effective = world.controller.image.effectiveConfig(answer.topicID)
+        #expect(effective?.retentionBytes == 1_000 && effective?.retentionMs == -1 && effective?.deletes == true)
+        #expect(effective?.fileDeleteDelayMs == 60_000)
     }
 
     @Test func aRequestIsAnsweredTopicByTopicAndNamesNoTopicTwice() {

@@ -58,6 +58,10 @@ import Testing
         f.log.startOffset = 5
         f.log.epochs.truncateStart(to: 5)
         #expect(f.fetch(2, 3, lastEpoch: 0).0 == .error(.offsetOutOfRange))
+        // Clients are told when the followers have deleted as much.
+        #expect(
+            f.partition.consumerFetch(offset: 4, currentLeaderEpoch: nil, log: f.log) == .error(.offsetNotAvailable))
+        for id in [2, 3] as [NodeID] { _ = f.fetch(id, f.log.endOffset, logStart: 5) }
         #expect(f.partition.consumerFetch(offset: 4, currentLeaderEpoch: nil, log: f.log) == .error(.offsetOutOfRange))
         #expect(f.partition.consumerFetch(offset: 10, currentLeaderEpoch: nil, log: f.log) == .error(.offsetOutOfRange))
     }

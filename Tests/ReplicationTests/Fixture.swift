@@ -59,6 +59,12 @@ struct Fixture {
         return effects
     }
 
+    mutating func requestStart(_ offset: Offset) -> [PartitionEffect] {
+        var effects: [PartitionEffect] = []
+        partition.startRequested(offset, log: log, at: now, into: &effects)
+        return effects
+    }
+
     mutating func tick() -> [PartitionEffect] {
         var effects: [PartitionEffect] = []
         partition.ticked(log: log, at: now, into: &effects)
@@ -68,7 +74,7 @@ struct Fixture {
     /// Replica `id` fetches at `offset`, its last record being of `lastEpoch` (by default the leader's word for it).
     mutating func fetch(
         _ id: NodeID, _ offset: Offset, lastEpoch: LeaderEpoch? = nil, epoch: LeaderEpoch? = nil,
-        brokerEpoch: BrokerEpoch? = nil
+        brokerEpoch: BrokerEpoch? = nil, logStart: Offset = 0
     ) -> (FetchDecision, [PartitionEffect]) {
         var effects: [PartitionEffect] = []
         let last = lastEpoch ?? (offset > 0 ? log.epochs.epoch(at: offset - 1) : nil) ?? -1
@@ -76,7 +82,7 @@ struct Fixture {
             ReplicaFetch(
                 replica: id, brokerEpoch: brokerEpoch ?? 100 + BrokerEpoch(id), fetchOffset: offset,
                 lastFetchedEpoch: last,
-                currentLeaderEpoch: epoch ?? partition.leaderEpoch, logStartOffset: 0),
+                currentLeaderEpoch: epoch ?? partition.leaderEpoch, logStartOffset: logStart),
             log: log, at: now, into: &effects)
         return (decision, effects)
     }

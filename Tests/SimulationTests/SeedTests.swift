@@ -13,7 +13,7 @@ import Testing
         #expect(result.acknowledgedRecords > 0)
     }
 
-    /// Seeds that failed once, each by a bug that has been mended since, and a few that never did.
+    /// Failures that were have their cases in Tests/SimCorpus; these are a sample of what a seed draws.
     @Test(arguments: [37, 43, 72, 181, 520, 831, 4, 11, 77] as [UInt64])
     func seedsWithFaultsAreWell(seed: UInt64) {
         let result = SeedRun.run(seed: seed, trace: Trace(.none))

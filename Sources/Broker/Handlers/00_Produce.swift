@@ -44,7 +44,7 @@ extension Shard {
                 case .appended(let replica, let base, let end, let logAppendTimeMs):
                     place.baseOffset = base
                     place.logAppendTimeMs = logAppendTimeMs
-                    place.logStartOffset = replica.log.startOffset
+                    place.logStartOffset = replica.visibleStart
                     // Mutant: the page cache of one node is enough (P6).
                     let waits = configuration.plantedBug != .acknowledgedBeforeFlush
                     if request.acks == -1 && waits && replica.partition.highWatermark < end {
@@ -157,6 +157,7 @@ extension Shard {
             logFailed(replica, error)
             return .failed(error.errorCode, "the log of \(replica.name) cannot be written", replica)
         }
+        recordsTaken(by: replica)
         replica.record([header])
         replica.requestFlush(appendedBytes: header.sizeBytes)
         perform(on: replica) { $0.appended(log: replica.logView, at: reading.now, into: &$1) }
@@ -182,6 +183,7 @@ extension Shard {
     }
 
     func failWaiters(of replica: Replica, _ error: ErrorCode) {
+        failDeletes(of: replica, error)
         let waiters = replica.produceWaiters
         replica.produceWaiters = []
         for waiter in waiters { complete(waiter, error) }

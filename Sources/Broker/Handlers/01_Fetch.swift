@@ -194,6 +194,12 @@ extension Shard {
                 slice != nil || answer.errorCode != targets[index].toldError || answer.divergingEpoch.epoch >= 0
                 || answer.errorCode != .none || answer.highWatermark != targets[index].toldHighWatermark
                 || answer.logStartOffset != targets[index].toldLogStartOffset
+            // Followers delete when their leader does, and not half a second later.
+            if pending.replica != nil, answer.logStartOffset > targets[index].logStartOffset,
+                answer.logStartOffset != targets[index].toldLogStartOffset, pending.session != nil
+            {
+                round.isUrgent = true
+            }
             guard !pending.isIncremental || isNews else { continue }
             targets[index].toldHighWatermark = answer.highWatermark
             targets[index].toldLogStartOffset = answer.logStartOffset
@@ -249,7 +255,9 @@ extension Shard {
             round.isUrgent = true
             return nil
         }
-        answer.logStartOffset = replica.log.startOffset
+        answer.logStartOffset =
+            pending.replica == nil
+            ? replica.visibleStart : replica.partition.startForFollowers(log: replica.logView)
         let decision = decide(target, pending, replica)
         answer.highWatermark = replica.partition.highWatermark
         answer.lastStableOffset = replica.partition.highWatermark
@@ -258,6 +266,8 @@ extension Shard {
             answer.errorCode = error
             answer.highWatermark = -1
             answer.lastStableOffset = -1
+            // By this one a follower starts over: nothing above it may be missing.
+            if pending.replica != nil { answer.logStartOffset = replica.log.startOffset }
             if error == .notLeaderOrFollower || error == .fencedLeaderEpoch,
                 let registration = view.image.partition(target.topicPartition), let leader = registration.leader
             {

@@ -49,6 +49,10 @@ extension Shard {
             return answer
         case .offset(let visible): end = visible
         }
+        if asked.timestamp != NamedTimestamp.latest, replica.visibleStart < 0 {
+            answer.errorCode = version < 5 ? .leaderNotAvailable : .offsetNotAvailable
+            return answer
+        }
         do throws(LogError) {
             switch asked.timestamp {
             case NamedTimestamp.latest: answer.set(end, -1, replica.partition.leaderEpoch)
@@ -101,7 +105,7 @@ extension Shard {
     struct Refusal: Error { var error: ErrorCode }
 
     /// The leader's replica of a partition, fenced by what the asker knows of its epoch (KIP-320).
-    private func leader(
+    func leader(
         of topic: String, _ partition: PartitionIndex, epoch: LeaderEpoch
     ) -> Result<Replica, Refusal> {
         guard let image = view.image.topic(named: topic), image.partitions.indices.contains(Int(partition)) else {

@@ -7,6 +7,11 @@ import Wire
 
 extension Shard {
     func metadata(_ request: MetadataRequest, _ context: RequestContext) {
+        // Until this start of the node is unfenced its image is empty or an old snapshot's, and clients believe what
+        // they are told: librdkafka lets go of every broker that is not named. Without an answer they ask another node,
+        // or again. A node that never belonged to a cluster may say so.
+        let isUnformed = directory.identity.clusterID == nil && view.clusterID.isEmpty
+        guard isServing || isUnformed else { return close(context.connection, because: nil) }
         let version = context.header.version
         var response = MetadataResponse()
         response.brokers = liveBrokers.map { broker in

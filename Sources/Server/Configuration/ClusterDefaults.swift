@@ -30,6 +30,8 @@ package struct ClusterDefaults: Sendable {
         }
         try readTopicDefaults(mapping)
         try mapping.read("log.segment.bytes", in: 1...Int64(Int32.max), into: &log.segmentBytes)
+        try mapping.read(
+            "log.retention.check.interval.ms", in: 1...Int64(Int32.max), into: &log.retentionCheckIntervalMs)
         try mapping.read("metadata.log.segment.bytes", in: 1 << 14...(1 << 31) - 1, into: &log.metadataSegmentBytes)
         try mapping.read(
             "metadata.log.max.record.bytes.between.snapshots", in: 1...Int64.max, into: &log.metadataSnapshotBytes)
@@ -96,7 +98,8 @@ package struct ClusterDefaults: Sendable {
     private static var keys: [String] {
         timingKeys.map(\.0) + topicKeys.map(\.0) + [
             "auto.create.topics.enable", "num.partitions", "default.replication.factor",
-            "metadata.log.segment.bytes", "metadata.log.max.record.bytes.between.snapshots", "connections.max.idle.ms",
+            "log.retention.check.interval.ms", "metadata.log.segment.bytes",
+            "metadata.log.max.record.bytes.between.snapshots", "connections.max.idle.ms",
             "frame.stall.ms", "max.connections", "socket.request.max.bytes", "queued.max.request.bytes",
             "flusher.threads", "open.files.max",
         ]

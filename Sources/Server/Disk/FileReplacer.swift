@@ -12,15 +12,20 @@ final class FileReplacer: Sendable {
     private typealias Job = @Sendable () -> Void
 
     private let pool: FlusherPool
+    private let reserve: SpaceReserve?
     /// Paths with a replacement under way, and the jobs that wait behind it.
     private let busy = NIOLockedValueBox<[String: [Job]]>([:])
 
-    init(pool: FlusherPool) { self.pool = pool }
+    init(pool: FlusherPool, reserve: SpaceReserve?) {
+        self.pool = pool
+        self.reserve = reserve
+    }
 
     func replace(path: String, contents: ByteBuffer, completed: @escaping @Sendable (FlushResult) -> Void) {
+        let reserve = reserve
         let job: Job = {
             do throws(DiskError) {
-                try writeAndRename(path: path, contents: contents)
+                try reserve.retrying { () throws(DiskError) in try writeAndRename(path: path, contents: contents) }
                 completed(.done)
             } catch {
                 completed(.failed(error))

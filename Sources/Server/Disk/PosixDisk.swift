@@ -17,18 +17,24 @@ package final class PosixDisk: Disk {
     private let replacer: FileReplacer
     private let deliver: @Sendable (FlushTicket, FlushResult) -> Void
     private var table: FileTable
+    private let reserve: SpaceReserve?
+    private let holdsRecords: Bool
 
     /// Told before a file gets shorter, so that connections that still send from behind the cut can be closed.
     package var willTruncate: ((FileHandle, Int64) -> Void)?
 
+    /// With a `reserve` a full disk still takes what is not records: names, replacements, and all contents of a disk
+    /// that does not hold records.
     package init(
-        root: String, flushers: FlusherPool, openFilesMax: Int,
+        root: String, flushers: FlusherPool, openFilesMax: Int, reserve: SpaceReserve? = nil, holdsRecords: Bool = true,
         deliver: @escaping @Sendable (FlushTicket, FlushResult) -> Void
     ) {
+        self.reserve = reserve
+        self.holdsRecords = holdsRecords
         self.root = root
         self.flushers = flushers
         self.deliver = deliver
-        replacer = FileReplacer(pool: flushers)
+        replacer = FileReplacer(pool: flushers, reserve: reserve)
         table = FileTable(root: root, descriptorsMax: openFilesMax)
     }
 
@@ -38,7 +44,7 @@ package final class PosixDisk: Disk {
     // MARK: Names
 
     package func createDirectory(_ path: String) throws(DiskError) {
-        try makeDirectories(absolute(path))
+        try reserve.retrying { () throws(DiskError) in try makeDirectories(absolute(path)) }
     }
 
     package func list(_ directory: String) throws(DiskError) -> [String] {
@@ -62,8 +68,11 @@ package final class PosixDisk: Disk {
     // MARK: Files
 
     package func open(_ path: String, create: Bool) throws(DiskError) -> FileHandle {
-        let descriptor = posix_open_file(absolute(path), create ? 1 : 0, 0)
-        try check(descriptor, path)
+        let descriptor = try reserve.retrying { () throws(DiskError) in
+            let descriptor = posix_open_file(absolute(path), create ? 1 : 0, 0)
+            try check(descriptor, path)
+            return descriptor
+        }
         return table.insert(path: path, file: OpenFile(descriptor: descriptor))
     }
 
@@ -81,13 +90,17 @@ package final class PosixDisk: Disk {
         throws(DiskError)
     {
         let open = try table.use(file)
-        let status = head.withUnsafeReadableBytes { head in
-            body.withUnsafeReadableBytes { body in
-                posix_write_both(
-                    open.descriptor, head.baseAddress, head.count, body.baseAddress, body.count, position)
+        let path = table.path(of: file)
+        if holdsRecords, let reserve, !reserve.isWhole() { throw .noSpace(path) }
+        try (holdsRecords ? nil : reserve).retrying { () throws(DiskError) in
+            let status = head.withUnsafeReadableBytes { head in
+                body.withUnsafeReadableBytes { body in
+                    posix_write_both(
+                        open.descriptor, head.baseAddress, head.count, body.baseAddress, body.count, position)
+                }
             }
+            try check(status, path)
         }
-        try check(status, table.path(of: file))
         let byteCount = head.readableBytes + body.readableBytes
         if table.countWritten(byteCount, to: file, limit: Self.writeBackBytes) {
             // From the start of the file: pages that are clean already cost nothing.

@@ -28,7 +28,7 @@ package enum NodeProcess {
             // The loops run until the kernel ends them: waiting for them could only delay the end.
             return code
         } catch {
-            writeToStandardError("martlet: \(error.description)\n")
+            writeToStandardError("Error: \(error.description)\n")
             return 1
         }
     }
@@ -73,7 +73,8 @@ package enum NodeProcess {
             stopped: { end.decide(0) })
 
         let boxes = Mailboxes(controlLoop: controlLoop, shardLoops: shardLoops)
-        let node = try boot(configuration, boxes: boxes)
+        let reserve = SpaceReserve(dataDirectory: configuration.node.dataDirectory) { log.warning("\($0)") }
+        let node = try boot(configuration, boxes: boxes, reserve: reserve)
         let wiring = Wiring(configuration: configuration, node: node, boxes: boxes, hooks: hooks)
         let shards = try wiring.startShards(on: shardLoops)
         let listener = try Listener.open(on: configuration.listen, group: shardGroup, shards: shards)
@@ -82,18 +83,20 @@ package enum NodeProcess {
         return Parts(listener: listener, control: control, groups: [controlGroup, shardGroup])
     }
 
-    private static func boot(_ configuration: StartConfiguration, boxes: Mailboxes) throws(StartError) -> Booted {
+    private static func boot(
+        _ configuration: StartConfiguration, boxes: Mailboxes, reserve: SpaceReserve
+    ) throws(StartError) -> Booted {
         // The Broker names every file with its data directory.
         let root = ""
         let controlBox = boxes.controlFlushes
         let controlDisk = PosixDisk(
-            root: root, flushers: FlusherPool(threadCount: 1), openFilesMax: 64,
+            root: root, flushers: FlusherPool(threadCount: 1), openFilesMax: 64, reserve: reserve, holdsRecords: false,
             deliver: { controlBox.post([($0, $1)]) })
         let flushers = FlusherPool(threadCount: configuration.flusherThreads)
         let shardDisks = boxes.shardFlushes.map { box in
             PosixDisk(
                 root: root, flushers: flushers, openFilesMax: configuration.openFilesMax / shardCount,
-                deliver: { box.post([($0, $1)]) })
+                reserve: reserve, deliver: { box.post([($0, $1)]) })
         }
         do throws(BootError) {
             let node = try Node.boot(

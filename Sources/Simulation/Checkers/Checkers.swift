@@ -11,7 +11,10 @@ final class Checkers {
     let metadata = MetadataChecker()
     let partitions = PartitionChecker()
     let clients = ClientChecker()
+    let starts = StartChecker()
     private(set) var topics: [String] = []
+    /// Some may have come again.
+    private(set) var deletedTopics: [String] = []
 
     func count(_ invariant: Invariant) {
         guard let index = Invariant.allCases.firstIndex(of: invariant) else { return }
@@ -44,12 +47,16 @@ final class Checkers {
     func shardStepped(_ node: SimulatedNode, _ world: World) {
         guard let shard = node.process?.shards[0] else { return }
         partitions.stepped(node, shard, world)
+        starts.stepped(node, shard, world)
     }
 
     func ended(_ node: SimulatedNode, _ world: World) {}
 
     /// The step that nobody saw the end of may have done anything to its files.
     func diedInStep(_ node: SimulatedNode) { partitions.diedInStep(node) }
+
+    /// Writes may fail from now on.
+    func mayFail(_ node: SimulatedNode) { partitions.mayFail(node) }
 
     func wiped(_ node: SimulatedNode) {
         quorum.wiped(node)
@@ -61,6 +68,12 @@ final class Checkers {
     func topicCreated(_ name: String) {
         topics.append(name)
         metadata.topicCreated(name)
+    }
+
+    func topicDeleted(_ name: String) {
+        topics.removeAll { $0 == name }
+        metadata.topicDeleted(name)
+        if !deletedTopics.contains(name) { deletedTopics.append(name) }
     }
 
     func sent(_ values: [UInt64], to key: TopicPartition, isIdempotent: Bool) {
@@ -77,7 +90,7 @@ final class Checkers {
     }
 
     func consumerTurnedAway(_ key: TopicPartition, at offset: Offset, _ world: World) {
-        guard partitions.isBinding(key, world) else { return }
+        guard partitions.isBinding(key, world), !starts.mayBeDeleted(key, offset, world) else { return }
         world.violated("P7", "a consumer read \(key) up to \(offset), and now that is out of range")
     }
 

@@ -79,6 +79,12 @@ enum Convergence {
                     world.violated("M3", "node \(node.id) does not know the topic \(name), which was created")
                 }
             }
+            for name in world.checkers.deletedTopics where !world.checkers.topics.contains(name) {
+                world.checkers.count(.m3)
+                if control.inspectedImage.topic(named: name) != nil {
+                    world.violated("M3", "node \(node.id) knows the topic \(name), which was deleted")
+                }
+            }
             node.process?.shards[0].inspectReplicas { replica in
                 guard world.checkers.partitions.isBinding(replica.topicPartition, world),
                     let log = world.checkers.partitions.committedLog(replica.topicPartition)

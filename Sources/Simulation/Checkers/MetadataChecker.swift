@@ -26,13 +26,17 @@ final class MetadataChecker {
     private var cluster: String?
     private var proposals = SortedMap<ProposalKey, [[ISRMember]]>()
     private var answeredTooEarly: [String] = []
+    /// Names that were committed since they were last deleted. For look-ups only.
+    private var namesSeen: Set<String> = []
 
     /// Enough for a node that was away: what is older is compared by a later image.
     private static let imagesKept = 2_000
 
     func topicCreated(_ name: String) {
-        if newest.topic(named: name) == nil { answeredTooEarly.append(name) }
+        if !namesSeen.contains(name) { answeredTooEarly.append(name) }
     }
+
+    func topicDeleted(_ name: String) { namesSeen.remove(name) }
 
     /// A leader asks for an ISR.
     func proposed(_ proposal: ISRProposal, for key: TopicPartition) {
@@ -73,6 +77,7 @@ final class MetadataChecker {
 
     private func check(_ image: MetadataImage, after last: MetadataImage, _ world: World) {
         for topic in image.topics.values {
+            namesSeen.insert(topic.name)
             for (index, partition) in topic.partitions.enumerated() {
                 let key = TopicPartition(topic.id, Int32(index))
                 let before = last.partition(key)
@@ -83,6 +88,9 @@ final class MetadataChecker {
                 guard let before, before != partition else { continue }
                 checkEpochs(partition, after: before, name, world)
                 checkGrowth(of: key, partition, after: before, image, name, world)
+                if image.lastOffset == last.lastOffset + 1 {
+                    checkShrinking(of: key, partition, after: before, name, world)
+                }
             }
         }
         world.checkers.partitions.checkCandidates(world)
@@ -135,6 +143,26 @@ final class MetadataChecker {
                     "M5",
                     "\(name): node \(id) came into the ISR \(partition.isr), and nobody who knew its present "
                         + "incarnation asked for it in epoch \(before.leaderEpoch)/\(before.partitionEpoch)")
+            }
+        }
+    }
+
+    /// One record alone takes a member out of an ISR only by its leader's word: who is fenced or elected goes in a
+    /// batch or with an epoch.
+    private func checkShrinking(
+        of key: TopicPartition, _ partition: PartitionRegistration, after before: PartitionRegistration,
+        _ name: String, _ world: World
+    ) {
+        guard partition.leaderEpoch == before.leaderEpoch else { return }
+        for id in before.isr where !partition.isr.contains(id) {
+            world.checkers.count(.m5left)
+            let key = ProposalKey(
+                partition: key, leaderEpoch: before.leaderEpoch, partitionEpoch: before.partitionEpoch)
+            if !(proposals[key] ?? []).contains(where: { isr in !isr.contains { $0.id == id } }) {
+                world.violated(
+                    "M5",
+                    "\(name): node \(id) left the ISR \(before.isr), and its leader did not ask for that in epoch "
+                        + "\(before.leaderEpoch)/\(before.partitionEpoch)")
             }
         }
     }

@@ -15,9 +15,10 @@ extension PartitionChecker {
     ) {
         let name = "partition \(replica.topicPartition.partition) of node \(node.id)"
         let log = replica.log
-        if log.flushedEnd > last.flushedEnd {
+        if replica.flushedEnd > last.flushedEnd {
             world.checkers.count(.s1)
-            if let missing = MediumCheck.whatIsMissing(of: log, from: last.flushedEnd, to: log.flushedEnd, on: node) {
+            let (from, to) = (last.flushedEnd, replica.flushedEnd)
+            if let missing = MediumCheck.whatIsMissing(of: log, from: from, to: to, on: node) {
                 world.violated("S1", "\(name): \(missing)")
             }
         }
@@ -145,11 +146,11 @@ extension PartitionChecker {
             image.brokers[node.id]?.directoryID == directoryID, let committed = committedLog(key)
         else { return }
         world.checkers.count(.p4)
-        if replica.log.flushedEnd < committed.endOffset {
+        if replica.flushedEnd < committed.endOffset {
             world.violated(
                 "P4",
                 "partition \(key.partition): node \(node.id) may be elected (ISR \(partition.isr), ELR "
-                    + "\(partition.eligibleLeaderReplicas)), and is durable up to \(replica.log.flushedEnd) of "
+                    + "\(partition.eligibleLeaderReplicas)), and is durable up to \(replica.flushedEnd) of "
                     + "\(committed.endOffset) committed")
         }
     }
@@ -182,10 +183,12 @@ extension PartitionChecker {
 
 extension PartitionChecker.Seen {
     /// What must be remembered of a log for the look at it after a crash.
-    mutating func note(_ replica: ReplicaInspection) {
+    /// A write that failed may have left whole batches behind the end: they are gone for good when the cut that took
+    /// them away is.
+    mutating func note(_ replica: ReplicaInspection, mayFail: Bool) {
         let log = replica.log
         let isAtRest = !log.needsFlush && !log.isFlushUnderWay
-        endMax = isAtRest ? log.endOffset : max(endMax, log.endOffset)
+        endMax = mayFail ? .max : isAtRest ? log.endOffset : max(endMax, log.endOffset)
         endOffset = log.endOffset
         generation = log.generation
         pendingISR = replica.pendingISR

@@ -75,6 +75,10 @@ final class PartitionChecker {
         seen = seen.filter { $0.key.node != node.id }
     }
 
+    func mayFail(_ node: SimulatedNode) {
+        for key in seen.keys where key.node == node.id { seen[key]?.endMax = .max }
+    }
+
     func diedInStep(_ node: SimulatedNode) {
         for key in seen.keys where key.node == node.id { seen[key]?.diedInStep = true }
     }
@@ -92,7 +96,7 @@ final class PartitionChecker {
             }
             if last.highWatermark == replica.highWatermark, last.leaderEpoch == replica.leaderEpoch,
                 last.partitionEpoch == replica.partitionEpoch, last.isLeader == replica.isLeader,
-                last.flushedEnd == replica.log.flushedEnd, last.life == seen[key]?.life ?? -1,
+                last.flushedEnd == replica.flushedEnd, last.life == seen[key]?.life ?? -1,
                 last.endOffset == replica.log.endOffset, last.generation == replica.log.generation,
                 last.pendingISR == replica.pendingISR
             {
@@ -101,12 +105,12 @@ final class PartitionChecker {
             synchronous[replica.topicPartition] = replica.isSynchronous
             checkLog(replica, of: node, shard, last, world)
             check(replica, of: node, &last, world)
-            last.note(replica)
+            last.note(replica, mayFail: world.now < node.troubledUntil)
             last.isLeader = replica.isLeader
             last.leaderEpoch = replica.leaderEpoch
             last.partitionEpoch = replica.partitionEpoch
             last.highWatermark = replica.highWatermark
-            last.flushedEnd = replica.log.flushedEnd
+            last.flushedEnd = replica.flushedEnd
             seen[key] = last
             checkCandidate(replica, of: node, world)
         }
@@ -159,14 +163,15 @@ final class PartitionChecker {
             replica.log, from: last.verified, to: replica.highWatermark, extending: replica.leaderEpoch)
         last.verified = max(verified, last.verified)
         if let wrong { world.violated("P2", "partition \(name) in epoch \(replica.leaderEpoch): \(wrong)") }
-        if let newest = log.batch(before: last.verified) {
+        if let newest = log.batch(before: last.verified), newest.baseOffset >= replica.log.startOffset {
             world.checkers.count(.p10history)
             let known = replica.log.epochs.epoch(at: newest.baseOffset)
             if known != newest.epoch {
                 world.violated(
                     "P10",
-                    "partition \(name): the epoch history \(replica.log.epochs) says \(known ?? -1) of the batch at "
-                        + "\(newest.baseOffset), which is of epoch \(newest.epoch)")
+                    "partition \(name), \(replica.log.startOffset)..<\(replica.log.endOffset): the epoch history "
+                        + "\(replica.log.epochs) says \(known ?? -1) of the batch at \(newest.baseOffset), which is of "
+                        + "epoch \(newest.epoch)")
             }
         }
     }
@@ -258,11 +263,16 @@ final class PartitionChecker {
         for member in isr.maximalISR where member != world.wiped {
             let flushedEnd =
                 member == node.id
-                ? replica.log.flushedEnd : seen[ReplicaKey(node: member, key: replica.topicPartition)]?.flushedEnd ?? 0
+                ? replica.flushedEnd : seen[ReplicaKey(node: member, key: replica.topicPartition)]?.flushedEnd ?? 0
             if flushedEnd < replica.highWatermark {
                 world.violated("P6", "\(name), and node \(member) of the ISR is durable up to \(flushedEnd)")
             }
         }
+    }
+
+    /// The leader epoch that a node's replica was last seen in.
+    func leaderEpoch(of key: TopicPartition, on node: SimulatedNode) -> LeaderEpoch? {
+        seen[ReplicaKey(node: node.id, key: key)]?.leaderEpoch
     }
 
     /// Looks at the disk itself, past everything that the node believes. A node that is down is believed: its log is
@@ -272,12 +282,14 @@ final class PartitionChecker {
         node.process?.shards[0].inspectReplicas { replica in
             guard replica.topicPartition == told.key else { return }
             let log = replica.log
+            if told.endOffset <= log.startOffset { return }
             guard let base = log.segmentSummaries.last(where: { $0.baseOffset <= told.baseOffset })?.baseOffset
             else { return }
             let digits = String(base)
             let path = log.directory + "/" + String(repeating: "0", count: 20 - digits.count) + digits + ".log"
             guard let durable = node.disk.durableContents(of: path), let visible = node.disk.contents(of: path),
-                let slice = try? log.read(from: told.baseOffset, maxBytes: 1, below: .max, atLeastOne: true)
+                let slice = try? log.read(
+                    from: max(told.baseOffset, log.startOffset), maxBytes: 1, below: .max, atLeastOne: true)
             else { return isThere = false }
             let range = Int(slice.position)..<Int(slice.position) + slice.length
             isThere = durable.count >= range.upperBound && durable[range] == visible[range]

@@ -23,10 +23,15 @@ final class SimulatedClient {
 
     let number: Int
     unowned let world: World
+    /// What this client does, and when.
+    var lots: SeededRandom
     private var links = SortedMap<NodeID, Link>()
     private var nextCorrelation: Int32 = 1
     private(set) var leaders = SortedMap<TopicPartition, NodeID>()
+    private var leaderEpochs = SortedMap<TopicPartition, LeaderEpoch>()
     private(set) var topicIDs = SortedMap<String, UUID128>()
+    /// As far as this client knows.
+    private(set) var partitionCounts = SortedMap<String, Int>()
     private var isRefreshing = false
     private var lastRefresh: Int64 = -1_000_000_000
     private var isWatching = false
@@ -37,6 +42,7 @@ final class SimulatedClient {
     init(number: Int, world: World) {
         self.number = number
         self.world = world
+        lots = world.lots.stream(.load, UInt64(number))
     }
 
     // MARK: Asking
@@ -142,7 +148,7 @@ final class SimulatedClient {
 
     func leader(of topicPartition: TopicPartition) -> NodeID? { leaders[topicPartition] }
 
-    func anyNode() -> NodeID { NodeID(1 + world.loadRandom.below(Int64(world.nodes.count))) }
+    func anyNode() -> NodeID { NodeID(1 + lots.below(Int64(world.nodes.count))) }
 
     /// Asks some node for the leaders, unless it did a moment ago.
     func refresh() {
@@ -156,9 +162,16 @@ final class SimulatedClient {
             isRefreshing = false
             guard let answer else { return }
             for topic in answer.topics where topic.errorCode == .none {
-                if let name = topic.name { topicIDs[name] = topic.topicID }
+                if let name = topic.name {
+                    topicIDs[name] = topic.topicID
+                    partitionCounts[name] = topic.partitions.count
+                }
                 for partition in topic.partitions {
                     let key = TopicPartition(topic.topicID, partition.partitionIndex)
+                    // As clients have done since KIP-320: a node that is behind does not take them back to a leader
+                    // that was.
+                    guard partition.leaderEpoch >= leaderEpochs[key] ?? -1 else { continue }
+                    leaderEpochs[key] = partition.leaderEpoch
                     leaders[key] = partition.leaderID >= 1 ? partition.leaderID : nil
                 }
             }

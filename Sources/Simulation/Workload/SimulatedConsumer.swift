@@ -13,31 +13,50 @@ final class SimulatedConsumer {
     private var rounds = 0
     /// Once the load has stopped, each partition is read until its end is reached.
     private var atEnd: [Bool]
+    /// Of the topic that `positions` are in: another one of the same name is read from its start.
+    private var topicID: UUID128?
+    /// Its topic is gone.
+    private var isAbandoned = false
 
     private var world: World { client.world }
 
-    init(_ client: SimulatedClient, topic: String) {
+    init(_ client: SimulatedClient, topic: String, partitions: Int32 = 0) {
         self.client = client
         self.topic = topic
-        positions = Array(repeating: 0, count: Int(client.world.swarm.partitions))
+        positions = Array(repeating: 0, count: Int(partitions))
         atEnd = positions.map { _ in false }
     }
 
-    var isDone: Bool { !world.isLoaded && atEnd.allSatisfy { $0 } }
+    var isDone: Bool { isAbandoned || !world.isLoaded && atEnd.allSatisfy { $0 } }
 
-    func start() {
-        client.later("consumes", ms: 600 + world.loadRandom.below(100)) { [unowned self] in turn() }
+    func abandon() { isAbandoned = true }
+
+    func start(afterMs: Int64 = 600) {
+        client.later("consumes", ms: afterMs + client.lots.below(100)) { [unowned self] in turn() }
     }
 
     private func turn() {
         guard !isDone else { return }
         rounds += 1
+        noteTopic()
+        guard !positions.isEmpty else { return lookAgain() }
         let partition = rounds % positions.count
         guard let topicID = client.topicIDs[topic],
             let leader = client.leader(of: TopicPartition(topicID, Int32(partition)))
         else { return lookAgain() }
         let key = TopicPartition(topicID, Int32(partition))
         if rounds % 11 == 0 { askForEnd(key, leader) } else { fetch(key, leader) }
+    }
+
+    private func noteTopic() {
+        if let known = client.topicIDs[topic], known != topicID {
+            if topicID != nil { (positions, atEnd) = ([], []) }
+            topicID = known
+        }
+        for _ in positions.count..<max(positions.count, client.partitionCounts[topic] ?? 0) {
+            positions.append(0)
+            atEnd.append(false)
+        }
     }
 
     private func lookAgain() {
@@ -65,11 +84,13 @@ final class SimulatedConsumer {
     }
 
     private func fetched(_ key: TopicPartition, _ found: FetchResponse.Partition) {
+        // An answer about the topic of that name that was there before.
+        guard key.topicID == topicID, !isAbandoned else { return lookAgain() }
         let partition = Int(key.partition)
         guard found.errorCode == .none else {
             if found.errorCode == .offsetOutOfRange {
                 world.checkers.consumerTurnedAway(key, at: positions[partition], world)
-                positions[partition] = 0
+                positions[partition] = max(0, found.logStartOffset)
             }
             return lookAgain()
         }
@@ -95,7 +116,7 @@ final class SimulatedConsumer {
             }
         }
         atEnd[partition] = positions[partition] >= found.highWatermark
-        client.later("fetches on", ms: 1 + world.loadRandom.below(10)) { [unowned self] in turn() }
+        client.later("fetches on", ms: 1 + client.lots.below(10)) { [unowned self] in turn() }
     }
 
     private func askForEnd(_ key: TopicPartition, _ leader: NodeID) {

@@ -26,45 +26,65 @@ final class SimulatedProducer {
     let client: SimulatedClient
     let topic: String
     let isIdempotent: Bool
-    let acks: Int16
+    /// Nil: each batch draws its own.
+    let acks: Int16?
     private var producerID: Int64?
     private var producerEpoch: Int16 = 0
     private var lanes: [Lane]
     private var nextValue: UInt64
     private var isAskingForID = false
     private var mustRenumber = false
+    private var isAbandoned = false
+    private var topicID: UUID128?
+    private var turns = 0
     static let inFlightMax = 5
     private static let backoffMs: Int64 = 50
 
     private var world: World { client.world }
 
-    init(_ client: SimulatedClient, topic: String, isIdempotent: Bool, acks: Int16) {
+    init(_ client: SimulatedClient, topic: String, isIdempotent: Bool, acks: Int16? = nil, partitions: Int32 = 0) {
         self.client = client
         self.topic = topic
         self.isIdempotent = isIdempotent
-        self.acks = acks
-        lanes = Array(repeating: Lane(), count: Int(client.world.swarm.partitions))
+        self.acks = isIdempotent ? -1 : acks
+        lanes = Array(repeating: Lane(), count: Int(partitions))
         nextValue = UInt64(client.number) << 32
     }
 
     var isDone: Bool { lanes.allSatisfy(\.batches.isEmpty) }
 
-    func start() {
-        client.later("produces", ms: 500 + world.loadRandom.below(100)) { [unowned self] in turn() }
+    /// The topic is gone, and nobody waits for what was on its way.
+    func abandon() {
+        isAbandoned = true
+        lanes = []
+    }
+
+    func start(afterMs: Int64 = 500) {
+        client.later("produces", ms: afterMs + client.lots.below(100)) { [unowned self] in turn() }
     }
 
     private func turn() {
-        guard world.isLoaded || !isDone else { return }
+        guard !isAbandoned, world.isLoaded || !isDone else { return }
+        turns += 1
+        // A topic may have grown.
+        if turns % 50 == 0 { client.refresh() }
+        if let known = client.topicIDs[topic], known != topicID {
+            // Only a plain producer meets another topic of the same name.
+            if topicID != nil { lanes = [] }
+            topicID = known
+        }
+        for _ in lanes.count..<max(lanes.count, client.partitionCounts[topic] ?? 0) { lanes.append(Lane()) }
         if world.isLoaded { makeBatch() }
         for partition in lanes.indices { pump(partition) }
-        let pause = 1 + world.loadRandom.below(2 * world.swarm.thinkMs)
+        let pause = 1 + client.lots.below(2 * world.swarm.thinkMs)
         client.later("goes on producing", ms: pause) { [unowned self] in turn() }
     }
 
     private func makeBatch() {
-        let partition = Int(world.loadRandom.below(Int64(lanes.count)))
+        guard !lanes.isEmpty else { return client.refresh() }
+        let partition = Int(client.lots.below(Int64(lanes.count)))
         guard lanes[partition].batches.count < Self.inFlightMax + 2 else { return }
-        let count = 1 + Int(world.loadRandom.below(3))
+        let count = 1 + Int(client.lots.below(3))
         var values: [UInt64] = []
         for _ in 0..<count {
             values.append(nextValue)
@@ -111,12 +131,13 @@ final class SimulatedProducer {
         var entry = ProduceRequest.Topic()
         entry.topicID = key.topicID
         entry.partitions = [partition]
+        let acks = acks ?? [-1, 1, 0][Int(client.lots.below(3))]
         var request = ProduceRequest()
         request.acks = acks
         request.timeoutMs = 1_500
         request.topics = [entry]
         world.checkers.sent(records.values, to: key, isIdempotent: isIdempotent)
-        let (acks, world) = (acks, world)
+        let world = world
         client.ask(
             request, version: 13, of: leader, timeoutMs: 2_500, expectsAnswer: acks != 0,
             peek: { answer, node in
@@ -135,13 +156,15 @@ final class SimulatedProducer {
             world.now,
             "client \(client.number) hears of \(records.values) to partition \(partition): "
                 + (error?.description ?? "nothing"))
-        guard let index = lanes[partition].batches.firstIndex(where: { $0.values == records.values }) else { return }
+        guard partition < lanes.count,
+            let index = lanes[partition].batches.firstIndex(where: { $0.values == records.values })
+        else { return }
         if !isIdempotent || error == ErrorCode.none || error == .duplicateSequenceNumber {
             lanes[partition].batches.remove(at: index)
             if error != ErrorCode.none { client.refresh() }
             // As a network does that delivers twice: the same batch comes again although it was acknowledged, and must
             // be answered with what it got the first time (I2). Its answer ends nothing here.
-            if isIdempotent, error == ErrorCode.none, world.loadRandom.oneIn(16), let leader = client.leader(of: key) {
+            if isIdempotent, error == ErrorCode.none, client.lots.oneIn(16), let leader = client.leader(of: key) {
                 send(records, to: key, at: leader)
             }
         } else {

@@ -17,6 +17,17 @@ enum Initiator {
     }
 }
 
+extension Initiator {
+    /// Who it is, the same in every run.
+    var key: UInt64 {
+        switch self {
+        case .link(let node, _, let half, let link, _):
+            UInt64(node) << 32 | UInt64(link.node) << 16 | UInt64(link.kind.rawValue) << 1 | (half == .control ? 1 : 0)
+        case .client(let client): 1 << 63 | UInt64(client.number)
+        }
+    }
+}
+
 enum Cargo {
     /// The connection is there, as its initiator learns.
     case opened
@@ -50,6 +61,10 @@ final class Connection {
     let number: Int
     let initiator: Initiator
     let target: NodeID
+    /// For its delays.
+    var lots: SeededRandom
+    /// The same for the connection in its place in another run.
+    let key: UInt64
     /// The life of the target's process that accepted.
     var targetLife = -1
     var toAcceptor = Lane()
@@ -61,10 +76,12 @@ final class Connection {
     var unread: [ByteBuffer] = []
     var isDrainPlanned = false
 
-    init(number: Int, initiator: Initiator, target: NodeID) {
+    init(number: Int, initiator: Initiator, target: NodeID, key: UInt64, lots: SeededRandom) {
         self.number = number
         self.initiator = initiator
         self.target = target
+        self.key = key
+        self.lots = lots
     }
 
     var id: ConnectionID { ConnectionID(number: UInt64(number)) }

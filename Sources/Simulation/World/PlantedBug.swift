@@ -30,9 +30,11 @@ extension PlantedBug {
             .joinsBelowEpochStart, .endShownBeforeEpochStart:
             [.isolation, .split, .oneWayCut, .crash, .pause, .slowDisk]
         case .truncationNotFlushed: [.isolation, .powerLoss, .powerLossOfAll]
-        case .tornTailKept: [.powerLoss, .powerLossOfAll, .slowDisk]
-        case .alterPartitionIgnoresBrokerEpoch, .alterPartitionIgnoresPartitionEpoch, .staleEpochAnswered:
-            [.split, .oneWayCut, .crash, .delaySpike]
+        case .tornTailKept: [.powerLoss, .powerLossInStep, .powerLossOfAll, .slowDisk]
+        case .flushFailureIgnored: [.flushError, .crash, .powerLoss]
+        case .alterPartitionIgnoresBrokerEpoch, .alterPartitionIgnoresPartitionEpoch:
+            [.stall, .delaySpike, .split, .oneWayCut, .crash]
+        case .staleEpochAnswered: [.stall, .split, .crash, .stop]
         case .directoryNotFlushed, .rolledSegmentNotFlushed:
             [.powerLoss, .powerLossInStep, .powerLossOfAll]
         case .fencedReplicaElected, .uncleanElection: [.crash, .powerLoss, .isolation, .pause]
@@ -44,11 +46,6 @@ extension PlantedBug {
     package var missingFault: String? {
         switch self {
         case .damageCutOff: "bit rot or a file cut short below the recovery point"
-        case .flushFailureIgnored: "a barrier that fails"
-        case .tornTailKept: "batches of several sectors, so that one in the middle can be lost"
-        case .alterPartitionIgnoresBrokerEpoch, .alterPartitionIgnoresPartitionEpoch:
-            "a request of a broken connection that arrives behind those of the next one"
-        case .staleEpochAnswered: "a replica that learns of two elections late and can still reach the leader"
         default: nil
         }
     }

@@ -19,6 +19,11 @@ enum CrashKind {
     case power(PowerLossPolicy)
 }
 
+struct PendingCrash {
+    var kind: CrashKind
+    var downtimeMs: Int64
+}
+
 final class SimulatedNode {
     let id: NodeID
     let disk: SimulatedDisk
@@ -31,23 +36,36 @@ final class SimulatedNode {
     var deferred: [Event] = []
     var isStopping = false
     /// Armed on the disk: what happens when it has counted down.
-    var pendingCrash: CrashKind?
+    var pendingCrash: PendingCrash?
+    /// How long the process stays away when it ends next, as a fault says.
+    var downtimeMs: Int64?
     /// The disk lost or changed something that it had promised; a refusal to start is no bug then.
     var isDamaged = false
+    /// Until then it may give up, because its disk refuses or fails.
+    var troubledUntil: Int64 = 0
 
     var controlLinks = SortedMap<LinkID, SimulatedLink>()
     var shardLinks = SortedMap<LinkID, SimulatedLink>()
     /// Mail arrives in order.
     var lastMailAt: (control: Int64, shard: Int64) = (0, 0)
     var tickAt: (control: Int64, shard: Int64) = (.max, .max)
-    var monotonicOffset: Int64 = 0
+    private var clock = (world: Int64(0), monotonic: Int64(0))
+    /// How much faster than the world its clock goes, in parts per million.
+    private(set) var driftPPM: Int64 = 0
     var wallOffsetMs: Int64 = 0
     /// Barriers take this much longer while the disk is slow.
     var diskDelay: Int64 = 0
 
-    init(id: NodeID, seed: UInt64) {
+    /// For the times of barriers, and of mail between the halves.
+    var diskLots: SeededRandom
+    var mailLots: SeededRandom
+
+    init(id: NodeID, lots: Lots) {
         self.id = id
-        disk = SimulatedDisk(seed: seed)
+        var seeds = lots.stream(.disk, UInt64(id))
+        disk = SimulatedDisk(seed: seeds.next())
+        diskLots = seeds
+        mailLots = lots.stream(.mail, UInt64(id))
     }
 
     var isRunning: Bool { process != nil }
@@ -56,8 +74,30 @@ final class SimulatedNode {
 
     func reading(_ now: Int64) -> ClockReading {
         ClockReading(
-            now: Instant(nanoseconds: now + monotonicOffset),
-            wallMs: Self.wallStartMs + now / 1_000_000 + wallOffsetMs)
+            now: Instant(nanoseconds: monotonic(now)), wallMs: Self.wallStartMs + now / 1_000_000 + wallOffsetMs)
+    }
+
+    private func monotonic(_ now: Int64) -> Int64 {
+        let elapsed = now - clock.world
+        return clock.monotonic + elapsed + elapsed / 1_000 * driftPPM / 1_000
+    }
+
+    /// The world's time at which this node's clock will show `deadline`, or shortly after.
+    func worldTime(of deadline: Instant) -> Int64 {
+        let left = deadline.nanoseconds - clock.monotonic
+        guard driftPPM != 0 else { return clock.world + left }
+        return clock.world + left / (1_000_000 + driftPPM) * 1_000_000 + 1_000_000
+    }
+
+    func startClock(_ now: Int64, monotonic: Int64, wallOffsetMs: Int64) {
+        clock = (now, monotonic)
+        self.wallOffsetMs = wallOffsetMs
+    }
+
+    /// From now on; what the clock showed it has shown.
+    func drift(_ now: Int64, ppm: Int64) {
+        clock = (now, monotonic(now))
+        driftPPM = ppm
     }
 
     func links(_ half: Half) -> SortedMap<LinkID, SimulatedLink> { half == .control ? controlLinks : shardLinks }

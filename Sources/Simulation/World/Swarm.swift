@@ -3,30 +3,18 @@
 
 import Model
 
-package enum FaultKind: String, CaseIterable, Sendable {
-    case delaySpike
-    case connectionReset
-    case isolation
-    case split
-    case oneWayCut
-    case pause
-    case crash
-    case crashInStep
-    case powerLoss
-    case powerLossInStep
-    case powerLossOfAll
-    case stop
-    case slowDisk
-    case wipe
-}
-
-package struct Swarm: Sendable {
-    var nodes: Int32 = 3
+package struct Swarm: Hashable, Sendable, Codable {
+    var nodes: Int32
+    var replicationFactor: Int32
     var partitions: Int32
     var hasAsyncTopic: Bool
     var idempotentProducers: Int
     var plainProducers: Int
     var consumers: Int
+    /// Topics that are made and deleted under load.
+    var passingTopics: Int
+    /// How often a topic is given one more partition.
+    var growth: Int32
     /// Mean pause of a producer between two batches.
     var thinkMs: Int64
     var faults: [FaultKind]
@@ -39,17 +27,52 @@ package struct Swarm: Sendable {
     var segmentBytes: Int64
     var metadataSegmentBytes: Int64
     var metadataSnapshotBytes: Int64
+    /// Whether records are deleted by an admin client, and the size that retention leaves of a log; −1: any.
+    var deletesRecords: Bool
+    var retentionBytes: Int64
+    /// Short ones let leaders put members out that no controller misses.
+    var replicaLagTimeMaxMs: Int64
     /// Whether healed connections deliver what was held, or break.
     var healsByReset: Bool
 
     /// Faults that a fixed seed may draw. A wiped disk joins by `allowing` only.
     package static let defaultFaults = FaultKind.allCases.filter { $0 != .wipe }
 
+    /// The plainest: what a case does not name.
+    package static let plain: Swarm = {
+        var swarm = Swarm(seed: 0, allowing: [])
+        swarm.nodes = 3
+        swarm.replicationFactor = 3
+        swarm.passingTopics = 0
+        swarm.growth = 0
+        swarm.partitions = 1
+        swarm.hasAsyncTopic = false
+        swarm.idempotentProducers = 1
+        swarm.plainProducers = 0
+        swarm.consumers = 1
+        swarm.thinkMs = 30
+        swarm.faultIntervalMs = 500
+        swarm.faultPhaseMs = 5_000
+        swarm.delayMicroseconds = 30...600
+        swarm.barrierMicroseconds = 80...2_500
+        swarm.segmentBytes = 1 << 30
+        swarm.metadataSegmentBytes = 64 << 20
+        swarm.metadataSnapshotBytes = 20 << 20
+        swarm.replicaLagTimeMaxMs = 10_000
+        swarm.healsByReset = false
+        return swarm
+    }()
+
     package init(
-        seed: UInt64, allowing allowed: [FaultKind] = Swarm.defaultFaults, allowsAsyncPowerLoss: Bool = false
+        seed: UInt64, allowing allowed: [FaultKind] = Swarm.defaultFaults, allowsAsyncPowerLoss: Bool = true
     ) {
         var random = SeededRandom(seed: seed ^ 0x53_5741_524D)
+        // Half of the worlds have three nodes; in the others a partition may be on three of five.
+        nodes = [3, 3, 4, 5][Int(random.below(4))]
+        replicationFactor = random.oneIn(2) ? 3 : nodes
         partitions = Int32(1 + random.below(3))
+        passingTopics = [0, 0, 1, 3][Int(random.below(4))]
+        growth = Int32([0, 0, 1, 2][Int(random.below(4))])
         hasAsyncTopic = random.oneIn(4)
         idempotentProducers = 1 + Int(random.below(2))
         plainProducers = Int(random.below(3))
@@ -65,7 +88,7 @@ package struct Swarm: Sendable {
         faultIntervalMs = [60, 200, 500, 1_500][Int(random.below(4))]
         faultPhaseMs = 4_000 + random.below(8_000)
         // An asynchronous log that lost its beginning with the power halts its node: see the list of bugs, number 3.
-        let losesPower = faults.contains { [.powerLoss, .powerLossInStep, .powerLossOfAll, .wipe].contains($0) }
+        let losesPower = faults.contains(where: \.losesPower)
         if losesPower, !allowsAsyncPowerLoss { hasAsyncTopic = false }
         let slow = random.oneIn(4)
         delayMicroseconds = slow ? 200...8_000 : 30...600
@@ -74,11 +97,21 @@ package struct Swarm: Sendable {
         metadataSegmentBytes = random.oneIn(4) ? 2_000 + random.below(8_000) : 64 << 20
         metadataSnapshotBytes = random.oneIn(4) ? 3_000 + random.below(20_000) : 20 << 20
         healsByReset = random.oneIn(2)
+        var deletions = SeededRandom(seed: seed ^ 0x44_454C_4554)
+        deletesRecords = deletions.oneIn(3)
+        let isSmall = segmentBytes < 1 << 30
+        retentionBytes = isSmall && deletions.oneIn(3) ? segmentBytes * (1 + deletions.below(4)) : -1
+        var lags = SeededRandom(seed: seed ^ 0x4C_4147)
+        replicaLagTimeMaxMs = lags.oneIn(4) ? 600 + lags.below(800) : 10_000
     }
 
-    var description: String {
-        "\(partitions) partitions\(hasAsyncTopic ? " + async" : ""), \(idempotentProducers)+\(plainProducers) "
-            + "producers, "
+    package var description: String {
+        "\(nodes) nodes, \(partitions) partitions of \(replicationFactor) replicas\(hasAsyncTopic ? " + async" : ""), "
+            + "\(idempotentProducers)+\(plainProducers) producers, \(consumers) consumers, "
+            + (passingTopics > 0 ? "\(passingTopics) passing topics, " : "")
+            + (growth > 0 ? "growth \(growth), " : "") + (deletesRecords ? "deletions, " : "")
+            + (retentionBytes < 0 ? "" : "\(retentionBytes) bytes kept, ")
+            + (replicaLagTimeMaxMs < 10_000 ? "\(replicaLagTimeMaxMs) ms of lag, " : "")
             + "faults every \(faultIntervalMs) ms for \(faultPhaseMs) ms: "
             + (faults.isEmpty ? "none" : faults.map(\.rawValue).joined(separator: " "))
     }

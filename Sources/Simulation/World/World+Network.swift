@@ -35,12 +35,17 @@ extension World {
 
     func makeConnection(_ initiator: Initiator, to target: NodeID) -> Connection {
         connectionsMade += 1
-        let connection = Connection(number: connectionsMade, initiator: initiator, target: target)
+        let pair = Lots.mixed(initiator.key, UInt64(target))
+        let ordinal = connectionOrdinals[pair, default: 0] + 1
+        connectionOrdinals[pair] = ordinal
+        let key = Lots.mixed(pair, ordinal)
+        let connection = Connection(
+            number: connectionsMade, initiator: initiator, target: target, key: key, lots: lots.stream(.network, key))
         connections[connection.number] = connection
         if isBlocked(initiator.host, Int(target)) || isBlocked(Int(target), initiator.host) {
             plan(.knock(connection.number), inMicroseconds: LinkTiming.connectTimeoutMs * 1_000)
         } else {
-            plan(.knock(connection.number), at: now + drawDelay())
+            plan(.knock(connection.number), at: now + drawDelay(connection))
         }
         return connection
     }
@@ -100,7 +105,8 @@ extension World {
     // MARK: Cargo
 
     func load(_ cargo: Cargo, on connection: Connection, towards side: Side) {
-        let notBefore = now + drawDelay()
+        var notBefore = now + drawDelay(connection)
+        if stallUntil > now, Lots.mixed(connection.key, stallLot) & 1 == 1 { notBefore = max(notBefore, stallUntil) }
         if side == .acceptor {
             connection.toAcceptor.cargo.append((notBefore, cargo))
         } else {
@@ -246,10 +252,10 @@ extension World {
         }
     }
 
-    func drawDelay() -> Int64 {
+    func drawDelay(_ connection: Connection) -> Int64 {
         let range = swarm.delayMicroseconds
-        var delay = range.lowerBound + networkRandom.below(range.upperBound - range.lowerBound + 1)
-        if spikeUntil > now, networkRandom.oneIn(4) { delay += networkRandom.below(spikeMicroseconds) }
+        var delay = range.lowerBound + connection.lots.below(range.upperBound - range.lowerBound + 1)
+        if spikeUntil > now, connection.lots.oneIn(4) { delay += connection.lots.below(spikeMicroseconds) }
         return delay * 1_000
     }
 }

@@ -9,6 +9,8 @@ import Storage
 extension World {
     static let portBase: NodeID = 9_000
     static let dataDirectory = "/data"
+    /// What the shell gives an orderly stop.
+    static let stopTimeoutMs: Int64 = 10_000
 
     func node(_ id: NodeID) -> SimulatedNode { nodes[Int(id) - 1] }
 
@@ -19,8 +21,14 @@ extension World {
             nodeID: id, voters: voters, advertised: World.endpoint(of: id), dataDirectory: World.dataDirectory)
         configuration.log.segmentBytes = swarm.segmentBytes
         configuration.topicDefaults["log.segment.bytes"] = String(swarm.segmentBytes)
+        if swarm.retentionBytes >= 0 {
+            configuration.topicDefaults["log.retention.bytes"] = String(swarm.retentionBytes)
+            configuration.log.retentionCheckIntervalMs = 400
+        }
+        configuration.topicDefaults["log.segment.delete.delay.ms"] = "500"
         configuration.log.metadataSegmentBytes = swarm.metadataSegmentBytes
         configuration.log.metadataSnapshotBytes = swarm.metadataSnapshotBytes
+        configuration.timing.replicaLagTimeMaxMs = swarm.replicaLagTimeMaxMs
         configuration.plantedBug = bug
         return configuration
     }
@@ -35,15 +43,16 @@ extension World {
         node.isStopping = false
         node.deferred = []
         node.isPaused = false
-        node.monotonicOffset = nodeRandom.below(1_000_000_000_000)
-        node.wallOffsetMs = nodeRandom.below(20_000) - 10_000
+        var startLots = lots.stream(.start, UInt64(node.id), UInt64(node.life))
+        node.startClock(
+            now, monotonic: startLots.below(1_000_000_000_000), wallOffsetMs: startLots.below(20_000) - 10_000)
         node.lastMailAt = (now, now)
         node.tickAt = (.max, .max)
         trace.note(now, "node \(node.id) starts, life \(node.life)")
         do throws(BootError) {
             let process = try Node.boot(
                 configuration(of: node.id), controlDisk: DiskView(node.disk, of: .control),
-                shardDisks: [DiskView(node.disk, of: .shard)], seed: nodeRandom.next(), at: node.reading(now))
+                shardDisks: [DiskView(node.disk, of: .shard)], seed: startLots.next(), at: node.reading(now))
             node.process = process
             if node.disk.isCrashed { return crashInStep(node) }
             checkers.started(node, process, self)
@@ -53,6 +62,7 @@ extension World {
             if node.disk.isCrashed { return crashInStep(node) }
             trace.note(now, "node \(node.id) refuses to start: \(error)")
             if node.isDamaged { return }
+            if now < node.troubledUntil { return planRestart(node) }
             violated("boot", "node \(node.id) refuses to start although its disk kept its promises: \(error)")
         }
     }
@@ -86,18 +96,26 @@ extension World {
 
     private func planTick(_ node: SimulatedNode, _ half: Half, _ deadline: Instant) {
         guard deadline != .distantFuture else { return }
-        let at = max(now + 50_000, deadline.nanoseconds - node.monotonicOffset)
+        let at = max(now + 50_000, node.worldTime(of: deadline))
         let planned = half == .control ? node.tickAt.control : node.tickAt.shard
         guard at < planned else { return }
         if half == .control { node.tickAt.control = at } else { node.tickAt.shard = at }
         plan(.tick(node.id, life: node.life, half), at: at)
     }
 
+    /// Its clock goes at another rate now: what was planned comes too late or too soon.
+    func replanTicks(of node: SimulatedNode) {
+        guard let process = node.process else { return }
+        node.tickAt = (.max, .max)
+        planTick(node, .control, process.control.nextDeadline)
+        planTick(node, .shard, process.shards[0].nextDeadline)
+    }
+
     private func announceBarriers(_ node: SimulatedNode) {
         for ticket in node.disk.takeRequestedBarriers() {
             let range = swarm.barrierMicroseconds
-            var delay = range.lowerBound + diskRandom.below(range.upperBound - range.lowerBound + 1)
-            if node.diskDelay > 0, diskRandom.oneIn(2) { delay += diskRandom.below(node.diskDelay) }
+            var delay = range.lowerBound + node.diskLots.below(range.upperBound - range.lowerBound + 1)
+            if node.diskDelay > 0, node.diskLots.oneIn(2) { delay += node.diskLots.below(node.diskDelay) }
             if bug.makesBarrierLie(ticket) { delay = 1 }
             plan(.barrier(node.id, life: node.life, ticket), inMicroseconds: delay)
         }
@@ -127,7 +145,7 @@ extension World {
         case .closeLink(let link): closeLink(link, of: node, .control)
         case .send(let link, let frame): send(frame, on: link, of: node, .control)
         case .mail(let mail, _):
-            node.lastMailAt.shard = max(node.lastMailAt.shard, now + mailDelay())
+            node.lastMailAt.shard = max(node.lastMailAt.shard, now + mailDelay(of: node))
             plan(.shard(node.id, life: node.life, .mailed(mail)), at: node.lastMailAt.shard)
         case .log(let line): trace.note(now, "node \(node.id) says: \(line.text)")
         case .ready: trace.note(now, "node \(node.id) is ready")
@@ -152,18 +170,18 @@ extension World {
         case .closeLink(let link): closeLink(link, of: node, .shard)
         case .send(let link, let frame): send(frame, on: link, of: node, .shard)
         case .mail(let mail):
-            node.lastMailAt.control = max(node.lastMailAt.control, now + mailDelay())
+            node.lastMailAt.control = max(node.lastMailAt.control, now + mailDelay(of: node))
             plan(.control(node.id, life: node.life, .mailed(mail)), at: node.lastMailAt.control)
         case .log(let line): trace.note(now, "node \(node.id) says: \(line.text)")
         case .halt(let reason): halted(node, reason)
         }
     }
 
-    private func mailDelay() -> Int64 { 1_000 + networkRandom.below(60_000) }
+    private func mailDelay(of node: SimulatedNode) -> Int64 { 1_000 + node.mailLots.below(60_000) }
 
     private func halted(_ node: SimulatedNode, _ reason: String) {
         trace.note(now, "node \(node.id) halts: \(reason)")
-        if !node.isDamaged {
+        if !node.isDamaged, now >= node.troubledUntil {
             violated("halt", "node \(node.id) gave up although its disk kept its promises: \(reason)")
         }
         end(node, silently: false)
@@ -236,8 +254,9 @@ extension World {
     }
 
     func crashInStep(_ node: SimulatedNode) {
-        let kind = node.pendingCrash ?? .process
+        let kind = node.pendingCrash?.kind ?? .process
         checkers.diedInStep(node)
+        node.downtimeMs = node.pendingCrash?.downtimeMs
         trace.note(now, "node \(node.id) dies inside a step, \(node.disk.operationCount) disk operations old")
         crash(node, kind)
     }
@@ -259,6 +278,9 @@ extension World {
 
     private func planRestart(_ node: SimulatedNode) {
         let life = node.life
+        var random = lots.stream(.downtime, UInt64(node.id), UInt64(life))
+        let downtimeMs = node.downtimeMs ?? Schedule.drawDowntime(&random)
+        node.downtimeMs = nil
         plan(
             .run("restart of node \(node.id)") { [unowned self] in
                 guard node.life == life, !node.isRunning else { return }
@@ -267,14 +289,6 @@ extension World {
                     release()
                 }
                 start(node)
-            }, inMicroseconds: drawDowntime())
-    }
-
-    private func drawDowntime() -> Int64 {
-        switch faultRandom.below(3) {
-        case 0: 5_000 + faultRandom.below(50_000)
-        case 1: 50_000 + faultRandom.below(600_000)
-        default: 500_000 + faultRandom.below(3_000_000)
-        }
+            }, inMicroseconds: downtimeMs * 1_000)
     }
 }

@@ -9,6 +9,8 @@ import Storage
 package final class World {
     let seed: UInt64
     let swarm: Swarm
+    let schedule: Schedule
+    let lots: Lots
     let bug: PlantedBug
     let trace: Trace
     let checkers = Checkers()
@@ -30,20 +32,20 @@ package final class World {
     var cuts: [[Int]]
     var spikeUntil: Int64 = 0
     var spikeMicroseconds: Int64 = 0
+    /// Until then, connections with the lot deliver nothing new.
+    var stallUntil: Int64 = 0
+    var stallLot: UInt64 = 0
 
-    var networkRandom: SeededRandom
-    var diskRandom: SeededRandom
-    var nodeRandom: SeededRandom
-    var faultRandom: SeededRandom
-    var loadRandom: SeededRandom
+    /// How many connections each pair has had, for their keys.
+    var connectionOrdinals: [UInt64: UInt64] = [:]
 
     var clients: [SimulatedClient] = []
     var admin: SimulatedAdmin?
+    var deleter: SimulatedDeleter?
     var producers: [SimulatedProducer] = []
     var consumers: [SimulatedConsumer] = []
     /// Producers make new batches.
     var isLoaded = true
-    var areFaultsOn = false
 
     private(set) var violation: Violation?
     var powerLosses = 0
@@ -53,20 +55,18 @@ package final class World {
     var elections = 0
     var faultCounts = [Int](repeating: 0, count: FaultKind.allCases.count)
 
-    init(seed: UInt64, swarm: Swarm, bug: PlantedBug, trace: Trace) {
+    init(seed: UInt64, swarm: Swarm, schedule: Schedule, bug: PlantedBug, trace: Trace) {
         self.seed = seed
         self.swarm = swarm
+        self.schedule = schedule
+        let lots = Lots(seed: seed)
+        self.lots = lots
         self.bug = bug
         self.trace = trace
-        func stream(_ number: UInt64) -> SeededRandom { SeededRandom(seed: seed &* 0x9E37_79B9 &+ number << 48) }
-        networkRandom = stream(1)
-        diskRandom = stream(2)
-        nodeRandom = stream(3)
-        faultRandom = stream(4)
-        loadRandom = stream(5)
-        nodes = (1...swarm.nodes).map { SimulatedNode(id: $0, seed: seed &+ UInt64($0) << 56) }
+        nodes = (1...swarm.nodes).map { SimulatedNode(id: $0, lots: lots) }
         cuts = Array(repeating: Array(repeating: 0, count: Int(swarm.nodes) + 1), count: Int(swarm.nodes) + 1)
         trace.note(0, "seed \(seed): \(swarm.description)")
+        for fault in schedule.faults { trace.note(0, "will come: \(fault)") }
     }
 
     // MARK: Time
@@ -175,5 +175,6 @@ package final class World {
         producers = []
         consumers = []
         admin = nil
+        deleter = nil
     }
 }

@@ -23,6 +23,7 @@ package let allRequests = RequestList([
     ApiVersionsRequest.self,
     CreateTopicsRequest.self,
     DeleteTopicsRequest.self,
+    DeleteRecordsRequest.self,
     InitProducerIDRequest.self,
     OffsetForLeaderEpochRequest.self,
     DescribeConfigsRequest.self,

@@ -13,10 +13,11 @@ struct Consume: ParsableCommand {
             + "Without --count or --until-end it waits for more; Ctrl-C ends.\n\n"
             + "A template is text with %t topic, %p partition, %o offset, %T timestamp, %k key, %s value, %h headers, "
             + "%K and %S the sizes of key and value, %% a percent sign, \\n and \\t. "
-            + "Example: --template '%p:%o %k=%s\\n'")
+            + "Example: --template '%p:%o %k=%s\\n'\n\n"
+            + "Text and templates print bytes as they are, and nothing for what is null: --json tells null from empty.")
 
     @OptionGroup var client: ClientOptions
-    @Argument var topic: String
+    @Argument(help: "The topic.") var topic: String
     @Flag(help: "Start at the oldest record.") var fromBeginning = false
     @Flag(help: "Start with what is written from now on (the default).") var fromEnd = false
     @Option(help: "Start at this offset in every partition that is read.") var offset: Int64?
@@ -27,13 +28,14 @@ struct Consume: ParsableCommand {
     @Option(help: "text, json (one object a line) or template.") var format: RecordFormat.Name?
     @Option(help: "How a record is printed; implies --format template.") var template: String?
     @Flag(help: "Print keys before values.") var key = false
-    @Option(help: "Print keys, with this text between key and value.") var keySeparator: String?
+    @Option(help: "Print keys, with this text between key and value (\\t is a tab).") var keySeparator: String?
     @Flag(help: "Print headers before keys and values.") var headers = false
     @Flag(help: "Print partition and offset before each record.") var showOffsets = false
     @Flag(help: "Leave out records of open and aborted transactions.") var readCommitted = false
     @OptionGroup var output: OutputOptions
 
     func validate() throws {
+        try checkTopicName(topic)
         if let count, count < 1 { throw ValidationError("--count must be at least 1") }
         if let offset, offset < 0 { throw ValidationError("--offset must not be negative") }
         if let partition, partition < 0 { throw ValidationError("--partition must not be negative") }
@@ -103,7 +105,8 @@ struct Consume: ParsableCommand {
                 format.write(record, into: &output)
                 printed += 1
             }
-            guard writeToStandardOutput(output), !isStandardOutputClosed() else { throw OutputClosed() }
+            try writeToStandardOutput(output)
+            guard !isStandardOutputClosed() else { throw OutputClosed() }
             if printed >= count ?? .max { return }
         }
         printToStandardError("\(counted(printed, "record")) read")

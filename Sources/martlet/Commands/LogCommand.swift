@@ -13,12 +13,15 @@ struct DumpLog: ParsableCommand {
         discussion: """
             Example: martlet log dump data/orders-0/00000000000000000000.log --records
                      martlet log dump data/orders-0 --verify
-            A directory is shown with all that is in it. Files are only read: a node may be running on them. Segments \
-            of __cluster_metadata are shown as the records of the metadata log.
+            A directory is shown with all that is in it, be it a partition's, a node's, or one of several nodes. \
+            Files are only read: a node may be running on them. Segments of __cluster_metadata are shown as the \
+            records of the metadata log.
             """)
 
     @OptionGroup var output: OutputOptions
-    @Argument(help: "Segments (.log), .index, .timeindex, snapshots (.checkpoint), checkpoints, or directories.")
+    @Argument(
+        help: "Segments (.log), .index, .timeindex, snapshots (.checkpoint), checkpoints, or directories.",
+        completion: .file())
     var paths: [String]
     @Flag(help: "Show the records of each batch, too.") var records = false
     @Flag(
@@ -47,6 +50,12 @@ struct DumpLog: ParsableCommand {
         }
         try dump.finish()
         guard verify, dump.problemCount > 0 else { return }
+        guard dump.problemCount > dump.tornTailCount else {
+            throw CommandFailure(
+                "\(counted(dump.tornTailCount, "torn tail")) found and nothing else: "
+                    + "the node cuts it off when it starts"
+            )
+        }
         throw CommandFailure(
             "\(counted(dump.problemCount, "problem")) found: a stopped node whose partition directory is moved away "
                 + "copies it anew from the other replicas")

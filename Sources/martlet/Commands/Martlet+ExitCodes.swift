@@ -7,7 +7,9 @@ extension Martlet {
     static func main() async {
         // A reader that goes away is told by the write that fails, not by the death of the process.
         signal(SIGPIPE, SIG_IGN)
+        reserveStandardStreams()
         do {
+            try refuseHiddenHelp(CommandLine.arguments.dropFirst())
             var command = try parseAsRoot()
             if var asynchronous = command as? any AsyncParsableCommand {
                 try await asynchronous.run()
@@ -24,6 +26,16 @@ extension Martlet {
             guard code == .validationFailure else { exit(withError: error) }
             printToStandardError(fullMessage(for: error))
             Glibc.exit(2)
+        }
+    }
+
+    /// The parser reads `-dash` as four flags of which the last is -h, and prints help as if it had been asked for.
+    private static func refuseHiddenHelp(_ arguments: ArraySlice<String>) throws {
+        for argument in arguments.prefix(while: { $0 != "--" })
+        where argument.hasPrefix("-") && !argument.hasPrefix("--") && argument.count > 2 && argument != "-help" {
+            let letters = argument.dropFirst().prefix { $0 != "=" }
+            guard letters.allSatisfy(\.isLetter), letters.contains("h") else { continue }
+            throw ValidationError("there is no option \(argument): names that begin with '-' go behind --")
         }
     }
 }

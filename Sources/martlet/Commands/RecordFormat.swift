@@ -29,7 +29,8 @@ struct RecordFormat {
             way = .json
         } else {
             way = .text(
-                keySeparator: command.keySeparator ?? (command.key ? "\t" : nil), hasHeaders: command.headers,
+                keySeparator: command.keySeparator?.unescaped ?? (command.key ? "\t" : nil),
+                hasHeaders: command.headers,
                 hasOffsets: command.showOffsets)
         }
     }
@@ -38,27 +39,19 @@ struct RecordFormat {
         switch way {
         case .text(let keySeparator, let hasHeaders, let hasOffsets):
             if hasOffsets { output.writeString("\(record.partition):\(record.offset)\t") }
-            if hasHeaders { output.writeString(Self.text(of: record.headers) + "\t") }
+            if hasHeaders {
+                Self.write(record.headers, into: &output)
+                output.writeInteger(UInt8(ascii: "\t"))
+            }
             if let keySeparator {
                 if let key = record.key { output.writeImmutableBuffer(key) }
                 output.writeString(keySeparator)
             }
             if let value = record.value { output.writeImmutableBuffer(value) }
             output.writeInteger(UInt8(ascii: "\n"))
-        case .json: output.writeString(Self.json(of: record).line + "\n")
+        case .json: JsonLine.write(record, into: &output)
         case .template(let pieces): for piece in pieces { Self.write(piece, of: record, into: &output) }
         }
-    }
-
-    private static func json(of record: ConsumerRecord) -> Json {
-        var fields: [String: Json] = [
-            "topic": record.topic.json, "partition": record.partition.json, "offset": record.offset.json,
-            "timestampMs": record.timestampMs < 0 ? .null : record.timestampMs.json,
-        ]
-        fields.put("key", record.key)
-        fields.put("value", record.value)
-        fields.put(record.headers)
-        return .object(fields)
     }
 
     // MARK: Templates
@@ -67,14 +60,13 @@ struct RecordFormat {
         var pieces: [Piece] = []
         var text = ""
         var rest = template[...]
-        func escaped(_ letter: Character) -> String? { ["n": "\n", "t": "\t", "r": "\r", "\\": "\\"][letter] }
         while let letter = rest.popFirst() {
             guard letter == "%" || letter == "\\", let next = rest.first else {
                 text.append(letter)
                 continue
             }
             if letter == "\\" {
-                text += escaped(next) ?? "\\\(next)"
+                text += next.escaped.map { String($0) } ?? "\\\(next)"
             } else if let piece = piece(named: next) {
                 pieces.append(.text(text))
                 text = ""
@@ -111,13 +103,49 @@ struct RecordFormat {
         case .timestamp: output.writeString("\(record.timestampMs)")
         case .key: if let key = record.key { output.writeImmutableBuffer(key) }
         case .value: if let value = record.value { output.writeImmutableBuffer(value) }
-        case .headers: output.writeString(text(of: record.headers))
+        case .headers: write(record.headers, into: &output)
         case .keySize: output.writeString("\(record.key?.readableBytes ?? -1)")
         case .valueSize: output.writeString("\(record.value?.readableBytes ?? -1)")
         }
     }
 
-    private static func text(of headers: [Header]) -> String {
-        headers.map { "\($0.name)=\($0.value.map(String.init(buffer:)) ?? "")" }.joined(separator: ",")
+    /// Values as the bytes that they are; one that is null looks like one that is empty.
+    private static func write(_ headers: [Header], into output: inout ByteBuffer) {
+        for (index, header) in headers.enumerated() {
+            if index > 0 { output.writeInteger(UInt8(ascii: ",")) }
+            output.writeString(header.name)
+            output.writeInteger(UInt8(ascii: "="))
+            if let value = header.value { output.writeImmutableBuffer(value) }
+        }
+    }
+}
+
+extension String {
+    /// \n, \t, \r and \\ as what they stand for; any other backslash stays.
+    var unescaped: String {
+        var text = ""
+        var rest = self[...]
+        while let letter = rest.popFirst() {
+            guard letter == "\\", let next = rest.first, let meant = next.escaped else {
+                text.append(letter)
+                continue
+            }
+            text.append(meant)
+            rest.removeFirst()
+        }
+        return text
+    }
+}
+
+extension Character {
+    /// What this letter stands for behind a backslash.
+    fileprivate var escaped: Character? {
+        switch self {
+        case "n": "\n"
+        case "t": "\t"
+        case "r": "\r"
+        case "\\": "\\"
+        default: nil
+        }
     }
 }

@@ -12,6 +12,8 @@ final class LineSource: Sendable {
     /// Of a file; nil for a pipe.
     let sizeBytes: Int?
     private let reader: NIOLockedValueBox<LineReader>
+    /// As large as a request may be by default.
+    static let lineBytesMax = 100 << 20
 
     /// - Parameter path: nil or "-" is standard input.
     init(path: String?) throws {
@@ -23,7 +25,9 @@ final class LineSource: Sendable {
             }
         }
         var status = stat()
-        guard fstat(descriptor, &status) == 0 else { throw CommandFailure("there is no input to read") }
+        guard fstat(descriptor, &status) == 0, fcntl(descriptor, F_GETFL) & O_ACCMODE != O_WRONLY else {
+            throw CommandFailure("there is no input to read: standard input is closed")
+        }
         guard status.st_mode & S_IFMT != S_IFDIR else { throw CommandFailure("\(path ?? "-") is a directory") }
         sizeBytes = status.st_mode & S_IFMT == S_IFREG ? Int(status.st_size) : nil
         isTerminal = isatty(descriptor) == 1
@@ -45,8 +49,6 @@ private struct LineReader {
     private var rest = ByteBuffer()
     private var isAtEnd = false
     private static let chunkBytes = 262_144
-    /// As large as a request may be by default.
-    private static let lineBytesMax = 100 << 20
     /// How often Ctrl-C is looked for while nothing comes.
     private static let lookMs: Int32 = 100
 
@@ -55,8 +57,9 @@ private struct LineReader {
     mutating func next(while isWanted: () -> Bool) throws -> [ByteBuffer]? {
         while !isAtEnd {
             if Interrupt.isSeen || !isWanted() { return nil }
-            guard rest.readableBytes <= Self.lineBytesMax else {
-                throw CommandFailure("a line is longer than \(Self.lineBytesMax) bytes, more than any record may have")
+            guard rest.readableBytes <= LineSource.lineBytesMax else {
+                throw CommandFailure(
+                    "a line is longer than \(LineSource.lineBytesMax) bytes, more than any record may have")
             }
             var waiting = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
             if poll(&waiting, 1, Self.lookMs) == 0 { continue }
@@ -76,12 +79,9 @@ private struct LineReader {
         var lines: [ByteBuffer] = []
         var from = searchFrom
         while let end = rest.indexOfNewline(from: from) {
-            guard var line = rest.readSlice(length: end - rest.readerIndex) else { break }
+            guard let line = rest.readSlice(length: end - rest.readerIndex) else { break }
             rest.moveReaderIndex(forwardBy: 1)
             from = rest.readerIndex
-            if line.readableBytes > 0, line.getInteger(at: line.writerIndex - 1, as: UInt8.self) == UInt8(ascii: "\r") {
-                line.moveWriterIndex(to: line.writerIndex - 1)
-            }
             lines.append(line)
         }
         if isAtEnd, rest.readableBytes > 0 {
@@ -104,8 +104,24 @@ extension ByteBuffer {
     }
 }
 
-/// Writes all of `buffer` to stdout. False when nobody reads any more, as after `| head`.
-func writeToStandardOutput(_ buffer: ByteBuffer) -> Bool { writeAll(buffer, to: 1) }
+/// Gives a standard stream that the caller closed a descriptor of its own, which can only fail. Without it the first
+/// socket or file of the process would have its number, and get what is printed.
+func reserveStandardStreams() {
+    for (descriptor, mode) in [(Int32(0), O_WRONLY), (1, O_RDONLY), (2, O_RDWR)] {
+        // The lowest free number is given, and those below are taken by now.
+        if fcntl(descriptor, F_GETFD) < 0 { _ = open("/dev/null", mode) }
+    }
+}
+
+/// Writes all of `buffer` to stdout.
+/// - Throws: `OutputClosed` when nobody reads any more, as after `| head`; `CommandFailure` when it cannot be written.
+func writeToStandardOutput(_ buffer: ByteBuffer) throws {
+    switch writeAll(buffer, to: 1) {
+    case 0: return
+    case EPIPE: throw OutputClosed()
+    case let number: throw CommandFailure("cannot write the output: \(String(cString: strerror(number)))")
+    }
+}
 
 /// Whether whoever read stdout has gone away. A pipe tells so without being written to.
 func isStandardOutputClosed() -> Bool {
@@ -117,17 +133,18 @@ func printToStandardError(_ text: String) { writeToStandardError(text + "\n") }
 
 func writeToStandardError(_ text: String) { _ = writeAll(ByteBuffer(string: text), to: 2) }
 
-private func writeAll(_ buffer: ByteBuffer, to descriptor: Int32) -> Bool {
+/// 0, or the error number of the write that failed.
+private func writeAll(_ buffer: ByteBuffer, to descriptor: Int32) -> Int32 {
     buffer.withUnsafeReadableBytes { bytes in
         var sent = 0
         while sent < bytes.count {
             let count = write(descriptor, bytes.baseAddress?.advanced(by: sent), bytes.count - sent)
             if count < 0 {
-                guard errno == EINTR else { return false }
+                guard errno == EINTR else { return errno }
                 continue
             }
             sent += count
         }
-        return true
+        return 0
     }
 }

@@ -21,7 +21,7 @@ struct Doctor: ParsableCommand {
     func run() throws {
         let command = self
         let addresses = try client.addresses()
-        try client.run(patienceSecondsMax: Self.patienceSecondsMax) { cluster in
+        try client.run(patienceSecondsMax: Self.patienceSecondsMax, newTopicPatienceMs: 2_000) { cluster in
             var examination = Examination(
                 cluster: cluster, bootstrap: addresses, source: command.client.addressSource,
                 isReadOnly: command.readOnly, isSilent: command.output.json)
@@ -78,11 +78,8 @@ struct Check {
     func show(on page: inout Page) {
         let word = outcome.rawValue + String(repeating: " ", count: max(0, 8 - outcome.rawValue.count))
         let time = milliseconds.map { durationText(ms: $0) } ?? ""
-        let mark = page.terminal.show(word, as: outcome.style)
-        var body = Page(page.terminal)
-        // Sentences wrap below the first word of the step's name.
-        body.sentence(
-            Cell(word + name + (time.isEmpty ? "" : " (\(time))") + (detail.isEmpty ? "" : ": \(detail)")), indent: 8)
-        page.verbatim(mark + body.text.dropFirst(word.count))
+        page.sentence(
+            name + (time.isEmpty ? "" : " (\(time))") + (detail.isEmpty ? "" : ": \(detail)"),
+            behind: Cell(word, outcome.style))
     }
 }

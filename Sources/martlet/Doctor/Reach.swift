@@ -1,6 +1,5 @@
 // Whether an address leads to a Kafka node: its name resolves, its port is open, and ApiVersions is answered.
 
-import Glibc
 import MartletClient
 
 extension Examination {
@@ -12,7 +11,7 @@ extension Examination {
 
     /// Nil: a node answers there.
     func reach(_ address: BrokerAddress) async -> Unreachable? {
-        if let trouble = resolve(address.host) {
+        if let trouble = resolutionTrouble(address.host) {
             return Unreachable(
                 reason: "the name \(address.host) does not resolve (\(trouble))",
                 fix: "correct the name, or add it to DNS or /etc/hosts")
@@ -50,20 +49,13 @@ extension Examination {
             Unreachable(
                 reason: "it takes the connection and does not answer",
                 fix: "is that a Kafka port, and is the process behind it stopped or overloaded? see its log")
+        case .malformedAnswer:
+            Unreachable(
+                reason: "it answers, but not as a Kafka node does",
+                fix: "is that a Kafka port without TLS and SASL? name the one that is")
         default:
             Unreachable(
                 reason: error.description, fix: "name a Kafka port, of a version that is not much older or newer")
         }
-    }
-
-    /// Nil when the host is a numeric address or its name resolves; else why not.
-    private func resolve(_ host: String) -> String? {
-        var hints = addrinfo()
-        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
-        var found: UnsafeMutablePointer<addrinfo>?
-        let code = getaddrinfo(host, nil, &hints, &found)
-        guard code == 0 else { return String(cString: gai_strerror(code)) }
-        freeaddrinfo(found)
-        return nil
     }
 }

@@ -14,8 +14,14 @@ final class FileBytes {
     /// - Throws: `CommandFailure`.
     init(_ path: String) throws {
         self.path = path
-        descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        // A FIFO without a writer would hold up a plain open for ever.
+        descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { throw CommandFailure("cannot read \(path): \(String(cString: strerror(errno)))") }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+            close(descriptor)
+            throw CommandFailure("\(path) is no file: name a segment, or a directory of them")
+        }
     }
 
     deinit { close(descriptor) }

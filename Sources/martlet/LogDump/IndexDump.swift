@@ -46,13 +46,18 @@ struct IndexEntry {
     /// Nil in an offset index.
     var timestamp: Int64?
 
+    /// No segment has what it says: an offset below its own, or a place before its begin.
+    var isNoise = false
+
     var text: String {
-        position.map { "offset \(offset)  position \($0)" } ?? "\(timeText(timestamp ?? -1))  offset \(offset)"
+        if isNoise { return "no entry at position \(filePosition)" }
+        return position.map { "offset \(offset)  position \($0)" } ?? "\(timeText(timestamp ?? -1))  offset \(offset)"
     }
 
     var json: Json {
         .object([
-            "type": "indexEntry".json, "offset": offset.json, "position": position.json, "timestampMs": timestamp.json,
+            "type": "indexEntry".json, "offset": isNoise ? .null : offset.json,
+            "position": isNoise ? .null : position.json, "timestampMs": isNoise ? .null : timestamp.json,
         ])
     }
 
@@ -86,12 +91,14 @@ struct IndexFile {
     /// Bytes behind the last whole entry.
     private(set) var tornBytes: Int64 = 0
     let sizeBytes: Int64
+    let entrySizeBytes: Int
 
     /// Kafka's are 10 MiB at most (`segment.index.bytes`).
     static let sizeBytesMax: Int64 = 1 << 30
 
     init(_ file: FileBytes, isTimeIndex: Bool, segmentBase: Offset) throws {
         sizeBytes = file.sizeBytes
+        entrySizeBytes = isTimeIndex ? 12 : 8
         guard sizeBytes <= Self.sizeBytesMax, var bytes = file.bytes(at: 0, count: Int(sizeBytes)) else {
             throw CommandFailure("\(file.path) cannot be an index: it has \(sizeBytes) bytes")
         }
@@ -100,7 +107,8 @@ struct IndexFile {
             while let (timestamp, relative) = bytes.readMultipleIntegers(as: (Int64, Int32).self) {
                 entries.append(
                     IndexEntry(
-                        filePosition: at, offset: segmentBase &+ Offset(relative), position: nil, timestamp: timestamp))
+                        filePosition: at, offset: segmentBase &+ Offset(relative), position: nil, timestamp: timestamp,
+                        isNoise: relative < 0))
                 at += 12
             }
         } else {
@@ -108,7 +116,7 @@ struct IndexFile {
                 entries.append(
                     IndexEntry(
                         filePosition: at, offset: segmentBase &+ Offset(relative), position: Int64(position),
-                        timestamp: nil))
+                        timestamp: nil, isNoise: relative < 0 || position < 0))
                 at += 8
             }
         }
@@ -122,7 +130,8 @@ struct IndexFile {
     /// Entries that do not rise, with what is wrong.
     var disorder: [(entry: IndexEntry, problem: String)] {
         var found: [(entry: IndexEntry, problem: String)] = []
-        for (before, entry) in zip(entries, entries.dropFirst()) {
+        let sound = entries.filter { !$0.isNoise }
+        for (before, entry) in zip(sound, sound.dropFirst()) {
             let rises =
                 if let position = entry.position {
                     entry.offset > before.offset && position > before.position ?? -1

@@ -18,24 +18,48 @@ final class LogDump {
     private let options: LogDumpOptions
     private var output = LineOutput()
     private(set) var problemCount = 0
+    /// Of the problems: what a crash may leave behind, and the next start of the node takes away.
+    private(set) var tornTailCount = 0
     private(set) var fileCount = 0
+    private var segmentCount = 0
+    /// In the file that is looked at now.
+    private var problemsInFile = 0
     /// The segment that was walked last, for the indexes that stand beside it.
     private var walked: (log: String, places: SegmentPlaces)?
 
+    /// Lines about one file; noise in an index is a problem at every entry. JSON has them all.
+    private static let problemLinesMax = 100
+    /// A partition lies in a node's directory, and that in one of all nodes, a few levels down at most.
+    private static let depthMax = 6
+
     init(_ options: LogDumpOptions) { self.options = options }
 
-    /// A file, a partition's directory, or a directory of such.
-    /// - Throws: `CommandFailure` for what cannot be read, `OutputClosed`.
-    func dump(_ path: String, depth: Int = 0) throws {
+    /// A file, a partition's directory, a node's, or one of several nodes.
+    /// - Throws: `CommandFailure` for what cannot be read and for a directory without logs; what writing throws.
+    func dump(_ path: String) throws {
         guard let names = directoryNames(path) else { return try dumpFile(path) }
-        let known = names.filter { kind(of: $0) != nil }
-        for name in known { try dumpFile(path + "/" + name) }
-        // A data directory, a partition's directory in it; deeper lies nothing, and a link may lead in circles.
-        let inner = depth == 0 ? names.filter { directoryNames(path + "/" + $0) != nil } : []
-        for name in inner { try dump(path + "/" + name, depth: 1) }
-        guard !known.isEmpty || !inner.isEmpty || depth > 0 else {
-            throw CommandFailure("\(path) holds no log: name a segment, or the directory of a partition")
+        let (files, segments) = (fileCount, segmentCount)
+        try dump(directory: path, names, depth: 0)
+        // To verify nothing must not look like having found nothing wrong.
+        guard fileCount > files, segmentCount > segments || !options.verify else {
+            throw CommandFailure("\(path) holds no log: name a segment, or the directory of a partition or node")
         }
+    }
+
+    private func dump(directory: String, _ names: [String], depth: Int) throws {
+        for name in names where kind(of: name) != nil { try dumpFile(directory + "/" + name) }
+        guard depth < Self.depthMax else { return }
+        for name in names {
+            let path = directory + "/" + name
+            // A link may lead in circles.
+            guard !isLink(path), let inner = directoryNames(path) else { continue }
+            try dump(directory: path, inner, depth: depth + 1)
+        }
+    }
+
+    private func isLink(_ path: String) -> Bool {
+        var status = stat()
+        return lstat(path, &status) != 0 || status.st_mode & S_IFMT == S_IFLNK
     }
 
     func flush() throws { try output.flush() }
@@ -75,7 +99,7 @@ final class LogDump {
         let name = String(path[(path.lastIndex(of: "/").map { path.index(after: $0) } ?? path.startIndex)...])
         let file = try FileBytes(path)
         fileCount += 1
-        let before = problemCount
+        problemsInFile = 0
         switch kind(of: name) {
         case .batches(let base): try dumpBatches(file, base: base)
         case .index(let base, let isTime): try dumpIndex(file, base: base, isTime: isTime)
@@ -84,7 +108,10 @@ final class LogDump {
         case nil: try dumpBatches(file, base: nil)
         }
         if options.verify, options.json {
-            try line(.object(["type": "file".json, "file": path.json, "problems": (problemCount - before).json]))
+            try line(.object(["type": "file".json, "file": path.json, "problems": problemsInFile.json]))
+        }
+        if problemsInFile > Self.problemLinesMax {
+            try text("\(path): … and \(counted(problemsInFile - Self.problemLinesMax, "problem")) more")
         }
     }
 
@@ -104,6 +131,7 @@ final class LogDump {
     // MARK: Batches
 
     private func dumpBatches(_ file: FileBytes, base: Offset?) throws {
+        segmentCount += 1
         let isMetadata =
             options.metadata || file.path.hasSuffix(".checkpoint") || file.path.contains(MetadataTopic.name)
         try heading(file.path, "\(file.sizeBytes) bytes")
@@ -186,8 +214,8 @@ final class LogDump {
     private func say(_ stretch: Stretch, in file: FileBytes) throws {
         let sentence =
             stretch.isTornTail
-            ? "a torn tail of \(counted(Int(clamping: stretch.sizeBytes), "byte")): \(stretch.reason); what was never "
-                + "acknowledged is cut off at the next start"
+            ? "a torn tail of \(counted(Int(clamping: stretch.sizeBytes), "byte")): \(stretch.reason); the node "
+                + "cuts it off when it starts"
             : "\(counted(Int(clamping: stretch.sizeBytes), "byte")) that are no batch: \(stretch.reason)"
         try say(sentence, in: file, at: stretch.position, isTornTail: stretch.isTornTail)
     }
@@ -206,10 +234,15 @@ final class LogDump {
                 at: index.sizeBytes - index.tornBytes, isTornTail: true)
         }
         guard options.verify else { return }
+        for entry in index.entries where entry.isNoise {
+            try say("\(index.entrySizeBytes) bytes that are no entry", in: file, at: entry.filePosition)
+        }
         for (entry, problem) in index.disorder { try say(problem, in: file, at: entry.filePosition) }
         guard let places = try places(beside: file.path) else { return }
         for entry in index.entries {
-            if let problem = entry.problem(among: places) { try say(problem, in: file, at: entry.filePosition) }
+            if !entry.isNoise, let problem = entry.problem(among: places) {
+                try say(problem, in: file, at: entry.filePosition)
+            }
         }
     }
 
@@ -257,13 +290,15 @@ final class LogDump {
 
     private func say(_ problem: String, in file: FileBytes, at position: Int64, isTornTail: Bool = false) throws {
         problemCount += 1
+        problemsInFile += 1
+        if isTornTail { tornTailCount += 1 }
         if options.json {
             try line(
                 .object([
                     "type": "problem".json, "file": file.path.json, "position": position.json,
                     "problem": problem.json, "tornTail": isTornTail.json,
                 ]))
-        } else {
+        } else if problemsInFile <= Self.problemLinesMax {
             try text(Terminal.output.show("\(file.path): position \(position): \(problem)", as: .bad))
         }
     }

@@ -24,7 +24,7 @@ extension [String: Json] {
     }
 }
 
-private func base64(_ bytes: ByteBuffer) -> String {
+func base64(_ bytes: ByteBuffer) -> String {
     let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
     let bytes = Array(bytes.readableBytesView)
     var text = ""

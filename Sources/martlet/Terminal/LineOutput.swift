@@ -12,15 +12,14 @@ struct LineOutput {
         pending.writeInteger(UInt8(ascii: "\n"))
     }
 
-    /// - Throws: `OutputClosed`.
+    /// - Throws: as `writeToStandardOutput`.
     mutating func flushIfLarge() throws {
         if pending.readableBytes >= Self.flushBytes { try flush() }
     }
 
-    /// - Throws: `OutputClosed`.
+    /// - Throws: as `writeToStandardOutput`.
     mutating func flush() throws {
-        let isRead = writeToStandardOutput(pending)
-        pending.clear()
-        guard isRead else { throw OutputClosed() }
+        defer { pending.clear() }
+        try writeToStandardOutput(pending)
     }
 }

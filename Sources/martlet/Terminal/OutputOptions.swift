@@ -8,10 +8,8 @@ import NIOCore
 struct OutputClosed: Error {}
 
 enum StandardOutput {
-    /// - Throws: `OutputClosed`.
-    static func write(_ text: String) throws {
-        guard writeToStandardOutput(ByteBuffer(string: text)) else { throw OutputClosed() }
-    }
+    /// - Throws: as `writeToStandardOutput`.
+    static func write(_ text: String) throws { try writeToStandardOutput(ByteBuffer(string: text)) }
 }
 
 struct OutputOptions: ParsableArguments {
@@ -19,7 +17,7 @@ struct OutputOptions: ParsableArguments {
     var json = false
 
     /// Prints one answer: as a JSON document, or as what `text` puts on a page.
-    /// - Throws: `OutputClosed`.
+    /// - Throws: as `writeToStandardOutput`.
     func show(_ document: @autoclosure () -> Json, _ text: (inout Page) -> Void) throws {
         guard !json else { return try StandardOutput.write(document().document + "\n") }
         var page = Page(.output)
@@ -39,9 +37,6 @@ struct Page {
         text += cells.map { terminal.show($0.text, as: $0.style) }.joined() + "\n"
     }
 
-    /// Text that is laid out already, line ends and all.
-    mutating func verbatim(_ lines: String) { text += lines }
-
     /// Pieces with two blanks between them; on a terminal a piece that does not fit begins a new line.
     mutating func pieces(_ pieces: Cell...) {
         var used = 0
@@ -57,20 +52,25 @@ struct Page {
         text += "\n"
     }
 
-    /// A sentence, broken between words where the terminal ends; later lines begin with `indent` blanks.
-    mutating func sentence(_ sentence: Cell, indent: Int = 0) {
-        guard let width = terminal.width else { return line(sentence) }
-        var current = ""
-        for word in sentence.text.split(separator: " ") {
-            if !current.isEmpty, current.count + 1 + word.count > width {
-                text += terminal.show(current, as: sentence.style) + "\n"
-                current = String(repeating: " ", count: indent)
-            } else if !current.isEmpty {
-                current += " "
+    /// `lead` as it is and a sentence behind it, which is broken between words where the terminal ends; its later lines
+    /// begin below its first word.
+    mutating func sentence(_ sentence: String, behind lead: Cell) {
+        text += terminal.show(lead.text, as: lead.style)
+        guard let width = terminal.width else { return text += sentence + "\n" }
+        let indent = lead.text.count
+        var used = indent
+        for word in sentence.split(separator: " ") {
+            if used > indent, used + 1 + word.count > width {
+                text += "\n" + String(repeating: " ", count: indent)
+                used = indent
+            } else if used > indent {
+                text += " "
+                used += 1
             }
-            current += word
+            text += word
+            used += word.count
         }
-        text += terminal.show(current, as: sentence.style) + "\n"
+        text += "\n"
     }
 
     mutating func table(_ table: Table, indent: String = "") {

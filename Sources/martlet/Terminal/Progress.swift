@@ -24,12 +24,20 @@ struct Progress {
         if let lastShown, now - lastShown < Self.pause { return }
         lastShown = now
         let seconds = max(0.001, Double((now - start) / .milliseconds(1)) / 1_000)
-        var line = "\(records()) records, \(Int(Double(records()) / seconds)) a second"
+        let (done, width) = (records(), Terminal.errors.width ?? .max)
+        var line = "\(done) records, \(Int(Double(done) / seconds)) a second"
         if let totalBytes, totalBytes > 0 {
             let share = min(1, Double(bytes) / Double(totalBytes))
-            let full = Int(share * Double(Self.barWidth))
-            let bar = String(repeating: "█", count: full) + String(repeating: "░", count: Self.barWidth - full)
-            line = Terminal.errors.show(bar, as: .bar) + " \(Int(share * 100)) %  " + line
+            let percent = "\(Int(share * 100)) %"
+            // What does not fit is left out, the least important first: a line that wraps cannot be taken away again.
+            if percent.count + 2 + line.count < width { line = "\(percent)  \(line)" } else { line = percent }
+            if Self.barWidth + 1 + line.count < width {
+                let full = Int(share * Double(Self.barWidth))
+                let bar = String(repeating: "█", count: full) + String(repeating: "░", count: Self.barWidth - full)
+                line = Terminal.errors.show(bar, as: .bar) + " " + line
+            }
+        } else {
+            line = line.cut(to: width - 1)
         }
         writeToStandardError("\r\u{1B}[K" + line)
     }

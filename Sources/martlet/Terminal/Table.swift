@@ -42,6 +42,9 @@ struct Table {
 
     func lines(for terminal: Terminal, indent: String = "") -> [String] {
         let widths = widths(within: terminal.width.map { $0 - indent.count })
+        if let width = terminal.width, widths.reduce(indent.count + 2 * (columns.count - 1), +) > width {
+            return stacked(for: terminal, indent: indent)
+        }
         let heading = columns.map { Cell($0.title, .faint) }
         return ([heading] + rows).map { row in
             var line = indent
@@ -57,6 +60,19 @@ struct Table {
             }
             while line.last == " " { line.removeLast() }
             return line
+        }
+    }
+
+    /// For a terminal that has no room for the columns side by side: a line for each cell, behind its column's title.
+    private func stacked(for terminal: Terminal, indent: String) -> [String] {
+        let titleWidth = columns.map(\.title.count).max() ?? 0
+        return rows.enumerated().flatMap { number, row in
+            (number == 0 ? [] : [""])
+                + zip(columns, row).filter { !$0.1.text.isEmpty }.map { column, cell in
+                    let padding = String(repeating: " ", count: titleWidth - column.title.count)
+                    return indent + terminal.show(column.title, as: .faint) + padding + "  "
+                        + terminal.show(cell.text, as: cell.style)
+                }
         }
     }
 

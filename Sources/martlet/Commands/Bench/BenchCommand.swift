@@ -46,6 +46,8 @@ struct BenchOptions: ParsableArguments {
             new.configs[String(halves[0])] = String(halves[1])
         }
         try await cluster.createTopic(new)
+        let name = new.name
+        Interrupt.account { "topic \(name) is left: martlet topics delete \(name)" }
         do {
             try await body(new.name)
         } catch {
@@ -74,14 +76,17 @@ struct FirstBench: ParsableCommand {
     func run() throws {
         let command = self
         Interrupt.watch()
-        try client.run { cluster in
+        try client.run(newTopicPatienceMs: 2_000) { cluster in
             try await command.bench.withTopic(cluster) { topic in
                 let load = ProduceLoad(
                     topic: topic, records: command.records, size: command.bench.size, acks: command.acks.acks,
                     compression: command.bench.compression.compression)
                 var results = [try await load.run(cluster, isQuiet: command.bench.quiet)]
-                let reading = ConsumeLoad(topic: topic, records: results[0].records)
-                results.append(try await reading.run(cluster, isQuiet: command.bench.quiet))
+                if !results[0].isCut {
+                    let reading = ConsumeLoad(topic: topic, records: results[0].records)
+                    try await reading.waitUntilReadable(cluster, isQuiet: command.bench.quiet)
+                    results.append(try await reading.run(cluster, isQuiet: command.bench.quiet))
+                }
                 try BenchResult.show(results, command.output)
             }
         }
@@ -107,7 +112,7 @@ struct ProduceBench: ParsableCommand {
     func run() throws {
         let command = self
         Interrupt.watch()
-        try client.run { cluster in
+        try client.run(newTopicPatienceMs: 2_000) { cluster in
             try await command.bench.withTopic(cluster) { topic in
                 var load = ProduceLoad(
                     topic: topic, records: command.records, size: command.bench.size, acks: command.acks.acks,
@@ -137,22 +142,30 @@ struct ConsumeBench: ParsableCommand {
     func run() throws {
         let command = self
         Interrupt.watch()
-        try client.run { cluster in
+        try client.run(newTopicPatienceMs: 2_000) { cluster in
             try await command.bench.withTopic(cluster) { topic in
                 var count = command.records ?? 500_000
+                let isQuiet = command.bench.quiet
                 if command.bench.topic == nil {
                     let fill = ProduceLoad(
                         topic: topic, records: count, size: command.bench.size, acks: .leader,
                         compression: command.bench.compression.compression)
-                    count = try await fill.run(cluster, isQuiet: true).records
-                } else if command.records == nil {
-                    count = try await ConsumeLoad.count(topic, cluster)
-                    if count == 0 {
+                    let filled = try await fill.run(cluster, isQuiet: true)
+                    guard !filled.isCut else { throw CommandFailure("ended by Ctrl-C before there was what to read") }
+                    count = filled.records
+                    try await ConsumeLoad(topic: topic, records: count).waitUntilReadable(cluster, isQuiet: isQuiet)
+                } else {
+                    let held = try await ConsumeLoad.count(topic, cluster)
+                    if held == 0 {
                         throw CommandFailure("topic \(topic) is empty: martlet bench produce --topic \(topic)")
                     }
+                    if let wanted = command.records, wanted > held {
+                        printToStandardError("topic \(topic) holds only \(counted(held, "record")): read to its end")
+                    }
+                    count = min(command.records ?? held, held)
                 }
                 let load = ConsumeLoad(topic: topic, records: count)
-                try BenchResult.show([try await load.run(cluster, isQuiet: command.bench.quiet)], command.output)
+                try BenchResult.show([try await load.run(cluster, isQuiet: isQuiet)], command.output)
             }
         }
     }

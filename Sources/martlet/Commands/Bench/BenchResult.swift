@@ -36,6 +36,10 @@ struct BenchResult {
     var seconds: Double
     var latencies: Latencies?
     var nodes: NodeTimes?
+    /// Ctrl-C ended it before it was done.
+    var isCut = false
+    /// Written, and without an answer when it was cut.
+    var inDoubt = 0
 
     var recordsPerSecond: Double { Double(records) / max(seconds, 1e-9) }
     var megabytesPerSecond: Double { Double(bytes) / 1e6 / max(seconds, 1e-9) }
@@ -49,10 +53,12 @@ struct BenchResult {
             "name": name.json, "records": records.json, "bytes": bytes.json, "seconds": seconds.json,
             "recordsPerSecond": recordsPerSecond.json, "megabytesPerSecond": megabytesPerSecond.json,
             "latencyMs": latencies?.json ?? .null, "nodeCpuSeconds": nodes.map { $0.seconds.json } ?? .null,
-            "nodesMeasured": (nodes?.count ?? 0).json, "nodeCpuSecondsPerGB": cpuSecondsPerGB.map(\.json) ?? .null,
+            "cut": isCut.json, "inDoubt": inDoubt.json, "nodesMeasured": (nodes?.count ?? 0).json,
+            "nodeCpuSecondsPerGB": cpuSecondsPerGB.map(\.json) ?? .null,
         ])
     }
 
+    /// - Throws: `CommandFailure` when one of them was cut, behind what is shown; what writing throws.
     static func show(_ results: [BenchResult], _ output: OutputOptions) throws {
         try output.show(.array(results.map(\.json))) { page in
             var table = Table(
@@ -62,7 +68,8 @@ struct BenchResult {
                 let times = result.latencies.flatMap { $0.isEmpty ? nil : $0 }
                 func percentile(_ p: Double) -> Cell { Cell(times.map { fixed($0.ms(atPercentile: p), 1) } ?? "-") }
                 table.add(
-                    Cell(result.name), Cell(grouped(result.records)), Cell(grouped(Int(result.recordsPerSecond))),
+                    Cell(result.name + (result.isCut ? " (cut)" : "")), Cell(grouped(result.records)),
+                    Cell(grouped(Int(result.recordsPerSecond))),
                     Cell(fixed(result.megabytesPerSecond, 1)), percentile(50), percentile(99), percentile(99.9),
                     Cell(times.map { fixed($0.maxMs, 1) } ?? "-"),
                     Cell(result.cpuSecondsPerGB.map { fixed($0, 2) } ?? "-"))
@@ -72,6 +79,10 @@ struct BenchResult {
                 page.line(Cell("CPU s/GB: of \(counted(nodes.count, "node")) on this machine together", .faint))
             }
         }
+        guard let cut = results.first(where: \.isCut) else { return }
+        throw CommandFailure(
+            "cut short by Ctrl-C: \(cut.name) had done \(counted(cut.records, "record"))"
+                + (cut.inDoubt > 0 ? ", and \(grouped(cut.inDoubt)) more are in doubt" : ""))
     }
 }
 
@@ -101,6 +112,8 @@ final class BenchMeter: Sendable {
     struct State: Sendable {
         var records = 0
         var bytes = 0
+        var submitted = 0
+        var failed = 0
         var all = Latencies()
         var recent = Latencies()
         var failure: ClientError?
@@ -120,7 +133,14 @@ final class BenchMeter: Sendable {
         }
     }
 
-    func fail(_ error: ClientError) { state.withLock { $0.failure = $0.failure ?? error } }
+    func submitted() { state.withLock { $0.submitted += 1 } }
+
+    func fail(_ error: ClientError) {
+        state.withLock { state in
+            state.failed += 1
+            state.failure = state.failure ?? error
+        }
+    }
 
     var failure: ClientError? { state.withLock { $0.failure } }
     var records: Int { state.withLock { $0.records } }
@@ -130,7 +150,7 @@ final class BenchMeter: Sendable {
         let state = state.withLock { $0 }
         return BenchResult(
             name: name, records: state.records, bytes: state.bytes, seconds: seconds,
-            latencies: state.all.isEmpty ? nil : state.all)
+            latencies: state.all.isEmpty ? nil : state.all, isCut: Interrupt.isSeen)
     }
 
     /// Prints a line each second until the task is cancelled.
@@ -151,15 +171,23 @@ final class BenchMeter: Sendable {
                 line +=
                     "  p50 \(fixed(recent.ms(atPercentile: 50), 1)) ms  p99 \(fixed(recent.ms(atPercentile: 99), 1)) ms"
             }
-            printToStandardError(line)
+            printToStandardError(Terminal.errors.width.map { line.cut(to: $0) } ?? line)
             (records, bytes, last) = (state.records, state.bytes, now)
         }
+    }
+
+    /// How far it is, for somebody who ends it.
+    private var account: String {
+        let state = state.withLock { $0 }
+        let open = state.submitted - state.records - state.failed
+        return "\(counted(state.records, "record")) done" + (open > 0 ? ", \(open) in doubt" : "")
     }
 
     /// Runs `body`, with progress lines beside it, and sums up. `cluster`: whose nodes' CPU time is counted.
     func measure(
         _ name: String, _ cluster: ClusterClient, isQuiet: Bool, _ body: () async throws -> Void
     ) async throws -> BenchResult {
+        Interrupt.account { "\(name): \(self.account)" }
         let nodes = try? await LocalNodes.find(of: cluster)
         let before = nodes?.times()
         let clock = ContinuousClock.now
@@ -170,11 +198,12 @@ final class BenchMeter: Sendable {
         let used = nodes.flatMap { nodes in before.map { nodes.times().since($0) } }
         let state = state.withLock { $0 }
         if let failure = state.failure {
-            throw CommandFailure("\(failure) (after \(counted(state.records, "record")))")
+            throw CommandFailure("\(failure.sentence) (after \(counted(state.records, "record")))")
         }
         return BenchResult(
             name: name, records: state.records, bytes: state.bytes, seconds: seconds,
-            latencies: state.all.isEmpty ? nil : state.all, nodes: used)
+            latencies: state.all.isEmpty ? nil : state.all, nodes: used, isCut: Interrupt.isSeen,
+            inDoubt: max(0, state.submitted - state.records - state.failed))
     }
 }
 

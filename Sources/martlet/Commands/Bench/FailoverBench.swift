@@ -45,7 +45,7 @@ struct FailoverBench: ParsableCommand {
     func run() throws {
         let command = self
         Interrupt.watch()
-        try client.run { cluster in
+        try client.run(newTopicPatienceMs: 2_000) { cluster in
             var bench = try BenchOptions.parse(["--partitions", "1"])
             bench.topic = command.topic
             try await bench.withTopic(cluster) { topic in
@@ -76,7 +76,7 @@ struct FailoverBench: ParsableCommand {
             gap = max(gap, now - last)
             (last, count) = (now, count + 1)
         }
-        await producer.close()
+        _ = await Interrupt.close(producer)
         let struck = try await blow.value
         if let struck { try await revive(struck.node, struck.pid, cluster) }
         return Round(acknowledged: count, gapMs: Double(gap.microseconds) / 1_000, node: struck?.node)
@@ -131,7 +131,8 @@ struct FailoverBench: ParsableCommand {
     private func show(_ rounds: [Round]) throws {
         let gaps = rounds.map(\.gapMs).sorted()
         let document = Json.object([
-            "rounds": .array(rounds.map(\.json)), "medianGapMs": (gaps.isEmpty ? 0 : gaps[gaps.count / 2]).json,
+            "cut": Interrupt.isSeen.json, "rounds": .array(rounds.map(\.json)),
+            "medianGapMs": (gaps.isEmpty ? 0 : gaps[gaps.count / 2]).json,
             "longestGapMs": (gaps.last ?? 0).json,
         ])
         try output.show(document) { page in
@@ -143,5 +144,6 @@ struct FailoverBench: ParsableCommand {
             }
             page.table(table)
         }
+        if Interrupt.isSeen { throw CommandFailure("cut short by Ctrl-C, in round \(max(1, gaps.count))") }
     }
 }

@@ -23,16 +23,19 @@ struct ClusterHealthCommand: ParsableCommand {
 
     func run() throws {
         let command = self
+        let addresses = try client.addresses()
         try client.run { cluster in
             let health = try await cluster.health()
             if !command.quiet {
-                try command.output.show(command.document(health)) { command.show(health, on: &$0) }
+                // Without a controller nobody keeps a list of who is away.
+                let silent = health.hasController ? [] : await SilentNode.find(cluster, bootstrap: addresses)
+                try command.output.show(command.document(health, silent)) { command.show(health, silent, on: &$0) }
             }
             guard health.isHealthy, health.isBalanced || !command.strict else { throw ExitCode(1) }
         }
     }
 
-    private func show(_ health: ClusterHealth, on page: inout Page) {
+    private func show(_ health: ClusterHealth, _ silent: [SilentNode], on page: inout Page) {
         let nodes = health.cluster.nodes.count + health.missingNodes.count
         page.pieces(
             "nodes \(health.registeredNodeCount) of \(nodes)",
@@ -56,15 +59,15 @@ struct ClusterHealthCommand: ParsableCommand {
             let rest = health.findings.count - limit
             if rest > 0 { page.line("and \(counted(rest, "partition")) more: --limit \(health.findings.count)") }
         }
-        page.line(verdict(health))
+        page.line(verdict(health, silent))
     }
 
-    private func verdict(_ health: ClusterHealth) -> Cell {
+    private func verdict(_ health: ClusterHealth, _ silent: [SilentNode]) -> Cell {
         var reasons: [String] = []
         if health.cluster.nodes.isEmpty {
             reasons.append("it has not formed yet: every node must be started and reach every other; martlet doctor")
         } else if !health.hasController {
-            reasons.append("no controller: more than half of the voters must run")
+            reasons.append("no controller: more than half of the voters must run" + silent.list)
         }
         if !health.missingNodes.isEmpty {
             reasons.append("not registered: \(nodeList(health.missingNodes)); is it started?")
@@ -84,12 +87,13 @@ struct ClusterHealthCommand: ParsableCommand {
 
     private func nodeList(_ ids: [Int32]) -> String { "node\(ids.count == 1 ? "" : "s") \(ids.list)" }
 
-    private func document(_ health: ClusterHealth) -> Json {
+    private func document(_ health: ClusterHealth, _ silent: [SilentNode]) -> Json {
         let isGood = health.isHealthy && (health.isBalanced || !strict)
         return .object([
             "healthy": isGood.json, "controller": health.controller.json,
             "nodes": health.cluster.nodes.map(\.id).json, "fencedNodes": health.fencedNodes.json,
-            "missingNodes": health.missingNodes.json, "topics": health.topicCount.json,
+            "missingNodes": health.missingNodes.json, "silentNodes": .array(silent.map(\.json)),
+            "topics": health.topicCount.json,
             "partitions": health.partitionCount.json, "offline": health.count(of: .offline).json,
             "belowMinIsr": health.count(of: .belowMinInSync).json,
             "underReplicated": health.count(of: .underReplicated).json,

@@ -13,13 +13,26 @@ struct DescribeQuorum: ParsableCommand {
 
     func run() throws {
         let output = output
+        let addresses = try client.addresses()
         try client.run { cluster in
-            guard let quorum = try await cluster.describeQuorum() else {
+            guard let quorum = try await Self.quorum(of: cluster) else {
+                let silent = await SilentNode.find(cluster, bootstrap: addresses)
                 throw CommandFailure(
-                    "the metadata quorum has no leader now: more than half of its voters must run; "
-                        + "martlet cluster health says who is away")
+                    "the metadata quorum has no leader now: more than half of its voters must run\(silent.list): "
+                        + "martlet cluster health")
             }
             try output.show(Self.document(quorum)) { Self.show(quorum, on: &$0) }
+        }
+    }
+
+    /// Nil when it has no leader, or only one that does not answer.
+    private static func quorum(of cluster: ClusterClient) async throws -> QuorumDescription? {
+        do {
+            return try await cluster.describeQuorum()
+        } catch let error as ClientError where error.isRetriable {
+            // With nobody to ask at all, that is what there is to say.
+            _ = try await cluster.describeCluster()
+            return nil
         }
     }
 

@@ -52,23 +52,37 @@ struct DescribeTopics: ParsableCommand {
     @OptionGroup var output: OutputOptions
     @Argument(help: "Topics; all when none is given.") var topics: [String] = []
 
+    func validate() throws { try topics.forEach(checkTopicName) }
+
     func run() throws {
         let (names, output) = (topics, output)
         try client.run { cluster in
             var topics: [TopicDescription] = []
+            var failure: ClientError?
             if names.isEmpty {
                 topics = try await cluster.topics()
             } else {
-                for name in names { topics.append(try await cluster.describeTopic(name)) }
+                do {
+                    for name in names where !topics.contains(where: { $0.name == name }) {
+                        topics.append(try await cluster.describeTopic(name))
+                    }
+                } catch let error as ClientError {
+                    // Those before it are shown all the same.
+                    failure = error
+                }
             }
             var configs: [String: [ConfigEntry]] = [:]
             // Told where the cluster tells them; a topic may be gone in the meantime.
             if let all = try? await cluster.configs(of: topics.map { .topic($0.name) }) {
                 for topic in topics { configs[topic.name] = all[.topic(topic.name)]?.filter { $0.source == .topic } }
             }
-            try output.show(.array(topics.map { $0.document(configs[$0.name] ?? []) })) { page in
-                for topic in topics { Self.show(topic, configs[topic.name] ?? [], on: &page) }
+            if failure == nil || !topics.isEmpty {
+                try output.show(.array(topics.map { $0.document(configs[$0.name] ?? []) })) { page in
+                    if topics.isEmpty { page.line("no topics: martlet topics create NAME") }
+                    for topic in topics { Self.show(topic, configs[topic.name] ?? [], on: &page) }
+                }
             }
+            if let failure { throw failure }
         }
     }
 

@@ -23,6 +23,7 @@ struct TopicConfigs: ParsableCommand {
     @Flag(help: "Show only what is set on the topic itself.") var own = false
 
     func validate() throws {
+        try checkTopicName(topic)
         let keys = try sets.map { try configPair($0).name } + unsets
         guard Set(keys).count == keys.count else { throw ValidationError("a key is named twice: change it once") }
     }

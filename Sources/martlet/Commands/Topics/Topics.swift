@@ -1,4 +1,4 @@
-// martlet topics: create, list, describe, delete, add-partitions, configs.
+// martlet topics: create, list, describe, delete, add-partitions, delete-records, configs.
 
 import ArgumentParser
 import MartletClient
@@ -9,7 +9,7 @@ struct Topics: ParsableCommand {
         abstract: "Create, list, describe, change and delete topics.",
         subcommands: [
             CreateTopic.self, ListTopics.self, DescribeTopics.self, DeleteTopics.self, AddPartitions.self,
-            TopicConfigs.self,
+            DeleteRecords.self, TopicConfigs.self,
         ])
 }
 
@@ -40,9 +40,7 @@ struct CreateTopic: ParsableCommand {
     @Flag(help: "A topic of this name that is there already is no failure; it stays as it is.") var ifNotExists = false
 
     func validate() throws {
-        guard isValidTopicName(topic) else {
-            throw ValidationError("'\(topic)' is no topic name: 1 to 249 letters, digits, '.', '_' and '-'")
-        }
+        try checkTopicName(topic)
         if let partitions, partitions < 1 { throw ValidationError("--partitions must be at least 1") }
         if let replicationFactor, replicationFactor < 1 {
             throw ValidationError("--replication-factor must be at least 1")
@@ -91,23 +89,38 @@ struct DeleteTopics: ParsableCommand {
     @Argument(help: "Topics.") var topics: [String]
     @Flag(help: "A topic that is not there is no failure.") var ifExists = false
 
+    func validate() throws { try topics.forEach(checkTopicName) }
+
     func run() throws {
         let (names, output, ifExists) = (topics, output, ifExists)
         try client.run { cluster in
             var deleted: [String] = []
             var absent: [String] = []
+            var failure: String?
             for name in names {
                 do {
                     try await cluster.deleteTopic(name)
                     deleted.append(name)
                     if !output.json { try StandardOutput.write("deleted topic \(name)\n") }
-                } catch let error as ClientError where ifExists && error.isTopicAbsent {
+                } catch let error as ClientError where error.isTopicAbsent {
                     absent.append(name)
-                    if !output.json { try StandardOutput.write("there is no topic \(name)\n") }
+                    if ifExists {
+                        if !output.json { try StandardOutput.write("there is no topic \(name)\n") }
+                        continue
+                    }
+                    failure = "there is no topic \(name): martlet topics list, or --if-exists"
+                } catch let error as ClientError {
+                    failure = error.sentence
                 }
+                if failure != nil { break }
             }
-            guard output.json else { return }
-            try output.show(.object(["deleted": deleted.json, "absent": absent.json])) { _ in }
+            // What was done before the failure is done, and said.
+            if output.json {
+                try output.show(
+                    .object(["deleted": deleted.json, "absent": absent.json, "error": failure.json])
+                ) { _ in }
+            }
+            if let failure { throw CommandFailure(failure) }
         }
     }
 }
@@ -130,6 +143,7 @@ struct AddPartitions: ParsableCommand {
         guard (add == nil) != (total == nil) else { throw ValidationError("say either --add or --total") }
         if let add, add < 1 { throw ValidationError("--add must be at least 1") }
         if let total, total < 2 { throw ValidationError("--total must be at least 2") }
+        try checkTopicName(topic)
     }
 
     func run() throws {
@@ -137,7 +151,11 @@ struct AddPartitions: ParsableCommand {
         try client.run { cluster in
             let name = command.topic
             let before = try await cluster.describeTopic(name).partitions.count
-            let total = command.total ?? Int32(clamping: before) &+ (command.add ?? 0)
+            guard let total = command.total ?? Int32(exactly: before + Int(command.add ?? 0)) else {
+                throw CommandFailure(
+                    "topic \(name) has \(counted(before, "partition")): no topic can have "
+                        + "\(counted(Int(command.add ?? 0), "more", "more"))")
+            }
             guard total > before else {
                 throw CommandFailure(
                     "topic \(name) has \(counted(before, "partition")) already: it can only get more than that")

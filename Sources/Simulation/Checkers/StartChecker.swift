@@ -1,0 +1,55 @@
+// The log start: what clients were shown as deleted stays so (P12, S7), and nothing else is deleted (P3).
+
+import Broker
+import Model
+import Storage
+
+final class StartChecker {
+    /// The farthest that anybody asked a partition's records to be deleted to.
+    private var asked = SortedMap<TopicPartition, Offset>()
+    /// The farthest start that a client was told, and the leader epoch it was told in.
+    private var shown = SortedMap<TopicPartition, (epoch: LeaderEpoch, offset: Offset)>()
+
+    func deletionAsked(_ key: TopicPartition, _ offset: Offset) {
+        asked[key] = max(asked[key] ?? 0, offset < 0 ? .max : offset)
+    }
+
+    private func bound(_ key: TopicPartition, _ world: World) -> Offset {
+        world.swarm.retentionBytes >= 0 ? .max : asked[key] ?? 0
+    }
+
+    /// Whether a consumer at `offset` may find it gone.
+    func mayBeDeleted(_ key: TopicPartition, _ offset: Offset, _ world: World) -> Bool { offset < bound(key, world) }
+
+    func stepped(_ node: SimulatedNode, _ shard: Shard, _ world: World) {
+        shard.inspectReplicas { replica in
+            let start = replica.log.startOffset
+            let key = replica.topicPartition
+            guard start > 0, world.checkers.binds(replica.isSynchronous, world) else { return }
+            world.checkers.count(.p3start)
+            let committed = world.checkers.partitions.committedLog(key)?.endOffset ?? 0
+            if start > min(bound(key, world), committed) {
+                world.violated(
+                    "P3",
+                    "partition \(key.partition) of node \(node.id) begins at \(start); \(committed) is committed and "
+                        + "\(bound(key, world)) was to be deleted")
+            }
+        }
+    }
+
+    /// A node told a client where the partition begins. One that was superseded may still say what it knows.
+    func startShown(_ key: TopicPartition, _ offset: Offset, by node: SimulatedNode, _ world: World) {
+        guard offset >= 0, world.checkers.partitions.isBinding(key, world),
+            let epoch = world.checkers.partitions.leaderEpoch(of: key, on: node)
+        else { return }
+        let before = shown[key] ?? (epoch: -1, offset: 0)
+        if before.offset > 0 { world.checkers.count(.p12start) }
+        if epoch >= before.epoch, offset < before.offset {
+            world.violated(
+                "P12",
+                "partition \(key.partition): node \(node.id) says in epoch \(epoch) that it begins at \(offset), "
+                    + "\(before.offset) was said in epoch \(before.epoch)")
+        }
+        if offset > before.offset || (offset == before.offset && epoch < before.epoch) { shown[key] = (epoch, offset) }
+    }
+}

@@ -1,0 +1,126 @@
+// DeleteRecords and what holds across it: when it is answered, what a killed node remembers, what followers hold.
+
+import Broker
+import DiskSimulation
+import Model
+import NIOCore
+import Records
+import Testing
+import Wire
+
+func deleteRequest(
+    _ topic: String = "t", before offset: Int64 = -1, partition: Int32 = 0, timeoutMs: Int32 = 5_000
+) -> DeleteRecordsRequest {
+    var entry = DeleteRecordsRequest.Partition()
+    entry.partitionIndex = partition
+    entry.offset = offset
+    var named = DeleteRecordsRequest.Topic()
+    named.name = topic
+    named.partitions = [entry]
+    var request = DeleteRecordsRequest()
+    request.topics = [named]
+    request.timeoutMs = timeoutMs
+    return request
+}
+
+extension DeleteRecordsResponse {
+    var only: Partition { topics.first?.partitions.first ?? Partition() }
+}
+
+struct DeleteRecordsTests {
+    @Test func itIsAnsweredWhenTheStartIsOnDiskAndNothingIsHiddenBefore() throws {
+        let (world, client) = try World.withTopics()
+        let host = world.hosts[0]
+        for _ in 0..<10 { _ = try client.call(produceRequest(), version: 9) }
+        host.holdsShardFlushes = true
+        client.send(deleteRequest(before: 4))
+        world.run(forMs: 100)
+        #expect(client.frames.isEmpty)
+        #expect(try Client(host, world).call(fetchRequest(offset: 3), version: 12).only.errorCode == .none)
+        host.holdsShardFlushes = false
+        world.completeFlushes(of: host)
+        world.run(forMs: 10)
+        let answer = try client.take(DeleteRecordsRequest.self).only
+        #expect(answer.errorCode == .none && answer.lowWatermark == 4)
+        let refused = try client.call(fetchRequest(offset: 3), version: 12).only
+        #expect(refused.errorCode == .offsetOutOfRange && refused.logStartOffset == 4)
+        #expect(try client.call(fetchRequest(offset: 4), version: 12).only.errorCode == .none)
+        #expect(try client.call(deleteRequest(before: 2)).only.lowWatermark == 4)
+    }
+
+    @Test func whatCannotBeDeletedIsSaid() throws {
+        let (world, client) = try World.withTopics()
+        _ = try client.call(produceRequest("t", batch(5)), version: 9)
+        #expect(try client.call(deleteRequest(before: 6)).only.errorCode == .offsetOutOfRange)
+        #expect(try client.call(deleteRequest(before: -2)).only.errorCode == .offsetOutOfRange)
+        #expect(try client.call(deleteRequest("absent")).only.errorCode == .unknownTopicOrPartition)
+        #expect(try client.call(deleteRequest(partition: 7)).only.errorCode == .unknownTopicOrPartition)
+        #expect(try client.call(deleteRequest("__consumer_offsets")).only.errorCode == .invalidTopicException)
+        world.hosts[0].holdsShardFlushes = true
+        let late = try client.call(deleteRequest(timeoutMs: 50)).only
+        #expect(late.errorCode == .requestTimedOut && late.lowWatermark == 0)
+    }
+
+    /// I4: a retry of what was deleted is still a retry, also for a node that was killed in between.
+    @Test func aRetryOfADeletedBatchIsADuplicateAfterAKillToo() throws {
+        let (world, client) = try World.withTopics()
+        let host = world.hosts[0]
+        let records = batch(3, producer: 5, sequence: 0)
+        _ = try client.call(produceRequest("t", records), version: 9)
+        #expect(try client.call(deleteRequest()).only.lowWatermark == 3)
+        // The segment that held the batch goes.
+        world.run(forMs: 65_000)
+        for life in 0..<2 {
+            let client = Client(host, world)
+            let again = try client.call(produceRequest("t", records), version: 9).only
+            #expect(again.errorCode == .none && again.baseOffset == 0, "life \(life)")
+            world.kill(host)
+            world.run(forMs: 20)
+            try world.start(host)
+            world.run(forMs: 5_000) { host.isReady || host.halted != nil }
+            #expect(host.halted == nil)
+        }
+        let last = Client(host, world)
+        let next = try last.call(produceRequest("t", batch(1, producer: 5, sequence: 3)), version: 9).only
+        #expect(next.errorCode == .none && next.baseOffset == 3)
+        #expect(try last.call(fetchRequest(offset: 2), version: 12).only.errorCode == .offsetOutOfRange)
+    }
+
+    @Test func noFailoverBringsBackWhatWasDeleted() throws {
+        let world = try World.running(nodes: 3)
+        _ = try Client(world.hosts[0], world).call(createRequest(["t"], replicas: 3))
+        world.run(forMs: 500)
+        func call<M: WireRequest>(
+            _ request: M, version: Int16? = nil, until isDone: (M.Response) -> Bool
+        ) throws -> M.Response {
+            for _ in 0..<200 {
+                // A killed node still looks ready, and answers nothing.
+                for host in world.hosts where host.isReady && host.node != nil {
+                    let client = Client(host, world)
+                    client.send(request, version: version)
+                    world.run(forMs: 6_000) { !client.frames.isEmpty || client.isClosed }
+                    guard !client.frames.isEmpty else { continue }
+                    let answer = try client.take(M.self, version: version)
+                    if isDone(answer) { return answer }
+                }
+                world.run(forMs: 50)
+            }
+            throw DiskGone()
+        }
+        for _ in 0..<4 {
+            _ = try call(produceRequest("t", batch(5)), version: 9) { $0.only.errorCode == .none }
+        }
+        #expect(try call(deleteRequest(before: 12)) { $0.only.errorCode == .none }.only.lowWatermark == 12)
+        for host in world.hosts {
+            world.kill(host)
+            let refused = try call(fetchRequest(offset: 11), version: 12) { $0.only.errorCode != .notLeaderOrFollower }
+            #expect(refused.only.errorCode == .offsetOutOfRange && refused.only.logStartOffset == 12)
+            try world.start(host)
+            world.run(forMs: 5_000) { host.isReady }
+            world.run(forMs: 1_000)
+        }
+        #expect(world.hosts.allSatisfy { $0.halted == nil })
+    }
+}
+
+private struct DiskGone: Error {}
