@@ -90,7 +90,9 @@ let package = Package(
             swiftSettings: strict),
         .executableTarget(
             name: "martlet-sim",
-            dependencies: ["Simulation", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            dependencies: [
+                "Simulation", "Model", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
             swiftSettings: strict),
         // Measures the codec from outside its module; CodecGuardTests run it under callgrind.
         .executableTarget(
@@ -117,7 +119,7 @@ let package = Package(
                 byteBuffer,
             ],
             swiftSettings: strict),
-        .testTarget(name: "SimulationTests", dependencies: ["Simulation"], swiftSettings: strict),
+        .testTarget(name: "SimulationTests", dependencies: ["Simulation", "Model"], swiftSettings: strict),
         .testTarget(
             name: "MartletClientTests",
             dependencies: [

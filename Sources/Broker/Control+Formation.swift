@@ -32,7 +32,9 @@ extension Control {
     }
 
     func peerHeard(_ node: NodeID, _ answer: NodeHelloResponse) {
-        if answer.clusterID == nil {
+        // Mutant: members of a cluster are asked to found another (R5).
+        let isBlind = configuration.plantedBug == .secondCluster && !isFormed
+        if answer.clusterID == nil || isBlind {
             formation.unformed[node] = answer.directoryID
             // A founder that missed the word, by its crash or ours: its disk was never used, so it may still be told.
             if isFormed, let voters = formation.voters,
@@ -186,7 +188,8 @@ extension Control {
             key: ReplicaKey(id: me, directoryID: directory.identity.directoryID),
             settings: RaftSettings(
                 electionTimeoutMs: timing.quorumElectionTimeoutMs, fetchTimeoutMs: timing.quorumFetchTimeoutMs,
-                fetchMaxWaitMs: timing.quorumFetchMaxWaitMs, requestTimeoutMs: timing.requestTimeoutMs),
+                fetchMaxWaitMs: timing.quorumFetchMaxWaitMs, requestTimeoutMs: timing.requestTimeoutMs,
+                plantedBug: configuration.plantedBug),
             saved: saved, log: metadataLog.positions, voters: voters, laterVoters: later,
             bootstrap: configuration.voters.keys.filter { $0 != me }, seed: random.next(), now: reading.now)
         updateLinks()

@@ -175,10 +175,12 @@ extension Control {
         // Voters that are in force but not committed do not belong in a snapshot of what is.
         let voters = raft.committedVoters
         snapshotUnderWay = end
+        // Mutant: what is not committed is in it, and comes again from the log (M1).
+        let state = configuration.plantedBug == .snapshotOfUncommitted ? controller?.image ?? image : image
         disk.replace(
             FlushTicket(owner: SnapshotFetch.owner, generation: 0, sequence: UInt64(end.offset)),
             path: "\(directory.metadataPath)/\(MetadataLog.snapshotName(end))",
-            contents: MetadataLog.snapshot(image, voters: voters, end: end, wallMs: reading.wallMs))
+            contents: MetadataLog.snapshot(state, voters: voters, end: end, wallMs: reading.wallMs))
     }
 
     func snapshotWritten(_ ticket: FlushTicket, _ result: FlushResult) {

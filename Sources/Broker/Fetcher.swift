@@ -120,7 +120,9 @@ extension Shard {
 
     private func runFetcher(_ link: LinkID) {
         guard let fetcher = fetchers[link], fetcher.isConnected, view.brokerEpoch >= 0, !isStopping,
-            fetcher.unflushed.isEmpty || link.kind == .fetchAsync,
+            // Mutant: see Partition.nextFetch (P6).
+            fetcher.unflushed.isEmpty || link.kind == .fetchAsync
+                || configuration.plantedBug == .followerClaimsUnflushed,
             fetcher.outstanding == 0 || (fetcher.outstanding == 1 && fetcher.sessionID != 0)
         else { return }
         if fetcher.retryAt == nil { fetcher.resting.removeAll() }

@@ -3,6 +3,7 @@
 import Metadata
 import Model
 import Raft
+import Records
 import Replication
 import Storage
 
@@ -13,13 +14,18 @@ package struct ReplicaInspection {
     package let leaderEpoch: LeaderEpoch
     package let partitionEpoch: PartitionEpoch
     package let highWatermark: Offset
+    /// What this replica vouches for: of a directory whose name is not durable, nothing.
+    package let flushedEnd: Offset
     /// Whether the topic's records count only once they are flushed.
     package let isSynchronous: Bool
+    /// The ISR change that this leader has asked for and not been told of.
+    package let pendingISR: ISRProposal?
     package let log: SegmentedLog
 }
 
 /// Whom an acknowledgement of a leader has to count.
 package struct ISRInspection {
+    package let isr: [NodeID]
     package let maximalISR: [NodeID]
     package let minISR: Int
 }
@@ -31,6 +37,8 @@ extension Control {
     package var inspectedImage: MetadataImage { image }
     package var inspectedQuorumStatePath: String { directory.quorumStatePath }
     package var inspectedDirectoryID: UUID128 { directory.identity.directoryID }
+    /// Nil until the cluster is formed.
+    package var inspectedClusterID: String? { directory.identity.clusterID }
 }
 
 extension Shard {
@@ -44,13 +52,31 @@ extension Shard {
                 ReplicaInspection(
                     topicPartition: replica.topicPartition, isLeader: replica.isLeader,
                     leaderEpoch: replica.partition.leaderEpoch, partitionEpoch: replica.partition.partitionEpoch,
-                    highWatermark: replica.partition.highWatermark, isSynchronous: replica.settings.synchronous,
-                    log: replica.log))
+                    highWatermark: replica.partition.highWatermark, flushedEnd: replica.flushedEnd,
+                    isSynchronous: replica.settings.synchronous,
+                    pendingISR: replica.partition.pendingProposal, log: replica.log))
         }
     }
 
     package func inspectedISR(of topicPartition: TopicPartition) -> ISRInspection? {
         guard let partition = replicas[topicPartition]?.partition else { return nil }
-        return ISRInspection(maximalISR: partition.maximalISR, minISR: partition.effectiveMinISR)
+        return ISRInspection(
+            isr: partition.isr, maximalISR: partition.maximalISR, minISR: partition.effectiveMinISR)
+    }
+
+    package func inspectedPartition(_ topicPartition: TopicPartition) -> Partition? {
+        replicas[topicPartition]?.partition
+    }
+
+    /// What this replica remembers of producers, and what its log says of them.
+    package func inspectedProducers(
+        of topicPartition: TopicPartition
+    ) throws(LogError) -> (held: ProducerTable, replayed: ProducerTable)? {
+        guard let replica = replicas[topicPartition] else { return nil }
+        var replayed = ProducerTable()
+        try replica.log.forEachHeader(from: replica.log.startOffset) { header in
+            if header.hasProducer && !header.isControl { replayed.record(ProducedBatch(header)) }
+        }
+        return (replica.producers, replayed)
     }
 }

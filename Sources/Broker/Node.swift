@@ -28,6 +28,7 @@ package struct Node {
             let previousEpoch = try directory.takeCleanShutdown(on: controlDisk)
             var settings = LogSettings()
             settings.segmentBytes = configuration.log.metadataSegmentBytes
+            settings.plantedBug = configuration.plantedBug
             let (log, snapshot) = try MetadataLog.open(
                 disk: controlDisk, directory: directory.metadataPath, settings: settings, wallMs: reading.wallMs)
             let control = Control(

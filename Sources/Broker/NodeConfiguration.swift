@@ -18,6 +18,8 @@ package struct NodeConfiguration: Sendable {
     package var defaultReplicationFactor: Int16?
     package var log = LogDefaults()
     package var timing = NodeTiming()
+    /// For the simulator alone: no file and no variable of the environment leads here.
+    package var plantedBug = PlantedBug.none
 
     package init(nodeID: NodeID, voters: SortedMap<NodeID, Endpoint>, advertised: Endpoint, dataDirectory: String) {
         self.nodeID = nodeID

@@ -88,7 +88,8 @@ extension Shard {
             }
             let (path, isNew) = try directory.openPartition(name: name, on: disk)
             let log = try SegmentedLog.open(
-                disk: disk, directory: path, owner: owner, settings: settings.logSettings,
+                disk: disk, directory: path, owner: owner,
+                settings: settings.logSettings(configuration.plantedBug),
                 recoveryPoint: checkpoints.recoveryPoints[name] ?? 0, startOffset: checkpoints.logStartOffsets[name],
                 wallMs: reading.wallMs)
             let registration = topic.partitions[Int(topicPartition.partition)]
@@ -119,6 +120,8 @@ extension Shard {
                 settings: settings)
             // Of a damaged log they are remembered when it is repaired.
             if log.damages.isEmpty { try replica.rebuildProducers(on: disk) }
+            // Mutant: retries of what was appended before are appended again (I3).
+            if configuration.plantedBug == .dedupeLostAtRestart { replica.producers.removeAll() }
             if isNew {
                 replica.isIdentityDurable = false
                 directory.identify(partition: path, topicID: topic.id, replica.identityTicket, on: disk)
@@ -165,7 +168,7 @@ extension Shard {
                 settings != replica.settings
             else { continue }
             replica.settings = settings
-            replica.log.settings = settings.logSettings
+            replica.log.settings = settings.logSettings(configuration.plantedBug)
             perform(on: replica) {
                 $0.settingsChanged(partitionSettings(settings), log: replica.logView, at: reading.now, into: &$1)
             }
@@ -175,7 +178,7 @@ extension Shard {
     private func partitionSettings(_ settings: EffectiveTopicConfig) -> PartitionSettings {
         PartitionSettings(
             minInSyncReplicas: settings.minInSyncReplicas, synchronous: settings.synchronous,
-            replicaLagTimeMaxMs: configuration.timing.replicaLagTimeMaxMs)
+            replicaLagTimeMaxMs: configuration.timing.replicaLagTimeMaxMs, plantedBug: configuration.plantedBug)
     }
 
     /// Only a committed RemoveTopic record leads here: positive evidence, as reliability.md §4 rule 10 demands.
@@ -239,7 +242,10 @@ extension Shard {
                 "\(replica.name): truncating from \(replica.log.endOffset) to \(offset), as its leader's epochs say")
             try prepareCut(of: replica, to: offset, isWhole: false)
             try replica.log.truncate(to: offset)
-            try replica.rebuildProducers(on: disk)
+            // Mutant: sequences of records that are gone (I3).
+            if configuration.plantedBug != .dedupeNotRebuiltAfterTruncation {
+                try replica.rebuildProducers(on: disk)
+            }
             replica.log.requestFlush()
         case .truncateFully(let offset):
             log(.warning, "\(replica.name): starting over at \(offset); the leader's log begins there")

@@ -1,12 +1,13 @@
 // A topic's effective settings in the terms of the rooms that act on them.
 
 import Metadata
+import Model
 import Records
 import Storage
 
 extension EffectiveTopicConfig {
-    var logSettings: LogSettings {
-        LogSettings(segmentBytes: Int64(segmentBytes), segmentMs: segmentMs, delaysRemoval: true)
+    func logSettings(_ bug: PlantedBug) -> LogSettings {
+        LogSettings(segmentBytes: Int64(segmentBytes), segmentMs: segmentMs, delaysRemoval: true, plantedBug: bug)
     }
 
     var timestampIsLogAppendTime: Bool { timestampType == .logAppendTime }

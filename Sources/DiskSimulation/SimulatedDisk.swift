@@ -307,6 +307,12 @@ package final class SimulatedDisk: Disk {
         return files[number].durable
     }
 
+    /// Whether a loss of power leaves that file, and the directory it lies in, under their names.
+    package func isNameDurable(_ path: String) -> Bool {
+        let directory = SimulatedNames.directory(of: path)
+        return names.durable[path] == names.current[path] && names.durable[directory] == names.current[directory]
+    }
+
     /// Bit rot: flips the bits of `mask` in the byte at `position`, in the cache and on the medium.
     package func corrupt(_ path: String, at position: Int, flipping mask: UInt8 = 1) {
         guard case .file(let number) = names.current[path] else { return }

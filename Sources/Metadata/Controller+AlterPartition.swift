@@ -41,7 +41,7 @@ extension Controller {
         }
         answer.errorCode = check(proposal, against: partition, from: sender)
         guard answer.errorCode == .none else { return answer }
-        var transition = PartitionTransition(key, partition, config: config(of: topic))
+        var transition = PartitionTransition(key, partition, config: config(of: topic), bug: settings.plantedBug)
         transition.targetISR = proposal.isr.map(\.brokerID)
         transition.targetRecoveryState = LeaderRecoveryState(rawValue: proposal.leaderRecoveryState) ?? .recovered
         if let record = transition.record(image: image) { write(.partitionChange(record), &batch) }
@@ -68,7 +68,12 @@ extension Controller {
         }
         if proposal.leaderEpoch < partition.leaderEpoch { return .fencedLeaderEpoch }
         if partition.leader != sender { return .invalidRequest }
-        if proposal.partitionEpoch < partition.partitionEpoch { return .invalidUpdateVersion }
+        // Mutant: the ISR that the proposal does not start from is undone (M5).
+        if proposal.partitionEpoch < partition.partitionEpoch,
+            settings.plantedBug != .alterPartitionIgnoresPartitionEpoch
+        {
+            return .invalidUpdateVersion
+        }
         let members = proposal.isr
         for (index, member) in members.enumerated() {
             let repeated = members[..<index].contains { $0.brokerID == member.brokerID }
@@ -83,7 +88,9 @@ extension Controller {
         // KIP-858: and no copy that its broker called lost.
         for member in members {
             guard let broker = image.brokers[member.brokerID], image.canLead(broker.id, partition),
+                // Mutant: what the incarnation before had shown counts for this one (M5).
                 member.brokerEpoch == -1 || member.brokerEpoch == broker.epoch
+                    || settings.plantedBug == .alterPartitionIgnoresBrokerEpoch
             else { return .ineligibleReplica }
         }
         return .none

@@ -41,6 +41,8 @@ extension Controller {
         write(.registerBroker(RegisterBrokerRecord(next)), &batch)
         var departure = Departure([next.id])
         departure.newDirectoryID = known?.directoryID == directoryID ? nil : directoryID
+        // Mutant: it stays eligible with what it does not hold (P4).
+        if settings.plantedBug == .emptiedDiskTrusted { departure.newDirectoryID = nil }
         departure.unclean = known.map { $0.epoch != request.previousBrokerEpoch } ?? true
         writeDepartures(departure, &batch)
         sessions[next.id] = BrokerSession(deadline: now.advanced(byMs: settings.sessionTimeoutMs))
@@ -140,7 +142,8 @@ extension Controller {
         record.brokerEpoch = broker.epoch
         record.nextProducerID = next
         var batch = MetadataBatch(firstOffset: nextOffset)
-        write(.producerIDs(record), &batch)
+        // Mutant: the next one who asks gets the same ids (I3).
+        if settings.plantedBug != .producerIDsGivenTwice { write(.producerIDs(record), &batch) }
         return Decision(records: batch.records, response: response)
     }
 }

@@ -53,7 +53,7 @@ extension Controller {
             for (index, partition) in topic.partitions.enumerated()
             where partition.leader == nil || !partition.eligibleLeaderReplicas.isEmpty {
                 let key = TopicPartition(topic.id, PartitionIndex(index))
-                let transition = PartitionTransition(key, partition, config: config)
+                let transition = PartitionTransition(key, partition, config: config, bug: settings.plantedBug)
                 if let record = transition.record(image: image) { records.append(record) }
             }
         }

@@ -55,7 +55,7 @@ extension Controller {
         _ key: TopicPartition, _ partition: PartitionRegistration, _ config: EffectiveTopicConfig,
         _ departure: Departure
     ) -> PartitionTransition? {
-        var transition = PartitionTransition(key, partition, config: config)
+        var transition = PartitionTransition(key, partition, config: config, bug: settings.plantedBug)
         transition.targetISR = partition.isr.filter { !departure.brokers.contains($0) }
         if departure.onlyWhereOthersAreInSync {
             let inSync = transition.targetISR.filter { !partition.isLost($0) }
@@ -80,7 +80,7 @@ extension Controller {
                 let known = config ?? self.config(of: topic)
                 config = known
                 let key = TopicPartition(topic.id, PartitionIndex(index))
-                let transition = PartitionTransition(key, partition, config: known)
+                let transition = PartitionTransition(key, partition, config: known, bug: settings.plantedBug)
                 if let record = transition.record(image: image) { records.append(record) }
             }
         }
@@ -106,7 +106,8 @@ extension Controller {
                 else { continue }
                 guard records.count < settings.preferredLeadersPerTick else { return (records, true) }
                 let key = TopicPartition(topic.id, PartitionIndex(index))
-                var transition = PartitionTransition(key, partition, config: config(of: topic))
+                var transition = PartitionTransition(
+                    key, partition, config: config(of: topic), bug: settings.plantedBug)
                 transition.prefersFirstReplica = true
                 if let record = transition.record(image: image) { records.append(record) }
             }

@@ -19,6 +19,8 @@ package struct ControllerSettings: Equatable, Sendable {
     /// Topic defaults from the configuration file, under Kafka's broker names (`log.segment.bytes`, …). The same on
     /// every node.
     package var brokerDefaults = SortedMap<String, String>()
+    /// For the simulator alone.
+    package var plantedBug = PlantedBug.none
     /// The feature levels that a new cluster begins with: Kafka 4.1's metadata records and KIP-966's ELR.
     package var bootstrapFeatures = SortedMap<String, Int16>([
         ("metadata.version", 27), ("eligible.leader.replicas.version", 1),

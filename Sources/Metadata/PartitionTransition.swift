@@ -19,10 +19,14 @@ struct PartitionTransition {
     var targetDirectories: [UUID128]
     var targetRecoveryState: LeaderRecoveryState
     var config: EffectiveTopicConfig
+    let plantedBug: PlantedBug
     /// Whether the first replica takes the leadership back, if it may.
     var prefersFirstReplica = false
 
-    init(_ key: TopicPartition, _ current: PartitionRegistration, config: EffectiveTopicConfig) {
+    init(
+        _ key: TopicPartition, _ current: PartitionRegistration, config: EffectiveTopicConfig, bug: PlantedBug
+    ) {
+        plantedBug = bug
         self.key = key
         self.current = current
         self.config = config
@@ -78,9 +82,9 @@ struct PartitionTransition {
             next.leader = leader
             return
         }
-        if next.isr.allSatisfy(next.isLost),
-            let leader = next.eligibleLeaderReplicas.first(where: { image.canLead($0, next) })
-        {
+        // Mutant: who is not there leads (P9).
+        func mayLead(_ id: NodeID) -> Bool { image.canLead(id, next) || plantedBug == .fencedReplicaElected }
+        if next.isr.allSatisfy(next.isLost), let leader = next.eligibleLeaderReplicas.first(where: mayLead) {
             next.leader = leader
             next.isr = [leader]
             setELR(&next)
@@ -106,7 +110,8 @@ struct PartitionTransition {
         {
             return next.lastKnownELR[0]
         }
-        guard config.uncleanLeaderElection else { return nil }
+        // Mutant: a copy leads that may lack what is committed (P4, P3).
+        guard config.uncleanLeaderElection || plantedBug == .uncleanElection else { return nil }
         return current.replicas.first { image.canLead($0, next) }
     }
 

@@ -10,7 +10,10 @@ extension RaftNode {
     ) {
         heard(from: request.candidate.id)
         // A replaced disk must not speak for the one before it (R5).
-        guard request.voter == key else { return refuseVote(request, id, .invalidVoterKey, &effects) }
+        // Mutant: it does (R5).
+        guard request.voter == key || settings.plantedBug == .emptiedDiskVotes else {
+            return refuseVote(request, id, .invalidVoterKey, &effects)
+        }
         guard request.epoch >= epoch else { return refuseVote(request, id, .fencedLeaderEpoch, &effects) }
         // A candidate stands for an epoch that no log has yet; a pre-vote names the epoch its sender is in.
         let isSound = request.preVote ? request.epoch >= request.logEnd.epoch : request.epoch > request.logEnd.epoch
@@ -37,7 +40,11 @@ extension RaftNode {
     /// majority, so it lies in the durable part of some voter and both measures are safe; but candidates state their
     /// whole log too, and only like compared with like leaves always one voter, the one with the greatest end, whom
     /// nobody refuses.
-    private func isUpToDate(_ candidate: LogEnd) -> Bool { candidate >= log.end }
+    private func isUpToDate(_ candidate: LogEnd) -> Bool {
+        // Mutant: a shorter log of the same epoch leads (R4).
+        if settings.plantedBug == .electionByEpochOnly { return candidate.epoch >= log.end.epoch }
+        return candidate >= log.end
+    }
 
     /// KIP-996: a pre-vote binds to nothing, is written nowhere and moves no deadline.
     private func wouldVote(for request: VoteRequest, _ now: Instant) -> Bool {

@@ -41,7 +41,9 @@ extension RaftNode {
     /// Whether nothing but a pause stands against the next Fetch. Its offset vouches for everything below, so the log
     /// must be at rest and durable.
     var canFetch: Bool {
-        guard mayTalk, pendingAppends.isEmpty, pendingSnapshot == nil, log.flushedEnd == log.endOffset,
+        guard mayTalk, pendingAppends.isEmpty, pendingSnapshot == nil,
+            // Mutant: it vouches for what the power may take (R6).
+            log.flushedEnd == log.endOffset || settings.plantedBug == .quorumFollowerClaimsUnflushed,
             let target = fetchTarget
         else { return false }
         return !fetches.contains { $0.to == target && $0.epoch == epoch }
@@ -184,7 +186,9 @@ extension RaftNode {
 
     private mutating func followHighWatermark(_ effects: inout [RaftEffect]) {
         guard let committed = leaderHighWatermark else { return }
-        raiseHighWatermark(to: min(committed, log.flushedEnd), &effects)
+        // Mutant: committed here is what is not even there (R8, R3).
+        let isUnclamped = settings.plantedBug == .quorumFollowerCommitsUnclamped
+        raiseHighWatermark(to: isUnclamped ? committed : min(committed, log.flushedEnd), &effects)
     }
 
     /// KIP-279's step down the epochs: cut to where the leader's log and this one may last have been the same, and ask
@@ -196,7 +200,9 @@ extension RaftNode {
             fetchRetryAt = now.advanced(byMs: settings.retryBackoffMs)
             return
         }
-        let target = own.epoch == epoch ? min(endOffset, own.endOffset) : own.endOffset
+        var target = own.epoch == epoch ? min(endOffset, own.endOffset) : own.endOffset
+        // Mutant: what this voter was counted for is gone for a while (R6, R4).
+        if settings.plantedBug == .quorumTruncatesToHighWatermark { target = min(target, highWatermark) }
         guard target < log.endOffset else {
             fetchRetryAt = now.advanced(byMs: settings.retryBackoffMs)
             return

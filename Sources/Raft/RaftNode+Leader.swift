@@ -11,6 +11,7 @@ extension RaftNode {
         saved.leaderID = key.id
         electionDeadline = .distantFuture
         var reign = Leading()
+        reign.granting = granting
         for voter in voters.voters where voter.key != key {
             reign.replicas[voter.key] = ReplicaProgress(key: voter.key, at: now)
             reign.beginAt[voter.key.id] = now
@@ -56,7 +57,14 @@ extension RaftNode {
         // One Fetch of a replica waits at a time: this one says that the earlier is forgotten there.
         release(fetch.replica, &effects)
         noteContact(fetch.replica, now)
-        switch log.compare(offset: fetch.fetchOffset, lastEpoch: fetch.lastFetchedEpoch) {
+        var comparison = log.compare(offset: fetch.fetchOffset, lastEpoch: fetch.lastFetchedEpoch)
+        // Mutant: the follower goes on behind records that this log does not have (R3).
+        if settings.plantedBug == .quorumIgnoresDivergence, fetch.fetchOffset <= log.endOffset,
+            case .diverges = comparison
+        {
+            comparison = .continues
+        }
+        switch comparison {
         case .diverges(let epoch, let endOffset):
             answerFetch(id, .diverging(epoch: epoch, endOffset: endOffset), &effects)
         case .gone:
@@ -164,14 +172,17 @@ extension RaftNode {
     /// (R4, R6).
     mutating func commit(_ now: Instant, _ effects: inout [RaftEffect]) {
         guard let start = leading?.epochStartOffset else { return }
+        // Mutant: what only the page cache holds is committed (R6).
+        let own = settings.plantedBug == .quorumLeaderCountsUnflushed ? log.endOffset : log.flushedEnd
         var ends: [Offset] = []
         for voter in voters.voters {
-            ends.append(voter.key == key ? log.flushedEnd : leading?.replicas[voter.key]?.fetchedOffset ?? 0)
+            ends.append(voter.key == key ? own : leading?.replicas[voter.key]?.fetchedOffset ?? 0)
         }
         ends.sort(by: >)
         guard voters.majority <= ends.count else { return }
         let held = ends[voters.majority - 1]
-        guard held > start, held > highWatermark else { return }
+        // Mutant: figure 8 of the Raft paper (R4).
+        guard held > start || settings.plantedBug == .commitsOldEpochByCount, held > highWatermark else { return }
         raiseHighWatermark(to: held, &effects)
         wakeFetches(now, &effects)
         voterChangeCommitted(now, &effects)

@@ -159,7 +159,8 @@ extension RaftNode {
     mutating func becomeCandidate(_ now: Instant) {
         precondition(isVoter && role == .prospective, "only a voter that won its pre-vote stands")
         guard epoch < .max else { return loseRound(now) }
-        enter(epoch + 1)
+        // Mutant: an epoch that has a leader, or a vote of this very node, gets another (R1, R2).
+        if settings.plantedBug != .standsInOldEpoch || epoch == 0 { enter(epoch + 1) }
         leaderAliveUntil = nil
         saved.voted = key
         role = .candidate

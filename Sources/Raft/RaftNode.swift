@@ -93,6 +93,8 @@ package struct RaftNode: Equatable, Sendable {
         // A log never holds an epoch that was not saved first; should the saved one be lost, at least no epoch comes
         // twice.
         if log.end.epoch > saved.epoch { self.saved = QuorumState(epoch: log.end.epoch) }
+        // Mutant: a second vote in the same epoch (R2, R1).
+        if settings.plantedBug == .voteForgottenAtRestart { self.saved = QuorumState(epoch: self.saved.epoch) }
         resumeRole(now)
     }
 
@@ -100,6 +102,8 @@ package struct RaftNode: Equatable, Sendable {
 
     package var epoch: LeaderEpoch { saved.epoch }
     package var isLeader: Bool { leading != nil }
+    /// The votes that a candidate counts so far, or that made this leader, its own among them; empty in other roles.
+    package var countedVotes: [ReplicaKey] { leading?.granting ?? (role == .candidate ? canvass?.granted ?? [] : []) }
     package var isVoter: Bool { voters.contains(key) }
     /// Who leads this epoch as far as this node knows and believes it alive.
     package var leaderID: NodeID? { leading == nil ? followed : key.id }
@@ -153,7 +157,11 @@ package struct RaftNode: Equatable, Sendable {
 
     /// Whether the disk holds the epoch and vote that any word to a peer would give away. The leader's name may follow
     /// later: it binds nobody.
-    var mayTalk: Bool { durable.epoch == saved.epoch && durable.voted == saved.voted }
+    var mayTalk: Bool {
+        // Mutant: a crash takes back what was told (R2).
+        if settings.plantedBug == .voteToldBeforeSaved { return true }
+        return durable.epoch == saved.epoch && durable.voted == saved.voted
+    }
 
     private mutating func ticked(_ now: Instant, _ effects: inout [RaftEffect]) {
         if now >= electionDeadline { patienceEnded(now) }

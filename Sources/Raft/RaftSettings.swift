@@ -1,5 +1,7 @@
 // How long a quorum member waits for what. All in milliseconds; a test scales them together.
 
+import Model
+
 package struct RaftSettings: Equatable, Sendable {
     /// Kafka's `quorum.election.timeout.ms`: a round of votes takes this long and up to as much again, at random.
     package var electionTimeoutMs: Int64
@@ -18,11 +20,13 @@ package struct RaftSettings: Equatable, Sendable {
     package var electionBackoffMaxMs: Int64
     /// A leader forgets an observer that has not fetched for so long.
     package var observerForgottenMs: Int64
+    /// For the simulator alone.
+    package var plantedBug: PlantedBug
 
     package init(
         electionTimeoutMs: Int64 = 1_000, fetchTimeoutMs: Int64 = 1_000, fetchMaxWaitMs: Int64 = 500,
         requestTimeoutMs: Int64 = 1_000, retryBackoffMs: Int64 = 20, deathRankDelayMs: Int64 = 15,
-        electionBackoffMaxMs: Int64 = 1_000, observerForgottenMs: Int64 = 300_000
+        electionBackoffMaxMs: Int64 = 1_000, observerForgottenMs: Int64 = 300_000, plantedBug: PlantedBug = .none
     ) {
         self.electionTimeoutMs = electionTimeoutMs
         self.fetchTimeoutMs = fetchTimeoutMs
@@ -32,6 +36,7 @@ package struct RaftSettings: Equatable, Sendable {
         self.deathRankDelayMs = deathRankDelayMs
         self.electionBackoffMaxMs = electionBackoffMaxMs
         self.observerForgottenMs = observerForgottenMs
+        self.plantedBug = plantedBug
     }
 
     /// Kafka's factor for the leader's own check of its quorum: it outlasts a follower's patience.

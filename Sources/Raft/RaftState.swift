@@ -44,6 +44,8 @@ struct Leading: Equatable, Sendable {
     /// When each other voter is told of this reign next.
     var beginAt = SortedMap<NodeID, Instant>()
     var voterChange: VoterChange?
+    /// Who voted for it.
+    var granting: [ReplicaKey] = []
 }
 
 struct ParkedFetch: Equatable, Sendable {

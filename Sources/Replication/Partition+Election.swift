@@ -16,6 +16,8 @@ extension Partition {
     func roleGranted(by next: PartitionRegistration, isNewEpoch: Bool, before: Role, log: LogView) -> Role {
         guard next.replicas.contains(me) else { return .none }
         guard next.leader == me else { return .follower(leader: next.leader) }
+        // Mutant: followers may hold other records of this epoch (P10).
+        if settings.plantedBug == .restartedLeaderKeepsEpoch { return .leader }
         if log.isDamaged { return .follower(leader: nil) }
         if let registered = brokers[me], registered.epoch != myBrokerEpoch { return .follower(leader: nil) }
         if isNewEpoch {
@@ -51,6 +53,10 @@ extension Partition {
         leaderLogStart = -1
         if let leader {
             // A fetch claims that all before it is durable.
+            // Mutant: committed records go that the high watermark here does not cover yet (P4).
+            if settings.plantedBug == .truncatesToHighWatermark, isNewEpoch, highWatermark < log.endOffset {
+                effects.append(.truncate(to: highWatermark))
+            }
             if settings.synchronous, log.hasUnflushedTail { effects.append(.flush) }
             effects.append(.startFetching(leader: leader, epoch: leaderEpoch))
         } else if case .follower(.some) = before {

@@ -10,7 +10,9 @@ extension Partition {
         guard case .follower(.some) = role, !log.isDamaged else { return nil }
         let lastEpoch = log.epochs.latestEpoch ?? -1
         guard lastEpoch <= leaderEpoch else { return nil }
-        if settings.synchronous, log.hasUnflushedTail { return nil }
+        // Mutant: it vouches for what the power may take (P6).
+        let vouchesBlindly = settings.plantedBug == .followerClaimsUnflushed
+        if settings.synchronous, log.hasUnflushedTail, !vouchesBlindly { return nil }
         return FollowerFetch(offset: log.endOffset, lastFetchedEpoch: lastEpoch, currentLeaderEpoch: leaderEpoch)
     }
 
@@ -49,7 +51,9 @@ extension Partition {
     /// Follows the leader's high watermark as far as the own copy counts, and its log start as far as that.
     mutating func advanceFollower(_ log: LogView, into effects: inout [PartitionEffect]) {
         guard case .follower(.some) = role else { return }
-        let reached = min(leaderHighWatermark, ownEnd(log))
+        // Mutant: committed here is what is not even there (P8).
+        let isUnclamped = settings.plantedBug == .followerHighWatermarkUnclamped
+        let reached = isUnclamped ? leaderHighWatermark : min(leaderHighWatermark, ownEnd(log))
         if reached > highWatermark {
             highWatermark = reached
             highWatermarkIsBinding = true

@@ -13,7 +13,10 @@ extension Partition {
         guard let registration, pending == nil, now >= proposalsHeldUntil, !registration.isr.contains(id),
             !registration.isLost(id),
             let progress = followers[id], let end = progress.endOffset, isEligible(id, progress),
-            end >= highWatermark, end >= epochStartOffset ?? .max, hasDeletedEnough(progress, log: log)
+            end >= highWatermark,
+            // Mutant: it may lack what the leader before has committed (P9).
+            end >= epochStartOffset ?? .max || settings.plantedBug == .joinsBelowEpochStart,
+            hasDeletedEnough(progress, log: log)
         else { return }
         propose(registration.replicas.filter { $0 == id || registration.isr.contains($0) }, into: &effects)
     }

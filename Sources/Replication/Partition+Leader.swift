@@ -33,7 +33,10 @@ extension Partition {
         _ fetch: ReplicaFetch, log: LogView, at now: Instant, into effects: inout [PartitionEffect]
     ) -> FetchDecision {
         guard role == .leader else { return .error(.notLeaderOrFollower) }
-        if fetch.currentLeaderEpoch < leaderEpoch { return .error(.fencedLeaderEpoch) }
+        // Mutant: the asker may still cut what it is counted for here (P6).
+        if fetch.currentLeaderEpoch < leaderEpoch, settings.plantedBug != .staleEpochAnswered {
+            return .error(.fencedLeaderEpoch)
+        }
         if fetch.currentLeaderEpoch > leaderEpoch { return .error(.unknownLeaderEpoch) }
         // Not in my assignment: my metadata may lag.
         guard let known = followers[fetch.replica] else { return .error(.unknownLeaderEpoch) }
@@ -61,7 +64,9 @@ extension Partition {
 
     /// Why nothing can be read at `offset`: the asker's log forks from this one, or the offset lies outside.
     func refusal(of offset: Offset, lastFetchedEpoch: LeaderEpoch, log: LogView) -> FetchDecision? {
-        if lastFetchedEpoch >= 0 {
+        // Mutant: the asker goes on behind records that this log does not have (P2).
+        let isBlind = settings.plantedBug == .divergenceIgnored && offset <= log.endOffset
+        if lastFetchedEpoch >= 0, !isBlind {
             // An epoch from the future is my metadata's lag, never a reason for the asker to reset.
             guard let known = log.epochs.end(of: lastFetchedEpoch, logEndOffset: log.endOffset) else {
                 return .error(.unknownLeaderEpoch)
@@ -78,11 +83,15 @@ extension Partition {
     /// that are about to join, so that a lone leader does not run away from them. It never moves while the committed
     /// ISR is below its minimum (KIP-966), and never back.
     mutating func advanceLeaderHighWatermark(_ log: LogView, at now: Instant, into effects: inout [PartitionEffect]) {
-        guard role == .leader, isr.count >= effectiveMinISR else { return }
+        // Mutant: the last replica standing commits alone (P13).
+        let hasMinISR = isr.count >= effectiveMinISR || settings.plantedBug == .minISRNotChecked
+        guard role == .leader, hasMinISR else { return }
         var least = ownEnd(log)
         for index in 0..<followers.count where followers.values[index].endOffset ?? -1 < least {
             let id = followers.keys[index]
             let progress = followers.values[index]
+            // Mutant: a member whose joining is already decided is not waited for (P6).
+            if settings.plantedBug == .highWatermarkOfCommittedISR, !isr.contains(id) { continue }
             guard isInMaximalISR(id) || isAboutToJoin(id, progress, log: log, at: now) else { continue }
             guard let end = progress.endOffset else { return }
             least = end

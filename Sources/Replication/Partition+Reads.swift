@@ -12,14 +12,19 @@ extension Partition {
         if let error = fenced(currentLeaderEpoch) { return .error(error) }
         if offset < log.startOffset, visibleStart(log: log) == nil { return .error(.offsetNotAvailable) }
         if let refusal = refusal(of: offset, lastFetchedEpoch: lastFetchedEpoch, log: log) { return refusal }
-        return .read(below: highWatermark, highWatermark: highWatermark)
+        // Mutant: what is read may be cut (P7).
+        let limit = settings.plantedBug == .consumersReadToLogEnd ? log.endOffset : highWatermark
+        return .read(below: limit, highWatermark: highWatermark)
     }
 
     /// The latest offset for ListOffsets. OFFSET_NOT_AVAILABLE while the new leader has not committed all that it began
     /// with: its high watermark may lie behind what its predecessor has shown (P8).
     package func latestVisibleOffset(currentLeaderEpoch: LeaderEpoch?) -> OffsetDecision {
         if let error = fenced(currentLeaderEpoch) { return .error(error) }
-        if let epochStartOffset, highWatermark < epochStartOffset { return .error(.offsetNotAvailable) }
+        // Mutant: the shown end goes back (P8).
+        if let epochStartOffset, highWatermark < epochStartOffset, settings.plantedBug != .endShownBeforeEpochStart {
+            return .error(.offsetNotAvailable)
+        }
         return .offset(highWatermark)
     }
 

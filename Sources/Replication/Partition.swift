@@ -86,6 +86,12 @@ package struct Partition: Equatable, Sendable {
 
     package var isLeader: Bool { role == .leader }
 
+    /// The ISR change that the controller has not confirmed, if there is one.
+    package var pendingProposal: ISRProposal? { pending?.proposal }
+
+    /// How far that follower has shown to be in this epoch; nil: it has not fetched, or this is no leader.
+    package func shownEnd(of follower: NodeID) -> Offset? { followers[follower]?.endOffset }
+
     /// The image names this node leader, but in an epoch that another incarnation may have led, or that the log has
     /// outlived.
     package var refusesLeadership: Bool { registration?.leader == me && role != .leader && leaderEpoch >= 0 }
@@ -94,7 +100,11 @@ package struct Partition: Equatable, Sendable {
     package var effectiveMinISR: Int { min(settings.minInSyncReplicas, registration?.replicas.count ?? 1) }
 
     /// What of the own log counts.
-    func ownEnd(_ log: LogView) -> Offset { settings.synchronous ? log.flushedEnd : log.endOffset }
+    func ownEnd(_ log: LogView) -> Offset {
+        // Mutant: what only the page cache holds is acknowledged (P6).
+        if settings.plantedBug == .leaderCountsUnflushed { return log.endOffset }
+        return settings.synchronous ? log.flushedEnd : log.endOffset
+    }
 
     // MARK: Inputs for every role
 

@@ -11,9 +11,14 @@ struct BatchScan {
     private var expectedOffset: Offset
     private(set) var lastEpoch: LeaderEpoch
 
-    init(_ segment: Segment, fileBytes: Int64, from start: Boundary, lastEpoch: LeaderEpoch) {
+    private let bug: PlantedBug
+
+    init(
+        _ segment: Segment, fileBytes: Int64, from start: Boundary, lastEpoch: LeaderEpoch, bug: PlantedBug = .none
+    ) {
         self.segment = segment
         window = FileWindow(disk: segment.disk, file: segment.file, fileBytes: fileBytes)
+        self.bug = bug
         position = start.position
         expectedOffset = start.offset
         self.lastEpoch = lastEpoch
@@ -21,8 +26,11 @@ struct BatchScan {
 
     /// The next sound batch; nil at the end of the file or at the first that is not. Throws only where the disk does.
     mutating func next() throws(LogError) -> BatchHeader? {
-        guard let (header, _) = try window.batch(at: position), header.baseOffset == expectedOffset,
-            header.lastOffset - segment.baseOffset <= Offset(Int32.max), header.partitionLeaderEpoch >= lastEpoch
+        // Mutant: a torn tail counts as a batch (S2).
+        let isChecked = bug != .tornTailKept
+        guard let (header, _) = try window.batch(at: position, isChecked: isChecked),
+            header.baseOffset == expectedOffset, header.lastOffset - segment.baseOffset <= Offset(Int32.max),
+            header.partitionLeaderEpoch >= lastEpoch
         else { return nil }
         position += Int64(header.sizeBytes)
         expectedOffset = header.nextOffset

@@ -186,7 +186,8 @@ struct LogOpening {
             segment.indexesProven = start.position == 0
             segment.sizeBytes = start.position
             segment.nextOffset = start.offset
-            var scan = BatchScan(segment, fileBytes: fileBytes, from: start, lastEpoch: lastEpoch)
+            var scan = BatchScan(
+                segment, fileBytes: fileBytes, from: start, lastEpoch: lastEpoch, bug: settings.plantedBug)
             while let header = try scan.next() {
                 segment.note(header, indexIntervalBytes: settings.indexIntervalBytes)
                 noteEpoch(header)
@@ -203,7 +204,8 @@ struct LogOpening {
             index += 1
         }
         let end = opened.segments[opened.segments.count - 1].nextOffset
-        if end < recoveryPoint, opened.recovery.damages.last.map({ $0.offsets.upperBound < recoveryPoint }) ?? true {
+        let isKnown = opened.recovery.damages.last.map { $0.offsets.upperBound >= recoveryPoint } ?? false
+        if end < recoveryPoint, !isKnown, settings.plantedBug != .damageCutOff {
             addDamage(end..<recoveryPoint, opened.segments[opened.segments.count - 1].path, "the log ends at \(end)")
         }
     }
@@ -229,7 +231,8 @@ struct LogOpening {
     /// What follows on the last good batch of `segment` does not check out. Answers whether the log ends here.
     private mutating func cut(_ segment: Segment, at index: Int, fileBytes: Int64) throws(LogError) -> Bool {
         let end = segment.end
-        if end.offset < recoveryPoint {
+        // Mutant: what was acknowledged is cut off like a torn tail (S5).
+        if end.offset < recoveryPoint, settings.plantedBug != .damageCutOff {
             let hasNext = index + 1 < opened.segments.count
             let next = hasNext ? opened.segments[index + 1].baseOffset : recoveryPoint
             addDamage(

@@ -1,5 +1,7 @@
 // When a log rolls and how densely it is indexed.
 
+import Model
+
 /// The part of a topic's configuration that its log obeys, under Kafka's meanings.
 package struct LogSettings: Equatable, Sendable {
     /// `segment.bytes`: a segment never grows past this, unless a single batch is larger.
@@ -12,18 +14,22 @@ package struct LogSettings: Equatable, Sendable {
     package var indexBytesMax: Int
     /// Segments below the log start keep their bytes under another name until `purgeRemoved`; else they go at once.
     package var delaysRemoval: Bool
+    /// For the simulator alone.
+    package var plantedBug: PlantedBug
 
     package init(
         segmentBytes: Int64 = 1 << 30,
         segmentMs: Int64 = 7 * 24 * 3_600_000,
         indexIntervalBytes: Int = 4096,
         indexBytesMax: Int = 10 * 1024 * 1024,
-        delaysRemoval: Bool = false
+        delaysRemoval: Bool = false,
+        plantedBug: PlantedBug = .none
     ) {
         self.segmentBytes = segmentBytes
         self.segmentMs = segmentMs
         self.indexIntervalBytes = indexIntervalBytes
         self.indexBytesMax = indexBytesMax
         self.delaysRemoval = delaysRemoval
+        self.plantedBug = plantedBug
     }
 }

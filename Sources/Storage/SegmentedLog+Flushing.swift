@@ -66,9 +66,11 @@ extension SegmentedLog {
             return
         }
         flushing.lastSequence += 1
+        // Mutant: the segment before the roll is left out (S1).
+        let count = settings.plantedBug == .rolledSegmentNotFlushed ? 1 : flushing.dirtyFiles.count
         let barrier = FlushState.Barrier(
             sequence: flushing.lastSequence, end: damages.first?.offsets.lowerBound ?? endOffset,
-            files: flushing.dirtyFiles, directories: flushing.dirtyDirectories,
+            files: flushing.dirtyFiles.suffix(count), directories: flushing.dirtyDirectories,
             names: active.baseOffset)
         flushing.underWay = barrier
         flushing.clean()
@@ -81,7 +83,8 @@ extension SegmentedLog {
     package func flushed(_ ticket: FlushTicket, _ result: FlushResult) throws(LogError) -> Bool {
         precondition(ticket.owner == owner, "a report for another log")
         if ticket.sequence & Self.checkpointSequenceBit != 0 { return false }
-        if case .failed(let error) = result {
+        // Mutant: acknowledged is what the medium refused (S6, S1).
+        if case .failed(let error) = result, settings.plantedBug != .flushFailureIgnored {
             isFenced = true
             flushing.underWay = nil
             throw .disk(error)

@@ -37,7 +37,8 @@ extension SegmentedLog {
         segment.loadIndexes(intervalBytes: settings.indexIntervalBytes)
         segment.startIndexes(keepingBelow: boundary)
         segment.saveIndexes()
-        flushing.markDirty(segment.baseOffset)
+        // Mutant: the power brings back what was cut (S7).
+        if settings.plantedBug != .truncationNotFlushed { flushing.markDirty(segment.baseOffset) }
         finishTruncation(at: boundary.offset)
         // The active segment's running maximum; where it cannot be had, only the time index grows sparser.
         _ = try? segment.largestTimestamp(intervalBytes: settings.indexIntervalBytes)
@@ -73,7 +74,8 @@ extension SegmentedLog {
 
     private func finishTruncation(at end: Offset) {
         damages.removeAll { $0.offsets.upperBound > end }
-        epochs.truncate(to: end)
+        // Mutant: epochs of records that are gone (P10).
+        if settings.plantedBug != .epochsNotTruncated { epochs.truncate(to: end) }
         flushedEnd = min(flushedEnd, end)
         if let damage = damages.first { flushedEnd = min(flushedEnd, damage.offsets.lowerBound) }
     }
@@ -81,7 +83,8 @@ extension SegmentedLog {
     /// Removes segments from the highest to the lowest. The list keeps what is still there when one cannot be removed.
     private func removeSegments(_ range: Range<Int>) throws(LogError) {
         guard !range.isEmpty else { return }
-        flushing.markDirectoryDirty(directory)
+        // Mutant: the power brings back what was cut (S7).
+        if settings.plantedBug != .truncationNotFlushed { flushing.markDirectoryDirty(directory) }
         for index in range.reversed() {
             try segments[index].remove()
             if segments.count > 1 { segments.remove(at: index) }

@@ -244,7 +244,8 @@ package final class SegmentedLog {
         noteIndexUse(active)
         segments.append(next)
         flushing.markDirty(next.baseOffset)
-        flushing.markDirectoryDirty(directory)
+        // Mutant: flushed bytes of a file that the power makes nameless (S1).
+        if settings.plantedBug != .directoryNotFlushed { flushing.markDirectoryDirty(directory) }
     }
 
     /// Keeps the indexes of only a few closed segments in memory.

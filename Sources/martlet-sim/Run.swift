@@ -2,9 +2,11 @@
 
 import ArgumentParser
 import Glibc
+import Model
 import Simulation
 
 extension PlantedBug: ExpressibleByArgument {}
+
 extension FaultKind: ExpressibleByArgument {}
 
 /// "7..207", both included, or one number.

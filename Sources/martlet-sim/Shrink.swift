@@ -1,6 +1,7 @@
 // martlet-sim shrink: a failing seed becomes a small case. martlet-sim replay: cases run again.
 
 import ArgumentParser
+import Model
 import Simulation
 
 struct Shrink: ParsableCommand {

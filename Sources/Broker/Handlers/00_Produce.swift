@@ -45,7 +45,9 @@ extension Shard {
                     place.baseOffset = base
                     place.logAppendTimeMs = logAppendTimeMs
                     place.logStartOffset = replica.visibleStart
-                    if request.acks == -1 && replica.partition.highWatermark < end {
+                    // Mutant: the page cache of one node is enough (P6).
+                    let waits = configuration.plantedBug != .acknowledgedBeforeFlush
+                    if request.acks == -1 && waits && replica.partition.highWatermark < end {
                         replica.await(ProduceWaiter(request: requestID, index: index, endOffset: end))
                         pending.waiting += 1
                     }
@@ -128,8 +130,12 @@ extension Shard {
         if header.hasProducer {
             switch replica.producers.verdict(on: ProducedBatch(header)) {
             case .append: break
+            // Mutant: one record twice (I2).
+            case .duplicate where configuration.plantedBug == .duplicateAppended: break
             case .duplicate(let baseOffset, let lastOffset, _):
-                return .appended(replica, base: baseOffset, end: lastOffset + 1, logAppendTimeMs: -1)
+                // Mutant: the original may yet be cut (P6).
+                let isEarly = configuration.plantedBug == .duplicateAcknowledgedEarly
+                return .appended(replica, base: baseOffset, end: isEarly ? 0 : lastOffset + 1, logAppendTimeMs: -1)
             case .refuse(let error): return .failed(error, nil, replica)
             }
         }

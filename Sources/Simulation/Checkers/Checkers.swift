@@ -8,6 +8,7 @@ import Storage
 final class Checkers {
     private(set) var counts = [Int](repeating: 0, count: Invariant.allCases.count)
     let quorum = QuorumChecker()
+    let metadata = MetadataChecker()
     let partitions = PartitionChecker()
     let clients = ClientChecker()
     let starts = StartChecker()
@@ -27,16 +28,19 @@ final class Checkers {
 
     func started(_ node: SimulatedNode, _ process: Node, _ world: World) {
         partitions.started(node)
-        quorum.stepped(node, process.control, world)
+        // The power may have kept a save whose barrier nobody saw.
+        quorum.voteSaved(node, process.control, world)
+        controlStepped(node, process.control, world)
     }
 
     func controlStepped(_ node: SimulatedNode, _ control: Control, _ world: World) {
         quorum.stepped(node, control, world)
+        metadata.stepped(node, control, world)
     }
 
     func controlBarrierDone(_ node: SimulatedNode, _ ticket: FlushTicket, _ world: World) {
         if ticket.owner == 2, let control = node.process?.control {
-            quorum.voteSaved(node, control.inspectedQuorumStatePath, world)
+            quorum.voteSaved(node, control, world)
         }
     }
 
@@ -48,6 +52,12 @@ final class Checkers {
 
     func ended(_ node: SimulatedNode, _ world: World) {}
 
+    /// The step that nobody saw the end of may have done anything to its files.
+    func diedInStep(_ node: SimulatedNode) { partitions.diedInStep(node) }
+
+    /// Writes may fail from now on.
+    func mayFail(_ node: SimulatedNode) { partitions.mayFail(node) }
+
     func wiped(_ node: SimulatedNode) {
         quorum.wiped(node)
         partitions.wiped(node)
@@ -55,10 +65,14 @@ final class Checkers {
 
     // MARK: Where the clients call
 
-    func topicCreated(_ name: String) { topics.append(name) }
+    func topicCreated(_ name: String) {
+        topics.append(name)
+        metadata.topicCreated(name)
+    }
 
     func topicDeleted(_ name: String) {
         topics.removeAll { $0 == name }
+        metadata.topicDeleted(name)
         if !deletedTopics.contains(name) { deletedTopics.append(name) }
     }
 

@@ -29,6 +29,11 @@ final class CommittedLog {
         batches.last { $0.seenInEpoch < epoch }?.nextOffset ?? 0
     }
 
+    /// The committed batch that ends at or holds the record before `offset`.
+    func batch(before offset: Offset) -> CommittedBatch? {
+        offset > 0 ? index(holding: offset - 1).map { batches[$0] } : nil
+    }
+
     private func index(holding offset: Offset) -> Int? {
         var low = 0
         var high = batches.count

@@ -1,7 +1,9 @@
-// The partitions' replicas: P2, P3, P6, P7, P8, P10, and P1 for what consumers are shown.
+// The partitions' replicas: P2 to P8, P10, P13, and P1 for what consumers are shown. What holds of one log by itself is
+// looked at in ReplicaChecks.
 
 import Broker
 import Model
+import Replication
 import Storage
 
 /// What a producer was told.
@@ -15,20 +17,29 @@ struct Acknowledgement {
 }
 
 final class PartitionChecker {
-    private struct ReplicaKey: Hashable {
+    struct ReplicaKey: Hashable {
         var node: NodeID
         var key: TopicPartition
     }
 
-    private struct Seen {
+    struct Seen {
         var life = -1
         var isLeader = false
         var leaderEpoch: LeaderEpoch = -1
         var partitionEpoch: PartitionEpoch = -1
         var highWatermark: Offset = -1
         var verified: Offset = 0
+        var endOffset: Offset = 0
+        var generation: UInt32 = 0
+        var pendingISR: ISRProposal?
         /// Stays when the process ends, because the disk keeps it.
         var flushedEnd: Offset = 0
+        /// The furthest that a loss of power may leave the log.
+        var endMax: Offset = 0
+        /// The process died in the middle of a step: what it did there, nobody knows.
+        var diedInStep = false
+        /// The newest leader epoch that this node was ever in.
+        var epochMax: LeaderEpoch = -1
     }
 
     private struct Leadership: Hashable, Comparable, Sendable {
@@ -55,8 +66,21 @@ final class PartitionChecker {
 
     func started(_ node: SimulatedNode) {}
 
+    /// The newest leader epoch that this node was ever in.
+    func epochMax(of node: NodeID, _ key: TopicPartition) -> LeaderEpoch {
+        seen[ReplicaKey(node: node, key: key)]?.epochMax ?? -1
+    }
+
     func wiped(_ node: SimulatedNode) {
         seen = seen.filter { $0.key.node != node.id }
+    }
+
+    func mayFail(_ node: SimulatedNode) {
+        for key in seen.keys where key.node == node.id { seen[key]?.endMax = .max }
+    }
+
+    func diedInStep(_ node: SimulatedNode) {
+        for key in seen.keys where key.node == node.id { seen[key]?.diedInStep = true }
     }
 
     // MARK: After every step
@@ -67,22 +91,28 @@ final class PartitionChecker {
             var last = seen[key] ?? Seen()
             if last.life != node.life {
                 // A start goes through the metadata again, from older states on.
-                last = Seen(life: node.life, flushedEnd: last.flushedEnd)
+                if !node.isDamaged, seen[key] != nil { checkRecovery(replica, of: node, last, world) }
+                last = Seen(life: node.life, epochMax: last.epochMax)
             }
             if last.highWatermark == replica.highWatermark, last.leaderEpoch == replica.leaderEpoch,
                 last.partitionEpoch == replica.partitionEpoch, last.isLeader == replica.isLeader,
-                last.flushedEnd == replica.log.flushedEnd, last.life == seen[key]?.life ?? -1
+                last.flushedEnd == replica.flushedEnd, last.life == seen[key]?.life ?? -1,
+                last.endOffset == replica.log.endOffset, last.generation == replica.log.generation,
+                last.pendingISR == replica.pendingISR
             {
                 return
             }
             synchronous[replica.topicPartition] = replica.isSynchronous
+            checkLog(replica, of: node, shard, last, world)
             check(replica, of: node, &last, world)
+            last.note(replica, mayFail: world.now < node.troubledUntil)
             last.isLeader = replica.isLeader
             last.leaderEpoch = replica.leaderEpoch
             last.partitionEpoch = replica.partitionEpoch
             last.highWatermark = replica.highWatermark
-            last.flushedEnd = replica.log.flushedEnd
+            last.flushedEnd = replica.flushedEnd
             seen[key] = last
+            checkCandidate(replica, of: node, world)
         }
     }
 
@@ -133,6 +163,17 @@ final class PartitionChecker {
             replica.log, from: last.verified, to: replica.highWatermark, extending: replica.leaderEpoch)
         last.verified = max(verified, last.verified)
         if let wrong { world.violated("P2", "partition \(name) in epoch \(replica.leaderEpoch): \(wrong)") }
+        if let newest = log.batch(before: last.verified), newest.baseOffset >= replica.log.startOffset {
+            world.checkers.count(.p10history)
+            let known = replica.log.epochs.epoch(at: newest.baseOffset)
+            if known != newest.epoch {
+                world.violated(
+                    "P10",
+                    "partition \(name), \(replica.log.startOffset)..<\(replica.log.endOffset): the epoch history "
+                        + "\(replica.log.epochs) says \(known ?? -1) of the batch at \(newest.baseOffset), which is of "
+                        + "epoch \(newest.epoch)")
+            }
+        }
     }
 
     private func checkElection(_ replica: ReplicaInspection, of node: SimulatedNode, _ world: World) {
@@ -212,12 +253,17 @@ final class PartitionChecker {
         if isr.maximalISR.count < isr.minISR {
             world.violated("P6", "\(name) with \(isr.maximalISR) in sync, \(isr.minISR) are needed")
         }
+        world.checkers.count(.p13)
+        if isr.isr.count < isr.minISR {
+            world.violated("P13", "\(name) with \(isr.isr) in sync, \(isr.minISR) are needed")
+        }
+        checkQuorum(isr.maximalISR, replica, of: node, name, world)
         guard replica.isSynchronous else { return }
         // A disk that was replaced held what it had told, and holds it no more: the one loss a minority may have.
         for member in isr.maximalISR where member != world.wiped {
             let flushedEnd =
                 member == node.id
-                ? replica.log.flushedEnd : seen[ReplicaKey(node: member, key: replica.topicPartition)]?.flushedEnd ?? 0
+                ? replica.flushedEnd : seen[ReplicaKey(node: member, key: replica.topicPartition)]?.flushedEnd ?? 0
             if flushedEnd < replica.highWatermark {
                 world.violated("P6", "\(name), and node \(member) of the ISR is durable up to \(flushedEnd)")
             }
@@ -273,14 +319,19 @@ final class PartitionChecker {
     /// ListOffsets of the latest: withheld rather than shown lower than before (P8).
     func endShown(_ key: TopicPartition, _ offset: Offset, by node: SimulatedNode, _ world: World) {
         guard isBinding(key, world), let last = seen[ReplicaKey(node: node.id, key: key)] else { return }
+        checkShown(key, offset, in: last.leaderEpoch, by: node, world)
+    }
+
+    func checkShown(
+        _ key: TopicPartition, _ offset: Offset, in epoch: LeaderEpoch, by node: SimulatedNode, _ world: World
+    ) {
         world.checkers.count(.p8shown)
-        if let before = shown[key], last.leaderEpoch >= before.epoch, offset < before.offset {
+        if let before = shown[key], epoch >= before.epoch, offset < before.offset {
             world.violated(
                 "P8",
-                "partition \(key.partition): node \(node.id) shows the end \(offset) in epoch "
-                    + "\(last.leaderEpoch), "
+                "partition \(key.partition): node \(node.id) shows the end \(offset) in epoch \(epoch), "
                     + "\(before.offset) was shown in epoch \(before.epoch)")
         }
-        if shown[key].map({ last.leaderEpoch >= $0.epoch }) ?? true { shown[key] = (last.leaderEpoch, offset) }
+        if shown[key].map({ epoch >= $0.epoch }) ?? true { shown[key] = (epoch, offset) }
     }
 }

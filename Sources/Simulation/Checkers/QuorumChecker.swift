@@ -1,4 +1,4 @@
-// The metadata quorum: R1, R2, R3, R4, R6, R8.
+// The metadata quorum: R1, R2, R3, R4, R6, R8, and S1 for its log.
 
 import Broker
 import Model
@@ -15,11 +15,21 @@ final class QuorumChecker {
         /// From the quorum-state file on the medium.
         var savedEpoch: LeaderEpoch = -1
         var savedVote: NodeID = -1
+        /// The epoch that it led, and how far it had committed, as of the last step.
+        var ledEpoch: LeaderEpoch = -1
+        var highWatermark: Offset = 0
+    }
+
+    private struct SavedVote {
+        var epoch: LeaderEpoch
+        var vote: NodeID
     }
 
     private let committed = CommittedLog(keepsValues: false)
     private var leaders = SortedMap<LeaderEpoch, NodeID>()
     private var members = SortedMap<NodeID, Member>()
+    /// What each disk holds; one that was replaced keeps what it said last.
+    private var votes = SortedMap<ReplicaKey, SavedVote>()
 
     func wiped(_ node: SimulatedNode) { members[node.id] = Member() }
 
@@ -31,17 +41,36 @@ final class QuorumChecker {
             member.life = node.life
             member.verified = 0
             member.epoch = -1
+            world.checkers.count(.s2)
+            if !node.isDamaged, let wrong = PartitionChecker.whatIsUnsound(in: log) {
+                world.violated("S2", "metadata log of node \(node.id) was recovered: \(wrong)")
+            }
             if raft.epoch < member.savedEpoch {
                 world.violated("R2", "node \(node.id) starts in epoch \(raft.epoch), \(member.savedEpoch) was durable")
             }
         }
+        let flushedBefore = member.flushedEnd
         member.flushedEnd = log.flushedEnd
         if raft.epoch < member.epoch {
             world.violated("R2", "node \(node.id) goes back from epoch \(member.epoch) to \(raft.epoch)")
         }
         let isNewEpoch = raft.epoch > member.epoch
         member.epoch = raft.epoch
+        let (led, committedBefore) = (member.ledEpoch, member.highWatermark)
+        member.ledEpoch = raft.isLeader ? raft.epoch : -1
+        member.highWatermark = raft.highWatermark
         members[node.id] = member
+        checkDurable(node, raft, log, flushedBefore, world)
+        if led == raft.epoch, raft.isLeader, raft.highWatermark > committedBefore {
+            world.checkers.count(.r4own)
+            if log.epochs.epoch(at: raft.highWatermark - 1) != raft.epoch {
+                world.violated(
+                    "R4",
+                    "node \(node.id) leads epoch \(raft.epoch) and commits up to \(raft.highWatermark), which is of "
+                        + "epoch \(log.epochs.epoch(at: raft.highWatermark - 1) ?? -1)")
+            }
+        }
+        if !raft.isLeader || leaders[raft.epoch] == nil { checkVotes(node, raft, world) }
         if raft.isLeader { checkLeader(node, raft, log, isNewEpoch || leaders[raft.epoch] == nil, world) }
         checkCommitted(node, raft, log, world)
         world.checkers.count(.r8)
@@ -92,11 +121,47 @@ final class QuorumChecker {
         }
     }
 
+    /// What is flushed is on the medium, and a cut takes nothing away that a majority is needed for.
+    private func checkDurable(
+        _ node: SimulatedNode, _ raft: RaftNode, _ log: SegmentedLog, _ before: Offset, _ world: World
+    ) {
+        if log.flushedEnd > before {
+            world.checkers.count(.s1)
+            if let missing = MediumCheck.whatIsMissing(of: log, from: before, to: log.flushedEnd, on: node) {
+                world.violated("S1", "metadata log of node \(node.id): \(missing)")
+            }
+        }
+        guard log.flushedEnd < before, !world.hasWiped else { return }
+        world.checkers.count(.r6kept)
+        let durable = raft.voters.voters.count { (members[$0.key.id]?.flushedEnd ?? 0) >= committed.endOffset }
+        if durable < raft.voters.majority {
+            world.violated(
+                "R6",
+                "node \(node.id) cut its log from \(before) to \(log.flushedEnd), and what is committed up to "
+                    + "\(committed.endOffset) is durable on \(durable) of \(raft.voters.count)")
+        }
+    }
+
     // MARK: Votes
 
+    /// A candidate counts only what is on the medium of the disk that it names (R2, R5).
+    private func checkVotes(_ node: SimulatedNode, _ raft: RaftNode, _ world: World) {
+        for key in raft.countedVotes where key != raft.key {
+            world.checkers.count(.r2counted)
+            let saved = votes[key]
+            if saved.map({ $0.epoch > raft.epoch || ($0.epoch == raft.epoch && $0.vote == node.id) }) ?? false {
+                continue
+            }
+            world.violated(
+                "R2",
+                "node \(node.id) counts a vote of \(key) in epoch \(raft.epoch), and that disk holds "
+                    + (saved.map { "a vote for \($0.vote) in epoch \($0.epoch)" } ?? "none"))
+        }
+    }
+
     /// The quorum-state file reached the medium.
-    func voteSaved(_ node: SimulatedNode, _ path: String, _ world: World) {
-        guard let bytes = node.disk.durableContents(of: path) else { return }
+    func voteSaved(_ node: SimulatedNode, _ control: Control, _ world: World) {
+        guard let bytes = node.disk.durableContents(of: control.inspectedQuorumStatePath) else { return }
         let text = String(decoding: bytes, as: UTF8.self)
         guard let epoch = Self.number("leaderEpoch", in: text), let vote = Self.number("votedId", in: text) else {
             return world.violated("R2", "node \(node.id) saved a quorum state that cannot be read: \(text)")
@@ -111,6 +176,7 @@ final class QuorumChecker {
         }
         member.savedEpoch = epoch
         member.savedVote = vote
+        votes[ReplicaKey(id: node.id, directoryID: control.inspectedDirectoryID)] = SavedVote(epoch: epoch, vote: vote)
         members[node.id] = member
     }
 

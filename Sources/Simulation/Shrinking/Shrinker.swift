@@ -1,6 +1,8 @@
 // Makes a failing run small: fewer faults, a smaller world, shorter faults, an earlier end, for as long as the same
 // invariant fails.
 
+import Model
+
 package struct Shrinker {
     /// What still fails.
     package private(set) var best: SimulationCase

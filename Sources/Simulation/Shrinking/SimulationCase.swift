@@ -1,5 +1,7 @@
 // One run written down: everything that decides it, so that it is the same run for as long as the brokers do the same.
 
+import Model
+
 package struct SimulationCase: Hashable, Sendable, Codable {
     package var seed: UInt64
     package var swarm: Swarm

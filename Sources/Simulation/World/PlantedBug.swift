@@ -1,25 +1,57 @@
-// Bugs that are put in on purpose, to prove that the checkers see.
+// What the world itself does of a planted bug, and the faults that bring each one out soonest.
 
+import Model
 import Storage
 
-package enum PlantedBug: String, CaseIterable, Sendable {
-    case none
-    /// Barriers of data logs are reported done and never happen: acknowledged is not durable (reliability.md §6.7,
-    /// mutant 2).
-    case dataFlushLies
-    /// Barriers of the metadata log are reported done and never happen.
-    case metadataFlushLies
-    /// The vote is reported saved and never is (mutant 1).
-    case voteForgotten
-
+extension PlantedBug {
+    /// Whether a barrier is reported done and never happens.
     func makesBarrierLie(_ ticket: FlushTicket) -> Bool {
         guard self != .none else { return false }
         let (half, own) = DiskView.unmarked(ticket)
         return switch self {
-        case .none: false
         case .dataFlushLies: half == .shard
         case .metadataFlushLies: half == .control && own.owner == 1
         case .voteForgotten: half == .control && own.owner == 2
+        default: false
+        }
+    }
+
+    /// The faults to draw from when this bug is hunted: those that its harm needs, and no others that end most runs
+    /// before.
+    package var suitedFaults: [FaultKind] {
+        switch self {
+        case .voteForgotten, .voteForgottenAtRestart, .voteToldBeforeSaved, .standsInOldEpoch:
+            [.crash, .crashInStep, .powerLossOfAll, .isolation, .oneWayCut]
+        case .emptiedDiskVotes, .secondCluster: [.wipe, .isolation, .split, .crash]
+        case .emptiedDiskTrusted: [.wipe, .crash, .powerLoss, .isolation]
+        case .electionByEpochOnly, .commitsOldEpochByCount, .quorumIgnoresDivergence, .quorumTruncatesToHighWatermark:
+            [.isolation, .split, .oneWayCut, .crash, .pause]
+        case .truncatesToHighWatermark, .divergenceIgnored, .epochsNotTruncated, .dedupeNotRebuiltAfterTruncation,
+            .joinsBelowEpochStart, .endShownBeforeEpochStart:
+            [.isolation, .split, .oneWayCut, .crash, .pause, .slowDisk]
+        case .truncationNotFlushed: [.isolation, .powerLoss, .powerLossOfAll]
+        case .tornTailKept: [.powerLoss, .powerLossInStep, .powerLossOfAll, .slowDisk]
+        case .flushFailureIgnored: [.flushError, .crash, .powerLoss]
+        case .alterPartitionIgnoresBrokerEpoch: [.stall, .crash]
+        case .alterPartitionIgnoresPartitionEpoch: [.stall, .crash, .split]
+        case .staleEpochAnswered: [.stall, .crash, .crashOfSome]
+        case .directoryNotFlushed, .rolledSegmentNotFlushed:
+            [.powerLoss, .powerLossInStep, .powerLossOfAll]
+        case .fencedReplicaElected, .uncleanElection: [.crash, .powerLoss, .isolation, .pause]
+        default: Swarm.defaultFaults
+        }
+    }
+
+    /// Why a bug cannot be hunted yet: its harm needs a fault or a load that the world does not have, or hardly ever.
+    package var missingFault: String? {
+        switch self {
+        case .damageCutOff: "bit rot or a file cut short below the recovery point"
+        case .alterPartitionIgnoresBrokerEpoch:
+            "a proposal that is on its way for as long as a follower needs to start again and be let in"
+        case .alterPartitionIgnoresPartitionEpoch:
+            "a proposal that was sent twice, and the second copy on its way past another change of the ISR"
+        case .staleEpochAnswered: "a follower that learns of two elections late and can still reach the leader"
+        default: nil
         }
     }
 }

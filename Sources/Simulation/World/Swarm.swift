@@ -30,6 +30,8 @@ package struct Swarm: Hashable, Sendable, Codable {
     /// Whether records are deleted by an admin client, and the size that retention leaves of a log; −1: any.
     var deletesRecords: Bool
     var retentionBytes: Int64
+    /// Short ones let leaders put members out that no controller misses.
+    var replicaLagTimeMaxMs: Int64
     /// Whether healed connections deliver what was held, or break.
     var healsByReset: Bool
 
@@ -56,6 +58,7 @@ package struct Swarm: Hashable, Sendable, Codable {
         swarm.segmentBytes = 1 << 30
         swarm.metadataSegmentBytes = 64 << 20
         swarm.metadataSnapshotBytes = 20 << 20
+        swarm.replicaLagTimeMaxMs = 10_000
         swarm.healsByReset = false
         return swarm
     }()
@@ -98,6 +101,8 @@ package struct Swarm: Hashable, Sendable, Codable {
         deletesRecords = deletions.oneIn(3)
         let isSmall = segmentBytes < 1 << 30
         retentionBytes = isSmall && deletions.oneIn(3) ? segmentBytes * (1 + deletions.below(4)) : -1
+        var lags = SeededRandom(seed: seed ^ 0x4C_4147)
+        replicaLagTimeMaxMs = lags.oneIn(4) ? 600 + lags.below(800) : 10_000
     }
 
     package var description: String {
@@ -106,6 +111,7 @@ package struct Swarm: Hashable, Sendable, Codable {
             + (passingTopics > 0 ? "\(passingTopics) passing topics, " : "")
             + (growth > 0 ? "growth \(growth), " : "") + (deletesRecords ? "deletions, " : "")
             + (retentionBytes < 0 ? "" : "\(retentionBytes) bytes kept, ")
+            + (replicaLagTimeMaxMs < 10_000 ? "\(replicaLagTimeMaxMs) ms of lag, " : "")
             + "faults every \(faultIntervalMs) ms for \(faultPhaseMs) ms: "
             + (faults.isEmpty ? "none" : faults.map(\.rawValue).joined(separator: " "))
     }

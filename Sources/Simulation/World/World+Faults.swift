@@ -153,6 +153,7 @@ extension World {
         let life = node.life
         trace.note(now, "FAULT node \(node.id) pauses for \(fault.durationMs) ms")
         node.isPaused = true
+        troubleByLag(node, fault)
         after(fault, "node \(node.id) goes on") { [unowned self] in
             if node.life == life { resume(node) }
         }
@@ -239,6 +240,7 @@ extension World {
 
     private func slowDisk(_ node: SimulatedNode, _ fault: Fault, _ random: inout SeededRandom) -> Bool {
         node.diskDelay = 1_000 << random.below(11)
+        troubleByLag(node, fault)
         trace.note(
             now,
             "FAULT the disk of node \(node.id) needs up to \(node.diskDelay) µs more for \(fault.durationMs) ms")
@@ -270,6 +272,12 @@ extension World {
     /// A node may give up on such a disk, and starts again.
     private func trouble(_ node: SimulatedNode, _ fault: Fault) {
         node.troubledUntil = max(node.troubledUntil, now + (fault.durationMs + 3_000) * 1_000_000)
+        checkers.mayFail(node)
+    }
+
+    /// A barrier that takes longer than `replica.lag.time.max.ms` ends a node, and here that may be short.
+    private func troubleByLag(_ node: SimulatedNode, _ fault: Fault) {
+        if swarm.replicaLagTimeMaxMs < 10_000 { trouble(node, fault) }
     }
 
     /// At most one disk in a run is replaced: a minority.

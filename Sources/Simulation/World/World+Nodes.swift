@@ -28,6 +28,8 @@ extension World {
         configuration.topicDefaults["log.segment.delete.delay.ms"] = "500"
         configuration.log.metadataSegmentBytes = swarm.metadataSegmentBytes
         configuration.log.metadataSnapshotBytes = swarm.metadataSnapshotBytes
+        configuration.timing.replicaLagTimeMaxMs = swarm.replicaLagTimeMaxMs
+        configuration.plantedBug = bug
         return configuration
     }
 
@@ -253,6 +255,7 @@ extension World {
 
     func crashInStep(_ node: SimulatedNode) {
         let kind = node.pendingCrash?.kind ?? .process
+        checkers.diedInStep(node)
         node.downtimeMs = node.pendingCrash?.downtimeMs
         trace.note(now, "node \(node.id) dies inside a step, \(node.disk.operationCount) disk operations old")
         crash(node, kind)
