@@ -46,6 +46,7 @@ let rooms: [String: Room] = [
             "Synchronization",
             "Foundation",
         ]),
+    "FuzzEntries": Room(6, outside: ["NIOCore"]),
     "codec-speed": Room(6, outside: ["NIOCore"]),
     "ingest-speed": Room(6),
     "martlet-sim": Room(6, outside: ["ArgumentParser", "Glibc", "Synchronization", "Foundation"]),
