@@ -16,7 +16,7 @@ let package = Package(
         .executable(name: "martlet", targets: ["martlet"]),
         .executable(name: "martlet-sim", targets: ["martlet-sim"]),
         // For the package in Fuzz/, which links it with libFuzzer.
-        .library(name: "FuzzEntries", targets: ["FuzzEntries"]),
+        .library(name: "FuzzEntries", targets: ["FuzzEntries", "CAllocations"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
@@ -98,6 +98,8 @@ let package = Package(
                 "Records", "Model", byteBuffer,
             ],
             path: "Fuzz/Entries", swiftSettings: strict),
+        // Counts what a fuzzed call asks of malloc: only for those two.
+        .target(name: "CAllocations", path: "Fuzz/CAllocations"),
         .executableTarget(
             name: "martlet-sim",
             dependencies: ["Simulation", .product(name: "ArgumentParser", package: "swift-argument-parser")],
@@ -114,7 +116,8 @@ let package = Package(
             name: "RecordsTests", dependencies: ["Records", "Model", "CChecksum", byteBuffer], swiftSettings: strict),
         .testTarget(
             name: "WireTests", dependencies: ["Wire", "Model", byteBuffer], exclude: ["Golden"], swiftSettings: strict),
-        .testTarget(name: "FuzzReplayTests", dependencies: ["FuzzEntries"], swiftSettings: strict),
+        .testTarget(
+            name: "FuzzReplayTests", dependencies: ["FuzzEntries", "CAllocations"], swiftSettings: strict),
         .testTarget(name: "CodecGuardTests", exclude: ["thresholds.txt"], swiftSettings: strict),
         .testTarget(name: "RaftTests", dependencies: ["Raft", "Model"], exclude: ["Scripts"], swiftSettings: strict),
         .testTarget(

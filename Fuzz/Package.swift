@@ -8,10 +8,9 @@ let package = Package(
     name: "martlet-fuzz",
     dependencies: [.package(name: "martlet", path: "martlet")],
     targets: [
-        .target(name: "CAllocations"),
         .executableTarget(
-            name: "martlet-fuzz", dependencies: ["CAllocations", .product(name: "FuzzEntries", package: "martlet")],
-            path: "Sources/fuzz"),
+            name: "martlet-fuzz", dependencies: [.product(name: "FuzzEntries", package: "martlet")],
+            path: "Sources/fuzz")
     ],
     swiftLanguageModes: [.v6]
 )

@@ -88,14 +88,20 @@ private let bootFiles = [
     "__cluster_metadata-0/recovery-point-offset-checkpoint",
 ]
 
+/// A file is read, and what it says is kept, told to the other machine, and perhaps written again. The constant is the
+/// start of a whole node from its other files.
+private let booting = Bound(perByte: 128, constant: 512 * 1024)
+
 private func boot(_ feed: Feed) {
     var feed = feed
     let choice = feed.byte()
     let file = bootFiles[(choice & 127) % bootFiles.count]
     let given = feed.slice(16 * 1024)
     let bytes = choice & 128 != 0 ? mended(given, offsets: true) : given
-    guard let node = LoneNode(replacing: file, by: bytes.array) else { return }
-    node.run(forMs: 1_500)
+    feed.within(booting, of: bytes.readableBytes) {
+        guard let node = LoneNode(replacing: file, by: bytes.array) else { return }
+        node.run(forMs: 1_500)
+    }
 }
 
 // MARK: cluster.yaml

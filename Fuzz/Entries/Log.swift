@@ -9,6 +9,12 @@ import Storage
 private let directory = "d/t-0"
 private let settings = LogSettings(segmentBytes: 700, indexIntervalBytes: 100)
 
+/// Opening reads the segments once or twice and keeps an index entry and perhaps an epoch for a batch of 61 bytes; the
+/// constant is names, the objects of two segments, and sentences about damage.
+private let recovering = Bound(perByte: 64, constant: 64 * 1024)
+/// The same, with the sound log of some 3 KiB in the constant.
+private let indexing = Bound(perByte: 32, constant: 96 * 1024)
+
 extension Fuzz {
     /// First byte: 1 mends lengths and CRCs, 2 the base offsets, 4 cuts into two segments, 8 a recovery point, 16 a log
     /// start; then one byte each for the place of the cut (in 64ths), the recovery point and the start.
@@ -49,7 +55,8 @@ private func recover(_ feed: Feed) {
     let recoveryPoint = flags & 8 != 0 ? Offset(point) : 0
     let startOffset = flags & 16 != 0 ? Offset(start) : nil
     let disk = laid(bytes, cutAt: flags & 4 != 0 ? bytes.readableBytes * (place & 63) / 64 : nil)
-    guard let log = opened(disk, recoveryPoint, startOffset) else { broken("a disk without faults does not open") }
+    let recovered = feed.within(recovering, of: bytes.readableBytes) { opened(disk, recoveryPoint, startOffset) }
+    guard let log = recovered else { broken("a disk without faults does not open") }
     check(log.startOffset <= log.endOffset || log.recovery.damage != nil, "the log begins behind its end")
     guard let again = opened(disk, recoveryPoint, startOffset) else { broken("it does not open again") }
     check(again.endOffset == log.endOffset, "a second recovery ends at \(again.endOffset), not \(log.endOffset)")
@@ -211,7 +218,8 @@ private func misindexed(_ feed: Feed) {
     let isTime = flags & 1 != 0
     let bytes = flags & 2 != 0 ? rising(feed.slice(4_096), isTime) : feed.slice(4_096).array
     let disk = soundDisk(but: stem + (isTime ? ".timeindex" : ".index"), bytes)
-    guard let log = opened(disk, sound.end, 0) else { broken("a log with a wrong index does not open") }
+    let beside = feed.within(indexing, of: bytes.count) { opened(disk, sound.end, 0) }
+    guard let log = beside else { broken("a log with a wrong index does not open") }
     check(log.damages.isEmpty, "a wrong index is taken for damage: \(log.damages)")
     checkSound(log)
 }

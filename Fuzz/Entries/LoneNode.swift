@@ -172,6 +172,10 @@ struct NodeFile: Sendable {
     var isControls: Bool
 }
 
+/// Decoding, mail between the machines, the answer, what is written to the metadata log and to a log; the constant is
+/// the smallest request's share of these.
+private let serving = Bound(perByte: 256, constant: 256 * 1024)
+
 extension Fuzz {
     /// Frames to a broker that stands: a length of two bytes each, and up to 12 of them. A closed connection is
     /// followed by a new one.
@@ -183,10 +187,29 @@ extension Fuzz {
             node.run(forMs: 3_000, untilReady: true)
             for _ in 0..<12 where feed.rest.readableBytes > 2 {
                 let length = feed.byte() << 8 | feed.byte()
-                node.receive(feed.slice(length))
+                let frame = feed.slice(length)
+                guard !asksForManyPartitions(frame) else { continue }
+                feed.within(serving, of: frame.readableBytes) { node.receive(frame) }
             }
             node.run(forMs: 200)
             check(!node.hasHalted, "what a client sent made the node halt")
         },
         seeds: { connectionSeeds() })
+}
+
+/// How many partitions a few bytes may ask for is a limit of its own (`Limits.partitionsPerTopicMax`), and the
+/// simulated disk takes seconds for thousands of them: such frames are left out.
+private func asksForManyPartitions(_ frame: ByteBuffer) -> Bool {
+    var body = frame
+    guard let header = try? RequestHeader.decode(from: &body) else { return false }
+    func message<M: WireRequest>(_: M.Type) -> M? {
+        guard M.versions.contains(header.version) else { return nil }
+        return try? wireDecode(M.self, from: &body, version: header.version)
+    }
+    switch header.api {
+    case .createTopics: return message(CreateTopicsRequest.self)?.topics.contains { $0.numPartitions > 16 } ?? false
+    case .createPartitions: return message(CreatePartitionsRequest.self)?.topics.contains { $0.count > 16 } ?? false
+    case .envelope: return message(EnvelopeRequest.self).map { asksForManyPartitions($0.requestData) } ?? false
+    default: return false
+    }
 }

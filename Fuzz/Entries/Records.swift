@@ -17,6 +17,8 @@ let unpacking = Bound(perByte: 16, constant: 16 << 20)
 private let checking = Bound(perByte: 0, constant: 4 * 1024)
 /// A header is 72 bytes in memory, 61 on the wire, and its array doubles.
 private let checkingReplicated = Bound(perByte: 8, constant: 4 * 1024)
+/// The bytes are written and index entries kept; batches of 61 bytes make a segment of 400 bytes each six.
+private let appending = Bound(perByte: 64, constant: 64 * 1024)
 /// A record is at least 7 bytes on the wire and about 100 in memory, twice: as record and as the consumer's record, in
 /// arrays that double.
 private let reading = Bound(perByte: 128, constant: 16 * 1024)
@@ -102,7 +104,9 @@ private func replicated(_ batches: ByteBuffer, _ feed: Feed) {
             disk: disk, directory: "d/t-0", owner: 1, settings: settings, recoveryPoint: 0, startOffset: 0, wallMs: 0)
     else { broken("an empty log does not open") }
     do throws(LogError) {
-        try log.appendReplicated(whole, headers: headers, wallMs: 0)
+        try feed.within(appending, of: sizeBytes) { () throws(LogError) in
+            try log.appendReplicated(whole, headers: headers, wallMs: 0)
+        }
     } catch {
         check(log.endOffset == 0, "a refused append left something behind: \(error)")
         return

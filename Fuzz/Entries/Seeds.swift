@@ -38,6 +38,7 @@ func responseSeeds() -> [Seed] {
 private func everyVersion(_ body: (any WireRequest.Type, Int16) -> [UInt8]) -> [Seed] {
     allRequests.types.flatMap { type -> [Seed] in
         let versions: ClosedRange<Int16> = type.versions
+        check(chosen(Int(type.api.rawValue & 0xFF)) == type, "two APIs share the byte of \(type.api)")
         return versions.enumerated().map { place, version in
             (
                 "\(type.api)-v\(version)",

@@ -73,7 +73,7 @@ private func versions(_ type: any WireMessage.Type) -> ClosedRange<Int16> { type
 private func flexibleSince(_ type: any WireMessage.Type) -> Int16 { type.flexibleSince }
 
 /// By the key, so that inputs keep their meaning when APIs are added; other numbers choose by place.
-private func chosen(_ byte: Int) -> any WireRequest.Type {
+func chosen(_ byte: Int) -> any WireRequest.Type {
     let types = allRequests.types
     return types.first { type in Int(type.api.rawValue & 0xFF) == byte } ?? types[byte % types.count]
 }
@@ -174,21 +174,23 @@ private func cut(_ stream: ByteBuffer, into frames: inout [ByteBuffer]) -> Bool 
 
 // MARK: Metadata records
 
-/// Each record is at least four bytes here, and may put a broker or a topic with its name in maps that double.
+/// A record may put a broker or a topic with its name in maps that double.
 private let folding = Bound(perByte: 256, constant: 64 * 1024)
 
 private func fold(_ feed: Feed) {
     var rest = feed.rest
     var image = MetadataImage.empty
     var changes = ImageChanges()
-    var offset: Offset = 0
+    var records: [MetadataRecord] = []
     while let length = rest.readInteger(as: UInt8.self), let bytes = rest.readSlice(length: Int(length)) {
         let decoded = feed.within(decoding, of: bytes.readableBytes) { try? MetadataRecord.decode(bytes) }
         guard let record = decoded else { continue }
         let again = try? MetadataRecord.decode(record.encode())
         check(again == record, "a metadata record changed: \(record)")
-        image.apply(record, at: offset, changes: &changes)
-        offset += 1
+        records.append(record)
+    }
+    feed.within(folding, of: feed.rest.readableBytes) {
+        for (offset, record) in records.enumerated() { image.apply(record, at: Offset(offset), changes: &changes) }
     }
     // A snapshot is the image as records: read again they must give the same image.
     var copy = MetadataImage.empty
