@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MARTLET := .build/release/martlet
 export MARTLET
 
-.PHONY: help libraries build cluster stop kill pause resume start status logs clean bench bench-ingest bench-replicated soak-sim soak-power soak-mutants test check sim fmt golden
+.PHONY: help libraries build cluster stop kill pause resume start status logs clean bench bench-ingest bench-replicated soak-sim soak-power soak-mutants soak-fuzz test check sim fmt golden
 
 help: ## this list
 	@echo "Martlet. Start here: make cluster"
@@ -67,6 +67,10 @@ soak-sim: ## 10,000 seeds of the simulator, at most 40 minutes; goes on where it
 soak-mutants: ## plant every known bug until a checker sees it; resumable, at most 40 minutes
 	swift build -c release --product martlet-sim
 	dev/mutants
+
+soak-fuzz: libraries ## SECONDS_EACH=100: all fuzzers live, 40 minutes at most, resumable (docs/reports/fuzz.json)
+	dev/fuzz build
+	dev/fuzz run --seconds $(or $(SECONDS_EACH),100)
 
 fmt: ## format the sources and wrap long comments
 	dev/wrap-comments Sources Tests

@@ -15,6 +15,8 @@ let package = Package(
         .library(name: "MartletClient", targets: ["MartletClient"]),
         .executable(name: "martlet", targets: ["martlet"]),
         .executable(name: "martlet-sim", targets: ["martlet-sim"]),
+        // For the package in Fuzz/, which links it with libFuzzer.
+        .library(name: "FuzzEntries", targets: ["FuzzEntries", "CAllocations"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
@@ -88,6 +90,16 @@ let package = Package(
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ],
             swiftSettings: strict),
+        // What a fuzzer feeds with bytes; Fuzz/ links it with libFuzzer, FuzzReplayTests with the corpora.
+        .target(
+            name: "FuzzEntries",
+            dependencies: [
+                "Server", "MartletClient", "Broker", "DiskSimulation", "Storage", "Metadata", "Replication", "Wire",
+                "Records", "Model", byteBuffer,
+            ],
+            path: "Fuzz/Entries", swiftSettings: strict),
+        // Counts what a fuzzed call asks of malloc: only for those two.
+        .target(name: "CAllocations", path: "Fuzz/CAllocations"),
         .executableTarget(
             name: "martlet-sim",
             dependencies: [
@@ -106,6 +118,8 @@ let package = Package(
             name: "RecordsTests", dependencies: ["Records", "Model", "CChecksum", byteBuffer], swiftSettings: strict),
         .testTarget(
             name: "WireTests", dependencies: ["Wire", "Model", byteBuffer], exclude: ["Golden"], swiftSettings: strict),
+        .testTarget(
+            name: "FuzzReplayTests", dependencies: ["FuzzEntries", "CAllocations"], swiftSettings: strict),
         .testTarget(name: "CodecGuardTests", exclude: ["thresholds.txt"], swiftSettings: strict),
         .testTarget(name: "RaftTests", dependencies: ["Raft", "Model"], exclude: ["Scripts"], swiftSettings: strict),
         .testTarget(

@@ -7,7 +7,7 @@ import Records
 import Replication
 import Storage
 
-enum ProducerSnapshots {
+package enum ProducerSnapshots {
     private static let version: Int16 = 1
     private static let entryBytes = 46
     private static let headBytes = 10
@@ -19,7 +19,7 @@ enum ProducerSnapshots {
         return "\(directory)/\(String(repeating: "0", count: max(0, 20 - digits.count)))\(digits).snapshot"
     }
 
-    static func encode(_ table: ProducerTable) -> ByteBuffer {
+    package static func encode(_ table: ProducerTable) -> ByteBuffer {
         let entries = table.snapshotEntries
         var body = ByteBuffer()
         body.reserveCapacity(4 + entries.count * entryBytes)
@@ -42,7 +42,7 @@ enum ProducerSnapshots {
     }
 
     /// Nil for bytes that are not a whole snapshot.
-    static func decode(_ bytes: ByteBuffer) -> ProducerTable? {
+    package static func decode(_ bytes: ByteBuffer) -> ProducerTable? {
         var bytes = bytes
         guard bytes.readInteger(as: Int16.self) == version, let crc = bytes.readInteger(as: UInt32.self),
             crc32c(bytes) == crc, let count = bytes.readInteger(as: Int32.self), count >= 0,
@@ -54,7 +54,10 @@ enum ProducerSnapshots {
             let offsetDelta = bytes.readInteger(as: Int32.self), let timestampMs = bytes.readInteger(as: Int64.self),
             bytes.readInteger(as: Int32.self) != nil, bytes.readInteger(as: Int64.self) != nil
         {
-            guard offsetDelta >= 0 else { return nil }
+            // Without a batch the offset is −1; else the batch's first offset is one.
+            guard offsetDelta >= 0, lastOffset >= -1, lastSequence < 0 || lastOffset >= Offset(offsetDelta) else {
+                return nil
+            }
             entries.append(
                 ProducerEntry(
                     producerID: id, epoch: epoch, lastSequence: lastSequence, lastOffset: lastOffset,

@@ -33,7 +33,9 @@ struct FileWindow {
 
     /// The batch at `position`, whole and sound by itself: its shape, its length and its checksum. Whether it belongs
     /// there is for the caller to say.
-    mutating func batch(at position: Int64, isChecked: Bool = true) throws(LogError) -> (header: BatchHeader, bytes: ByteBuffer)? {
+    mutating func batch(at position: Int64, isChecked: Bool = true) throws(LogError) -> (
+        header: BatchHeader, bytes: ByteBuffer
+    )? {
         guard let head = try slice(at: position, length: Int64(BatchHeader.sizeBytes)),
             let header = BatchHeader(reading: head, at: head.readerIndex), header.baseOffset >= 0,
             header.lastOffsetDelta >= 0, header.nextOffset > header.baseOffset,

@@ -111,9 +111,10 @@ struct LogOpening {
         var index = 0
         while index + 1 < opened.segments.count, opened.segments[index + 1].baseOffset <= recoveryPoint {
             let segment = opened.segments[index]
-            let end = tailEnd(segment)
+            var end = tailEnd(segment)
             let isWhole = end.offset == segment.nextOffset && end.position == segment.sizeBytes
             if !isWhole, try !cutSurplus(segment) {
+                if end.offset > segment.nextOffset { end = lastFitting(segment) }
                 let upper = max(segment.nextOffset, end.offset + 1)
                 addDamage(end.offset..<upper, segment.path, "its batches end at \(end.offset)")
                 segment.nextOffset = min(end.offset, segment.nextOffset)
@@ -138,6 +139,17 @@ struct LogOpening {
         segment.unloadIndexes()
         changedFiles.append(segment)
         return true
+    }
+
+    /// Where the last batch ends that lies whole below the successor's first offset. What follows overlaps with the
+    /// successor: which of the two is right cannot be told here.
+    private func lastFitting(_ segment: Segment) -> Boundary {
+        var walk = HeaderWalk(segment, from: 0, expecting: segment.baseOffset)
+        var end = Boundary(position: 0, offset: segment.baseOffset)
+        while let found = try? walk.next(), found.header.nextOffset <= segment.nextOffset {
+            end = Boundary(position: walk.position, offset: found.header.nextOffset)
+        }
+        return end
     }
 
     /// Where the batches of a closed segment end, by a short walk from its last index entry.

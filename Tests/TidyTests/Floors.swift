@@ -19,7 +19,7 @@ struct Room {
 
 let rooms: [String: Room] = [
     "CChecksum": Room(-1), "CPosix": Room(-1), "CZlib": Room(-1), "CLz4": Room(-1), "CZstd": Room(-1),
-    "CSnappy": Room(-1),
+    "CSnappy": Room(-1), "CAllocations": Room(-1),
     "Model": Room(0, pure: true),
     "Records": Room(1, outside: ["NIOCore"], pure: true),
     "Wire": Room(1, outside: ["NIOCore"], pure: true),
@@ -46,6 +46,7 @@ let rooms: [String: Room] = [
             "Synchronization",
             "Foundation",
         ]),
+    "FuzzEntries": Room(6, outside: ["NIOCore"]),
     "codec-speed": Room(6, outside: ["NIOCore"]),
     "ingest-speed": Room(6),
     "martlet-sim": Room(6, outside: ["ArgumentParser", "Glibc", "Synchronization", "Foundation"]),

@@ -61,7 +61,7 @@ package struct FetchedChunk: Sendable {
         var open = (aborted ?? []).sorted { $0.firstOffset < $1.firstOffset }[...]
         var abortedProducers: Set<ProducerID> = []
         for (header, batch) in BatchSequence(bytes) {
-            while let first = open.first, first.firstOffset <= header.nextOffset - 1 {
+            while let first = open.first, first.firstOffset <= header.lastOffset {
                 abortedProducers.insert(first.producerID)
                 open.removeFirst()
             }
@@ -75,7 +75,7 @@ package struct FetchedChunk: Sendable {
                     continue
                 }
                 if aborted != nil, header.isTransactional, abortedProducers.contains(header.producerID) { continue }
-                found.reserveCapacity(found.count + records.count)
+                // No reserving here: for one batch after the other it would move all that was found each time.
                 for record in records where record.offset >= position {
                     found.append(consumerRecord(record, epoch: header.partitionLeaderEpoch))
                 }
