@@ -1,6 +1,6 @@
 // How long a quorum member waits for what. All in milliseconds; a test scales them together.
 
-package struct RaftSettings: Equatable, Sendable {
+package struct RaftSettings: Hashable, Sendable {
     /// Kafka's `quorum.election.timeout.ms`: a round of votes takes this long and up to as much again, at random.
     package var electionTimeoutMs: Int64
     /// Kafka's `quorum.fetch.timeout.ms`: a follower that could not fetch for so long asks for pre-votes; a leader that
