@@ -77,6 +77,9 @@ let package = Package(
                 byteBuffer,
             ],
             swiftSettings: strict),
+        .target(
+            name: "SmallScope", dependencies: ["Raft", "Replication", "Metadata", "Wire", "Model"],
+            swiftSettings: strict),
         // Floor 6
         .executableTarget(
             name: "martlet",
@@ -90,7 +93,9 @@ let package = Package(
             swiftSettings: strict),
         .executableTarget(
             name: "martlet-sim",
-            dependencies: ["Simulation", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            dependencies: [
+                "Simulation", "SmallScope", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
             swiftSettings: strict),
         // Measures the codec from outside its module; CodecGuardTests run it under callgrind.
         .executableTarget(
@@ -118,6 +123,7 @@ let package = Package(
             ],
             swiftSettings: strict),
         .testTarget(name: "SimulationTests", dependencies: ["Simulation"], swiftSettings: strict),
+        .testTarget(name: "SmallScopeTests", dependencies: ["SmallScope"], swiftSettings: strict),
         .testTarget(
             name: "MartletClientTests",
             dependencies: [
