@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MARTLET := .build/release/martlet
 export MARTLET
 
-.PHONY: help libraries build cluster stop kill pause resume start status logs clean bench bench-ingest bench-replicated soak-sim soak-power test check sim fmt golden
+.PHONY: help libraries build cluster stop kill pause resume start status logs clean bench bench-ingest bench-replicated soak-sim soak-explore soak-power test check sim fmt golden
 
 help: ## this list
 	@echo "Martlet. Start here: make cluster"
@@ -63,6 +63,10 @@ sim: ## SEED=7: run one seed of the simulator, with its trace
 soak-sim: ## 10,000 seeds of the simulator, at most 40 minutes; goes on where it stopped (SEEDS=1..20000 MINUTES=10)
 	swift build -c release --product martlet-sim
 	SEEDS=$(or $(SEEDS),1..10000) MINUTES=$(or $(MINUTES),40) dev/soak-sim
+
+soak-explore: ## every interleaving of the cores within the full scope's bounds, one core of the machine for each, in about ten minutes
+	swift build -c release --product martlet-sim
+	dev/soak-explore
 
 fmt: ## format the sources and wrap long comments
 	dev/wrap-comments Sources Tests
