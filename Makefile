@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MARTLET := .build/release/martlet
 export MARTLET
 
-.PHONY: help libraries build cluster stop kill pause resume start status logs clean bench bench-ingest bench-replicated soak-sim soak-power soak-mutants soak-fuzz test check sim fmt golden
+.PHONY: help libraries build cluster stop kill pause resume start status logs clean bench bench-ingest bench-replicated soak-sim soak-power soak-mutants soak-fuzz soak-explore test check sim fmt golden
 
 help: ## this list
 	@echo "Martlet. Start here: make cluster"
@@ -71,6 +71,10 @@ soak-mutants: ## plant every known bug until a checker sees it; resumable, at mo
 soak-fuzz: libraries ## SECONDS_EACH=100: all fuzzers live, 40 minutes at most, resumable (docs/reports/fuzz.json)
 	dev/fuzz build
 	dev/fuzz run --seconds $(or $(SECONDS_EACH),100)
+
+soak-explore: ## every interleaving of the cores within the full scope's bounds, one core of the machine for each, in about ten minutes
+	swift build -c release --product martlet-sim
+	dev/soak-explore
 
 fmt: ## format the sources and wrap long comments
 	dev/wrap-comments Sources Tests

@@ -79,6 +79,9 @@ let package = Package(
                 byteBuffer,
             ],
             swiftSettings: strict),
+        .target(
+            name: "SmallScope", dependencies: ["Raft", "Replication", "Metadata", "Wire", "Model"],
+            swiftSettings: strict),
         // Floor 6
         .executableTarget(
             name: "martlet",
@@ -103,7 +106,7 @@ let package = Package(
         .executableTarget(
             name: "martlet-sim",
             dependencies: [
-                "Simulation", "Model", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "Simulation", "SmallScope", "Model", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
         // Measures the codec from outside its module; CodecGuardTests run it under callgrind.
@@ -134,6 +137,7 @@ let package = Package(
             ],
             swiftSettings: strict),
         .testTarget(name: "SimulationTests", dependencies: ["Simulation", "Model"], swiftSettings: strict),
+        .testTarget(name: "SmallScopeTests", dependencies: ["SmallScope"], swiftSettings: strict),
         .testTarget(
             name: "MartletClientTests",
             dependencies: [

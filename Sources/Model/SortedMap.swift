@@ -89,4 +89,5 @@ package struct SortedMap<Key: Comparable & Hashable & Sendable, Value>: Sequence
 }
 
 extension SortedMap: Equatable where Value: Equatable {}
+extension SortedMap: Hashable where Value: Hashable {}
 extension SortedMap: Sendable where Value: Sendable {}

@@ -2,7 +2,7 @@
 
 import Model
 
-package struct LogPositions: Equatable, Sendable {
+package struct LogPositions: Hashable, Sendable {
     /// The first offset kept; everything before lies in a snapshot.
     package var startOffset: Offset
     /// The offset after the last record.

@@ -9,7 +9,7 @@ import Model
 /// How it keeps its word: `saved` is what it believes, `durable` what the disk confirmed. While the two differ in epoch
 /// or vote, nothing leaves for a peer: answers wait in `deferredAnswers`, and requests are only drawn from the state in
 /// `settle`, which asks `mayTalk` first.
-package struct RaftNode: Equatable, Sendable {
+package struct RaftNode: Hashable, Sendable {
     package let key: ReplicaKey
     package let settings: RaftSettings
     let bootstrap: [NodeID]
@@ -62,7 +62,7 @@ package struct RaftNode: Equatable, Sendable {
     var announced: Announcement?
     let startedAt: Instant
 
-    struct Announcement: Equatable, Sendable {
+    struct Announcement: Hashable, Sendable {
         var role: RaftRole
         var epoch: LeaderEpoch
         var leaderID: NodeID?

@@ -2,7 +2,7 @@
 
 import Model
 
-package struct RaftSettings: Equatable, Sendable {
+package struct RaftSettings: Hashable, Sendable {
     /// Kafka's `quorum.election.timeout.ms`: a round of votes takes this long and up to as much again, at random.
     package var electionTimeoutMs: Int64
     /// Kafka's `quorum.fetch.timeout.ms`: a follower that could not fetch for so long asks for pre-votes; a leader that

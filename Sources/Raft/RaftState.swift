@@ -3,7 +3,7 @@
 import Model
 
 /// How far one replica is, as its Fetches told this leader.
-package struct ReplicaProgress: Equatable, Sendable {
+package struct ReplicaProgress: Hashable, Sendable {
     package let key: ReplicaKey
     /// Everything below is durable there. Nil: it has not fetched in this epoch.
     package var fetchedOffset: Offset?
@@ -26,7 +26,7 @@ package struct ReplicaProgress: Equatable, Sendable {
 }
 
 /// A round of pre-votes or votes.
-struct Canvass: Equatable, Sendable {
+struct Canvass: Hashable, Sendable {
     var preVote: Bool
     /// Sorted, myself among them.
     var granted: [ReplicaKey]
@@ -36,7 +36,7 @@ struct Canvass: Equatable, Sendable {
 }
 
 /// A leader's reign over one epoch.
-struct Leading: Equatable, Sendable {
+struct Leading: Hashable, Sendable {
     /// Where this epoch's LeaderChange lies; nil until it is appended.
     var epochStartOffset: Offset?
     var replicas = SortedMap<ReplicaKey, ReplicaProgress>()
@@ -48,27 +48,27 @@ struct Leading: Equatable, Sendable {
     var granting: [ReplicaKey] = []
 }
 
-struct ParkedFetch: Equatable, Sendable {
+struct ParkedFetch: Hashable, Sendable {
     var request: RequestID
     var fetchOffset: Offset
     var knownHighWatermark: Offset
     var deadline: Instant
 }
 
-struct VoterChange: Equatable, Sendable {
+struct VoterChange: Hashable, Sendable {
     var request: RequestID
     /// Where its Voters record lies; nil until it is appended.
     var offset: Offset?
 }
 
 /// A Fetch of ours that the shell has not resolved yet.
-struct FetchInFlight: Equatable, Sendable {
+struct FetchInFlight: Hashable, Sendable {
     var to: NodeID
     var epoch: LeaderEpoch
     var logEnd: LogEnd
 }
 
-enum PendingAppend: Equatable, Sendable {
+enum PendingAppend: Hashable, Sendable {
     case leaderChange(LeaderEpoch)
     case voters
     case fetched

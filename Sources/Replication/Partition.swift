@@ -5,7 +5,7 @@ import Model
 /// Inputs are past-tense calls, each with the log as it stands and the time; effects are appended in the order to run
 /// them. The rules are Kafka's replication (KIP-101, 279, 497, 841, 903, 966) with one difference: on a synchronous
 /// topic only what is on disk counts, the leader's own copy included.
-package struct Partition: Equatable, Sendable {
+package struct Partition: Hashable, Sendable {
     package enum Role: Hashable, Sendable {
         case none
         case leader

@@ -39,6 +39,7 @@ let rooms: [String: Room] = [
     "MartletClient": Room(
         5, outside: ["NIOCore", "NIOPosix", "NIOConcurrencyHelpers", "Synchronization", "Glibc", "Musl", "Darwin"]),
     "Simulation": Room(5, outside: ["NIOCore"]),
+    "SmallScope": Room(5, pure: true),
     "martlet": Room(
         6,
         outside: [
