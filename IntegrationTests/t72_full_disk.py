@@ -94,10 +94,10 @@ def narrow(disks):
     ids = list(cluster.nodes)
     cluster.create_topic(TOPIC, [ids[p:] + ids[:p] for p in range(3)])
     cluster.wait_isr_full(TOPIC)
-    # One request in flight: behind a batch that was refused for want of space the next one is out of order, whereupon
-    # librdkafka 2.16 takes a new epoch for all partitions and sends again, too, what another leader may have written.
+    # Five requests in flight: what follows a batch that was refused for want of space is refused for the same reason, or
+    # librdkafka 2.16 would take a new epoch for all partitions and send again what another leader may have written.
     loads = [PaddedLoad("idempotent", TOPIC, 3, cluster.bootstrap, idempotent=True,
-                        **{"max.in.flight.requests.per.connection": 1})]
+                        **{"max.in.flight.requests.per.connection": 5})]
     for load in loads:
         load.start()
     yield cluster, made, loads

@@ -32,6 +32,8 @@ final class Replica {
     var flushWatch: (end: Offset, since: Instant)?
     /// The disk is full or read-only, and the log has said so.
     var isRefusingRecords = false
+    /// Producers whose last batch could not be written: what they sent behind it does not follow on.
+    var refusedProducers = SortedMap<ProducerID, Bool>()
     var settings: EffectiveTopicConfig
     /// In the order of their offsets.
     var produceWaiters: [ProduceWaiter] = []

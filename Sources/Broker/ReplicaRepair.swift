@@ -20,6 +20,8 @@ final class ReplicaRepair {
     var stage = Stage.telling
     /// Whether the sound parts of the segment at hand are kept; not when they do not fit what peers have.
     var trustsRuns = true
+    /// A peer knows nothing of the epoch that the gap is said to follow.
+    var forksFromPeers = false
     /// A word to the controller is under way.
     var isTelling = false
     /// The barrier on the segment at hand.

@@ -106,7 +106,7 @@ extension Shard {
                 log.noteMissingStart()
             } else if log.damages.isEmpty, registration.isLost(configuration.nodeID) {
                 // The damage was found while it was open, and its repair was cut off: all is looked at again.
-                log.doubtAll()
+                log.doubtAll("its repair was not finished")
             }
             let replica = Replica(
                 topicPartition, topicName: topic.name, directory: path, log: log,
@@ -119,7 +119,7 @@ extension Shard {
                     highWatermark: checkpoints.highWatermarks[name]),
                 settings: settings)
             // Of a damaged log they are remembered when it is repaired.
-            if log.damages.isEmpty { try replica.rebuildProducers(on: disk) }
+            if log.damages.isEmpty { try rebuildProducers(of: replica) }
             // Mutant: retries of what was appended before are appended again (I3).
             if configuration.plantedBug == .dedupeLostAtRestart { replica.producers.removeAll() }
             if isNew {
@@ -134,6 +134,17 @@ extension Shard {
         } catch {
             if postpone(topicPartition, name, isAgain: isAgain, error) { return }
             halt("cannot open \(name): \(error)")
+        }
+    }
+
+    /// Walks over headers that no start has looked at. What does not fit there is damage like any other.
+    private func rebuildProducers(of replica: Replica) throws(LogError) {
+        do throws(LogError) {
+            try replica.rebuildProducers(on: disk)
+        } catch {
+            guard case .damaged(_, let offset) = error, replica.log.noteDamage(at: offset, "\(error)") else {
+                throw error
+            }
         }
     }
 

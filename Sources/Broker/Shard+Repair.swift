@@ -159,6 +159,7 @@ extension Shard {
             repair.ticket = nil
             repair.tried = []
             repair.trustsRuns = true
+            repair.forksFromPeers = false
             repair.stage = .planning
             log(
                 .notice,
@@ -194,6 +195,11 @@ extension Shard {
         repair.abandon()
         repair.retryAt = reading.now.advanced(byMs: Self.repairRetryMs)
         switch error {
+        case .damaged(_, let offset) where replica.log.damages.isEmpty:
+            // Met when all seemed to be whole: by a walk over the headers.
+            say(repair, replica, "\(error); all of it is looked at")
+            replica.log.doubtAll("offset \(offset) cannot be walked to")
+            repair.stage = .planning
         case .damaged, .outOfOrder:
             // What was thought sound is not, or does not fit: the whole segment is had from the others.
             say(repair, replica, "\(error); the whole segment is read from the others")
@@ -246,6 +252,10 @@ extension Shard {
         else {
             repair.tried = []
             repair.retryAt = reading.now.advanced(byMs: Self.repairRetryMs)
+            if repair.forksFromPeers, repair.trustsRuns {
+                // No checksum covers the epoch of the batch before the gap.
+                return repairFailed(repair, of: replica, .outOfOrder("the epoch before \(offset) is not the peers'"))
+            }
             return say(
                 repair, replica,
                 "no other replica gives offset \(offset) now; this copy waits for one that has it")
@@ -327,11 +337,10 @@ extension Shard {
         guard response.errorCode == .none, let answer = response.topics.first?.partitions.first else {
             return passOver(peer, fetch)
         }
-        if answer.errorCode == .offsetOutOfRange || answer.divergingEpoch.epoch >= 0,
-            startOver(repair, replica, as: peer, says: answer, at: offset)
-        {
+        if answer.errorCode == .offsetOutOfRange, startOver(repair, replica, as: peer, says: answer, at: offset) {
             return
         }
+        if answer.errorCode == .unknownLeaderEpoch || answer.divergingEpoch.epoch >= 0 { repair.forksFromPeers = true }
         guard answer.errorCode == .none, answer.divergingEpoch.epoch < 0, let records = answer.records,
             records.readableBytes > 0
         else { return passOver(peer, fetch) }
@@ -375,6 +384,7 @@ extension Shard {
             } else {
                 try replica.log.truncate(to: start)
             }
+            replica.partition.lostCopyCut(to: start, isWhole: isDeleted)
             repair.stage = .planning
         } catch {
             repairFailed(repair, of: replica, error)

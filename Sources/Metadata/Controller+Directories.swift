@@ -43,7 +43,7 @@ extension Controller {
         // A broker has one directory, so there is no other than its own and the lost one.
         guard directoryID == DirectoryID.lost || directoryID == broker.directoryID else { return .logDirNotFound }
         guard partition.directory(of: broker.id) != directoryID else { return .none }
-        var transition = PartitionTransition(key, partition, config: config(of: topic))
+        var transition = PartitionTransition(key, partition, config: config(of: topic), bug: settings.plantedBug)
         transition.targetDirectories = partition.directories(with: directoryID, of: [broker.id])
         if let record = transition.record(image: image) { write(.partitionChange(record), &batch) }
         return .none

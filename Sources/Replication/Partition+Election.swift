@@ -71,6 +71,13 @@ extension Partition {
         resign(into: &effects)
     }
 
+    /// The shell took what stood from `offset` on, or all of the log, away: a lost copy that goes on with what the
+    /// leader has. Only such a one, which nobody counts on.
+    package mutating func lostCopyCut(to offset: Offset, isWhole: Bool) {
+        highWatermark = isWhole ? offset : min(highWatermark, offset)
+        highWatermarkIsBinding = false
+    }
+
     mutating func resign(into effects: inout [PartitionEffect]) {
         followers.removeAll()
         pending = nil

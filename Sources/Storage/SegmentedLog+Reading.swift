@@ -10,6 +10,17 @@ extension SegmentedLog {
     package func read(
         from offset: Offset, maxBytes: Int, below limit: Offset, atLeastOne: Bool
     ) throws(LogError) -> LogSlice? {
+        guard let (slice, segment) = try find(from: offset, maxBytes: maxBytes, below: limit, atLeastOne: atLeastOne)
+        else { return nil }
+        let start = Boundary(position: slice.position, offset: slice.firstOffset)
+        let end = Boundary(position: slice.position + Int64(slice.length), offset: slice.nextOffset)
+        try prove(segment, from: start, to: end)
+        return slice
+    }
+
+    private func find(
+        from offset: Offset, maxBytes: Int, below limit: Offset, atLeastOne: Bool
+    ) throws(LogError) -> (slice: LogSlice, segment: Segment)? {
         guard offset >= startOffset, offset <= endOffset else {
             throw .offsetOutOfRange(offset, startOffset: startOffset, endOffset: endOffset)
         }
@@ -30,10 +41,15 @@ extension SegmentedLog {
                 end = Boundary(position: walk.position, offset: header.nextOffset)
             }
         }
-        try prove(segment, from: start, to: end)
-        return LogSlice(
+        let slice = LogSlice(
             file: segment.file, position: start.position, length: Int(end.position - start.position),
             firstOffset: start.offset, nextOffset: end.offset)
+        return (slice, segment)
+    }
+
+    /// The same for whoever watches a log from outside: nothing is checked, and nothing is remembered as checked.
+    package func inspect(from offset: Offset, maxBytes: Int, below limit: Offset) throws(LogError) -> LogSlice? {
+        try find(from: offset, maxBytes: maxBytes, below: limit, atLeastOne: true)?.slice
     }
 
     package func bytes(of slice: LogSlice) throws(LogError) -> ByteBuffer {

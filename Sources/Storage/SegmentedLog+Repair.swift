@@ -19,10 +19,15 @@ extension SegmentedLog {
     /// Takes note that the batch at `offset` cannot be read as it was written; until a survey everything behind it in
     /// its segment is doubted. Answers false where that is known already.
     package func noteDamage(at offset: Offset, _ reason: String) -> Bool {
+        guard offset < endOffset else {
+            // A walk came to an offset that no batch has: any header before may be the one that lies.
+            doubtAll("a batch header leads to offset \(offset), and the log ends at \(endOffset)")
+            return !damages.isEmpty
+        }
         let offset = max(offset, segments[0].baseOffset)
         let index = segmentIndex(holding: offset)
         let end = max(index + 1 < segments.count ? segments[index + 1].baseOffset : endOffset, offset + 1)
-        guard offset < endOffset, !damages.contains(where: { $0.offsets.contains(offset) }) else { return false }
+        guard !damages.contains(where: { $0.offsets.contains(offset) }) else { return false }
         damages.removeAll { $0.offsets.lowerBound >= offset && $0.offsets.upperBound <= end }
         let damage = Damage(offsets: offset..<end, file: segments[index].path, reason: reason)
         damages.insert(damage, at: damages.firstIndex { $0.offsets.lowerBound > offset } ?? damages.count)
@@ -42,12 +47,12 @@ extension SegmentedLog {
     }
 
     /// Doubts every segment: each is surveyed before the log is believed again.
-    package func doubtAll() {
+    package func doubtAll(_ reason: String) {
         damages = segments.compactMap { segment in
             guard segment.nextOffset > max(segment.baseOffset, startOffset) else { return nil }
             return Damage(
                 offsets: max(segment.baseOffset, startOffset)..<segment.nextOffset, file: segment.path,
-                reason: "its repair was not finished")
+                reason: reason)
         }
     }
 

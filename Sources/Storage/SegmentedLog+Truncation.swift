@@ -60,6 +60,7 @@ extension SegmentedLog {
             throw error
         }
         startOffset = offset
+        damages = []
         durableNames = -1
         flushing.markDirty(offset)
         flushing.markDirectoryDirty(directory)

@@ -136,7 +136,11 @@ extension Shard {
                 // Mutant: the original may yet be cut (P6).
                 let isEarly = configuration.plantedBug == .duplicateAcknowledgedEarly
                 return .appended(replica, base: baseOffset, end: isEarly ? 0 : lastOffset + 1, logAppendTimeMs: -1)
-            case .refuse(let error): return .failed(error, nil, replica)
+            case .refuse(let error):
+                // The batch before this one found no space. A gap that the disk made is no reason to begin a new epoch
+                // and to send again what is there.
+                let isOurs = error == .outOfOrderSequenceNumber && replica.refusedProducers[header.producerID] != nil
+                return .failed(isOurs ? .kafkaStorageError : error, nil, replica)
             }
         }
         var logAppendTimeMs: Int64 = -1
@@ -155,9 +159,13 @@ extension Shard {
             header.baseOffset = base
         } catch {
             logFailed(replica, error)
+            if header.hasProducer, replica.refusedProducers.count < Limits.producersPerPartitionMax {
+                replica.refusedProducers[header.producerID] = true
+            }
             return .failed(error.errorCode, "the log of \(replica.name) cannot be written", replica)
         }
         recordsTaken(by: replica)
+        if !replica.refusedProducers.isEmpty { replica.refusedProducers.removeValue(forKey: header.producerID) }
         replica.record([header])
         replica.requestFlush(appendedBytes: header.sizeBytes)
         perform(on: replica) { $0.appended(log: replica.logView, at: reading.now, into: &$1) }

@@ -53,7 +53,7 @@ final class CommittedLog {
         while position < to {
             var bytes: ByteBuffer
             do throws(LogError) {
-                guard let slice = try log.read(from: position, maxBytes: 64 * 1024, below: to, atLeastOne: true)
+                guard let slice = try log.inspect(from: position, maxBytes: 64 * 1024, below: to)
                 else { return (position, "nothing can be read at \(position), though \(to) is committed") }
                 bytes = try log.bytes(of: slice)
             } catch {

@@ -26,6 +26,7 @@ package enum Invariant: String, CaseIterable, Sendable {
     case p10 = "P10 one incarnation leads an epoch, and epochs rise"
     case p10fetch = "P10 a Fetch of an earlier epoch is not taken"
     case p10history = "P10 the epoch history is that of the log"
+    case p11 = "P11 a damaged copy neither leads nor is in sync beside a whole one"
     case p13 = "P13 nothing is committed below min.insync.replicas"
     case p12start = "P12 S7 the shown log start never goes back"
     case p3start = "P3 only what was to be deleted is"

@@ -12,7 +12,7 @@ enum MediumCheck {
         while position < to {
             let slice: LogSlice?
             do throws(LogError) {
-                slice = try log.read(from: position, maxBytes: 1 << 20, below: to, atLeastOne: true)
+                slice = try log.inspect(from: position, maxBytes: 1 << 20, below: to)
             } catch {
                 // What cannot be read is told by the checks of contents.
                 return nil

@@ -103,7 +103,13 @@ final class MetadataChecker {
         if let both = isr.first(where: elr.contains) { return "\(both) is in ISR and ELR" }
         // A leader in controlled shutdown stays; a fenced one goes in the batch that fences it.
         for id in isr where image.brokers[id].map(\.fenced) ?? true { return "\(id) is in the ISR and fenced" }
+        // Where a whole copy is, a damaged one is not counted (P11).
+        let whole = isr.filter { !partition.isLost($0) }
+        if let lost = (isr + elr).first(where: partition.isLost), !whole.isEmpty {
+            return "\(lost) is lost, and \(whole) are in sync"
+        }
         guard let leader = partition.leader else { return nil }
+        if partition.isLost(leader) { return "\(leader) leads and is lost" }
         if !isr.contains(leader) { return "\(leader) leads and is not in the ISR \(isr)" }
         return nil
     }
@@ -154,7 +160,8 @@ final class MetadataChecker {
         _ name: String, _ world: World
     ) {
         guard partition.leaderEpoch == before.leaderEpoch else { return }
-        for id in before.isr where !partition.isr.contains(id) {
+        // Or by its own: its copy is damaged.
+        for id in before.isr where !partition.isLost(id) && !partition.isr.contains(id) {
             world.checkers.count(.m5left)
             let key = ProposalKey(
                 partition: key, leaderEpoch: before.leaderEpoch, partitionEpoch: before.partitionEpoch)

@@ -15,7 +15,7 @@ extension PartitionChecker {
     ) {
         let name = "partition \(replica.topicPartition.partition) of node \(node.id)"
         let log = replica.log
-        if replica.flushedEnd > last.flushedEnd {
+        if replica.flushedEnd > last.flushedEnd, node.id != world.rotten {
             world.checkers.count(.s1)
             let (from, to) = (last.flushedEnd, replica.flushedEnd)
             if let missing = MediumCheck.whatIsMissing(of: log, from: from, to: to, on: node) {
@@ -26,7 +26,9 @@ extension PartitionChecker {
             world.violated("P10", "\(name): the epoch history \(log.epochs) goes on behind the end \(log.endOffset)")
         }
         let isNewLeader = replica.isLeader && (!last.isLeader || last.leaderEpoch != replica.leaderEpoch)
-        if log.startOffset == 0, last.partitionEpoch < 0 || isNewLeader || log.generation != last.generation {
+        if node.id != world.rotten, log.startOffset == 0,
+            last.partitionEpoch < 0 || isNewLeader || log.generation != last.generation
+        {
             checkProducers(replica, shard, name, world)
         }
         checkFollowers(replica, shard, name, world)
@@ -86,6 +88,18 @@ extension PartitionChecker {
         }
     }
 
+    /// Known damage: the copy does not lead.
+    func checkDamage(_ replica: ReplicaInspection, of node: SimulatedNode, _ world: World) {
+        guard let damage = replica.log.damages.first else { return }
+        world.checkers.count(.p11)
+        if replica.isLeader {
+            world.violated(
+                "P11",
+                "partition \(replica.topicPartition.partition) of node \(node.id) leads, and \(damage.offsets) of it is "
+                    + "damaged")
+        }
+    }
+
     // MARK: Recovery
 
     /// The first look at a log after a start. `last` is what was known of it when the process before ended.
@@ -109,7 +123,7 @@ extension PartitionChecker {
         var position = log.startOffset
         while position < log.endOffset {
             do throws(LogError) {
-                guard let slice = try log.read(from: position, maxBytes: 1 << 20, below: .max, atLeastOne: true) else {
+                guard let slice = try log.inspect(from: position, maxBytes: 1 << 20, below: .max) else {
                     return "nothing can be read at \(position), and it ends at \(log.endOffset)"
                 }
                 for (header, batch) in BatchSequence(try log.bytes(of: slice)) {
@@ -145,6 +159,8 @@ extension PartitionChecker {
             let directoryID = node.process?.control.inspectedDirectoryID,
             image.brokers[node.id]?.directoryID == directoryID, let committed = committedLog(key)
         else { return }
+        // Until its damage is known to the controller; P11 looks at that.
+        guard replica.log.damages.isEmpty else { return }
         world.checkers.count(.p4)
         if replica.flushedEnd < committed.endOffset {
             world.violated(

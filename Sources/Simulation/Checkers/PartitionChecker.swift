@@ -91,7 +91,9 @@ final class PartitionChecker {
             var last = seen[key] ?? Seen()
             if last.life != node.life {
                 // A start goes through the metadata again, from older states on.
-                if !node.isDamaged, seen[key] != nil { checkRecovery(replica, of: node, last, world) }
+                if !node.isDamaged, node.id != world.rotten, seen[key] != nil {
+                    checkRecovery(replica, of: node, last, world)
+                }
                 last = Seen(life: node.life, epochMax: last.epochMax)
             }
             if last.highWatermark == replica.highWatermark, last.leaderEpoch == replica.leaderEpoch,
@@ -103,6 +105,7 @@ final class PartitionChecker {
                 return
             }
             synchronous[replica.topicPartition] = replica.isSynchronous
+            checkDamage(replica, of: node, world)
             checkLog(replica, of: node, shard, last, world)
             check(replica, of: node, &last, world)
             last.note(replica, mayFail: world.now < node.troubledUntil)
@@ -160,10 +163,18 @@ final class PartitionChecker {
         }
         world.checkers.count(.p2)
         let (verified, wrong) = log.compare(
-            replica.log, from: last.verified, to: replica.highWatermark, extending: replica.leaderEpoch)
+            replica.log,
+            from: node.id == world.rotten
+                ? max(last.verified, min(log.endOffset, replica.highWatermark)) : last.verified,
+            to: replica.highWatermark, extending: replica.leaderEpoch)
         last.verified = max(verified, last.verified)
-        if let wrong { world.violated("P2", "partition \(name) in epoch \(replica.leaderEpoch): \(wrong)") }
-        if let newest = log.batch(before: last.verified), newest.baseOffset >= replica.log.startOffset {
+        // What rots there is for the scrub and the readers to find; at the end all must be well again.
+        if let wrong, node.id != world.rotten {
+            world.violated("P2", "partition \(name) in epoch \(replica.leaderEpoch): \(wrong)")
+        }
+        if node.id != world.rotten, let newest = log.batch(before: last.verified),
+            newest.baseOffset >= replica.log.startOffset
+        {
             world.checkers.count(.p10history)
             let known = replica.log.epochs.epoch(at: newest.baseOffset)
             if known != newest.epoch {
@@ -201,7 +212,9 @@ final class PartitionChecker {
                 "P3",
                 "partition \(name) leads epoch \(replica.leaderEpoch) up to "
                     + "\(replica.log.endOffset), committed was \(end)")
-        } else if let wrong = log.compare(replica.log, from: 0, to: end, extending: nil).wrong {
+        } else if node.id != world.rotten,
+            let wrong = log.compare(replica.log, from: 0, to: end, extending: nil).wrong
+        {
             world.violated("P3", "partition \(name) leads epoch \(replica.leaderEpoch): \(wrong)")
         }
     }
@@ -238,7 +251,7 @@ final class PartitionChecker {
             (seen[ReplicaKey(node: member.id, key: told.key)]?.flushedEnd ?? 0) >= told.endOffset
                 && isOnMedium(told, on: member, world)
         }
-        if holders.count < isr.minISR - (world.hasWiped ? 1 : 0) {
+        if holders.count < isr.minISR - (world.hasWiped || world.rotten != nil ? 1 : 0) {
             world.violated("P6", "\(name), and only the media of \(holders.map(\.id)) hold it")
         }
     }
@@ -288,8 +301,7 @@ final class PartitionChecker {
             let digits = String(base)
             let path = log.directory + "/" + String(repeating: "0", count: 20 - digits.count) + digits + ".log"
             guard let durable = node.disk.durableContents(of: path), let visible = node.disk.contents(of: path),
-                let slice = try? log.read(
-                    from: max(told.baseOffset, log.startOffset), maxBytes: 1, below: .max, atLeastOne: true)
+                let slice = try? log.inspect(from: max(told.baseOffset, log.startOffset), maxBytes: 1, below: .max)
             else { return isThere = false }
             let range = Int(slice.position)..<Int(slice.position) + slice.length
             isThere = durable.count >= range.upperBound && durable[range] == visible[range]

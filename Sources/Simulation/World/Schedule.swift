@@ -29,12 +29,14 @@ package enum FaultKind: String, CaseIterable, Sendable, Codable {
     case writeError
     case flushError
     case wipe
+    /// A process ends, and what its disk had promised is changed, cut short or gone when it comes back.
+    case rot
 
     /// Whether unflushed bytes may go.
     var losesPower: Bool { [.powerLoss, .powerLossInStep, .powerLossOfAll, .wipe].contains(self) }
     /// Whether a process ends; the duration is how long it stays away.
     var endsProcess: Bool {
-        losesPower || [.crash, .crashInStep, .crashOfSome, .crashOfAll, .stop, .stopOfAll].contains(self)
+        losesPower || [.crash, .crashInStep, .crashOfSome, .crashOfAll, .stop, .stopOfAll, .rot].contains(self)
     }
     var isInstant: Bool { self == .connectionReset || self == .clockJump }
 }

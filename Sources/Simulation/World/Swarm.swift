@@ -81,7 +81,7 @@ package struct Swarm: Hashable, Sendable, Codable {
         // One seed in eight is a quiet one; of the others some know one kind of fault, most a few.
         let share = random.below(8)
         faults = []
-        for kind in allowed {
+        for kind in allowed where kind != .rot {
             let isIn = random.oneIn(share < 3 ? 6 : 2)
             if share > 0, isIn { faults.append(kind) }
         }
@@ -103,6 +103,8 @@ package struct Swarm: Hashable, Sendable, Codable {
         retentionBytes = isSmall && deletions.oneIn(3) ? segmentBytes * (1 + deletions.below(4)) : -1
         var lags = SeededRandom(seed: seed ^ 0x4C_4147)
         replicaLagTimeMaxMs = lags.oneIn(4) ? 600 + lags.below(800) : 10_000
+        var rots = SeededRandom(seed: seed ^ 0x52_4F54)
+        if share > 0, allowed.contains(.rot), allowed.count == 1 || rots.oneIn(4) { faults.append(.rot) }
     }
 
     package var description: String {

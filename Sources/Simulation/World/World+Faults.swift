@@ -43,6 +43,7 @@ extension World {
             case .fullDisk: fullDisk(node, fault, &random)
             case .writeError, .flushError: failDisk(node, fault)
             case .wipe: wipe(node, fault)
+            case .rot: rot(node, fault, &random)
             }
         if isDone, let index = FaultKind.allCases.firstIndex(of: fault.kind) { faultCounts[index] += 1 }
     }
@@ -282,7 +283,7 @@ extension World {
 
     /// At most one disk in a run is replaced: a minority.
     private func wipe(_ node: SimulatedNode, _ fault: Fault) -> Bool {
-        guard !hasWiped, admin?.hasCreated == true, node.isRunning else { return false }
+        guard !hasWiped, rotten == nil, admin?.hasCreated == true, node.isRunning else { return false }
         wiped = node.id
         trace.note(now, "FAULT node \(node.id) loses its disk and gets an empty one")
         node.downtimeMs = fault.durationMs

@@ -26,6 +26,10 @@ extension World {
             configuration.log.retentionCheckIntervalMs = 400
         }
         configuration.topicDefaults["log.segment.delete.delay.ms"] = "500"
+        if swarm.faults.contains(.rot) {
+            configuration.log.scrubIntervalMs = 3_000
+            configuration.log.scrubBytesPerSecond = 1 << 20
+        }
         configuration.log.metadataSegmentBytes = swarm.metadataSegmentBytes
         configuration.log.metadataSnapshotBytes = swarm.metadataSnapshotBytes
         configuration.timing.replicaLagTimeMaxMs = swarm.replicaLagTimeMaxMs

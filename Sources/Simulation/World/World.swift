@@ -52,6 +52,8 @@ package final class World {
     /// Whose disk was replaced; at most one in a run.
     var wiped: NodeID?
     var hasWiped: Bool { wiped != nil }
+    /// Whose disk rots: at most one in a run, so that one copy of everything stays whole.
+    var rotten: NodeID?
     var elections = 0
     var faultCounts = [Int](repeating: 0, count: FaultKind.allCases.count)
 

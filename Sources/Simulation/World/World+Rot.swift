@@ -1,0 +1,86 @@
+// Bit rot: what a disk had promised is changed, cut short or gone. Only below the recovery points that it holds itself, of
+// synchronous topics, while its process is away, and on one node of a run: the others can make it good.
+
+import Broker
+import DiskSimulation
+import Model
+import Records
+
+extension World {
+    func rot(_ node: SimulatedNode, _ fault: Fault, _ random: inout SeededRandom) -> Bool {
+        guard rotten == nil || rotten == node.id, !hasWiped, node.isRunning, !node.isPaused else { return false }
+        let files = promisedFiles(of: node)
+        guard !files.isEmpty else { return false }
+        rotten = node.id
+        node.downtimeMs = fault.durationMs
+        crash(node, .process)
+        for _ in 0..<1 + random.below(3) { spoil(files[Int(random.below(Int64(files.count)))], of: node, &random) }
+        return true
+    }
+
+    /// A log file and how much of it lies below the recovery point.
+    private struct PromisedFile {
+        var path: String
+        var bytes: Range<Int>
+        var isWhole: Bool
+        /// Where each of its batches begins, rising.
+        var starts: [Int]
+
+        func epochPosition(before position: Int) -> Int { (starts.last { $0 <= position } ?? 0) + 12 }
+    }
+
+    private func promisedFiles(of node: SimulatedNode) -> [PromisedFile] {
+        let points = checkpoint("recovery-point-offset-checkpoint", of: node)
+        let starts = checkpoint("log-start-offset-checkpoint", of: node)
+        var found: [PromisedFile] = []
+        for path in node.disk.filePaths where path.hasPrefix(Self.dataDirectory + "/") && path.hasSuffix(".log") {
+            let parts = path.split(separator: "/")
+            guard parts.count == 3, let base = Offset(parts[2].dropLast(4)), !parts[1].contains("async"),
+                let point = points[String(parts[1])], base >= starts[String(parts[1])] ?? 0,
+                let contents = node.disk.contents(of: path)
+            else { continue }
+            var end = 0
+            var begins: [Int] = []
+            while let header = contents.withUnsafeBytes({ BatchHeader(UnsafeRawBufferPointer(rebasing: $0[end...])) }),
+                header.nextOffset <= point, end + header.sizeBytes <= contents.count
+            {
+                begins.append(end)
+                end += header.sizeBytes
+            }
+            guard end > 0 else { continue }
+            found.append(
+                PromisedFile(path: path, bytes: 0..<end, isWhole: end == contents.count, starts: begins))
+        }
+        return found
+    }
+
+    /// As the node's own file has it: topic, partition and offset a line.
+    private func checkpoint(_ name: String, of node: SimulatedNode) -> [String: Offset] {
+        let bytes = node.disk.contents(of: Self.dataDirectory + "/" + name) ?? []
+        var offsets: [String: Offset] = [:]
+        for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n").dropFirst(2) {
+            let parts = line.split(separator: " ")
+            if parts.count == 3, let offset = Offset(parts[2]) { offsets["\(parts[0])-\(parts[1])"] = offset }
+        }
+        return offsets
+    }
+
+    private func spoil(_ file: PromisedFile, of node: SimulatedNode, _ random: inout SeededRandom) {
+        let kind = random.below(4)
+        let drawn = Int(random.below(Int64(file.bytes.count)))
+        // The checksum does not cover a batch's leader epoch: see decision 0006.
+        let position = (0..<4).contains(drawn - file.epochPosition(before: drawn)) ? 0 : drawn
+        let mask = UInt8(1) << UInt8(random.below(8))
+        guard let contents = node.disk.contents(of: file.path), contents.count >= file.bytes.count else { return }
+        if kind == 2, file.isWhole {
+            trace.note(now, "FAULT \(file.path) of node \(node.id) is cut to \(position) bytes")
+            node.disk.overwrite(file.path, with: Array(contents.prefix(position)))
+        } else if kind == 3, file.isWhole {
+            trace.note(now, "FAULT \(file.path) of node \(node.id) is gone")
+            node.disk.lose(file.path)
+        } else {
+            trace.note(now, "FAULT a bit of byte \(position) of \(file.path) of node \(node.id) flips")
+            node.disk.corrupt(file.path, at: position, flipping: mask)
+        }
+    }
+}
