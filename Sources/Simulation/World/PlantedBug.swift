@@ -32,9 +32,9 @@ extension PlantedBug {
         case .truncationNotFlushed: [.isolation, .powerLoss, .powerLossOfAll]
         case .tornTailKept: [.powerLoss, .powerLossInStep, .powerLossOfAll, .slowDisk]
         case .flushFailureIgnored: [.flushError, .crash, .powerLoss]
-        case .alterPartitionIgnoresBrokerEpoch, .alterPartitionIgnoresPartitionEpoch:
-            [.stall, .delaySpike, .split, .oneWayCut, .crash]
-        case .staleEpochAnswered: [.stall, .split, .crash, .stop]
+        case .alterPartitionIgnoresBrokerEpoch: [.stall, .crash]
+        case .alterPartitionIgnoresPartitionEpoch: [.stall, .crash, .split]
+        case .staleEpochAnswered: [.stall, .crash, .crashOfSome]
         case .directoryNotFlushed, .rolledSegmentNotFlushed:
             [.powerLoss, .powerLossInStep, .powerLossOfAll]
         case .fencedReplicaElected, .uncleanElection: [.crash, .powerLoss, .isolation, .pause]
@@ -46,6 +46,11 @@ extension PlantedBug {
     package var missingFault: String? {
         switch self {
         case .damageCutOff: "bit rot or a file cut short below the recovery point"
+        case .alterPartitionIgnoresBrokerEpoch:
+            "a proposal that is on its way for as long as a follower needs to start again and be let in"
+        case .alterPartitionIgnoresPartitionEpoch:
+            "a proposal that was sent twice, and the second copy on its way past another change of the ISR"
+        case .staleEpochAnswered: "a follower that learns of two elections late and can still reach the leader"
         default: nil
         }
     }
