@@ -160,7 +160,8 @@ final class PartitionChecker {
         }
         world.checkers.count(.p2)
         let (verified, wrong) = log.compare(
-            replica.log, from: last.verified, to: replica.highWatermark, extending: replica.leaderEpoch)
+            replica.log, from: last.verified, to: replica.highWatermark, extending: replica.leaderEpoch,
+            mayCutBatch: world.checkers.starts.wasAsked(replica.topicPartition, replica.highWatermark))
         last.verified = max(verified, last.verified)
         if let wrong { world.violated("P2", "partition \(name) in epoch \(replica.leaderEpoch): \(wrong)") }
         if let newest = log.batch(before: last.verified), newest.baseOffset >= replica.log.startOffset {
