@@ -45,16 +45,24 @@ final class CommittedLog {
     }
 
     /// Reads `log` from `from` to `to` and compares it with what is committed; with `extending` what lies behind is
-    /// committed from now on. Answers how far it came and what is wrong.
+    /// committed from now on. Answers how far it came and what is wrong. `mayCutBatch`: `to` may be a log start, and so
+    /// lie inside a batch, which is then left for later.
     func compare(
-        _ log: SegmentedLog, from: Offset, to: Offset, extending epoch: LeaderEpoch?
+        _ log: SegmentedLog, from: Offset, to: Offset, extending epoch: LeaderEpoch?, mayCutBatch: Bool = false
     ) -> (verified: Offset, wrong: String?) {
         var position = max(from, log.startOffset)
         while position < to {
             var bytes: ByteBuffer
             do throws(LogError) {
                 guard let slice = try log.inspect(from: position, maxBytes: 64 * 1024, below: to)
-                else { return (position, "nothing can be read at \(position), though \(to) is committed") }
+                else {
+                    if mayCutBatch, let last = try log.inspect(from: position, maxBytes: 1, below: .max),
+                        last.nextOffset > to
+                    {
+                        return (position, nil)
+                    }
+                    return (position, "nothing can be read at \(position), though \(to) is committed")
+                }
                 bytes = try log.bytes(of: slice)
             } catch {
                 return (position, "offset \(position) cannot be read: \(error)")

@@ -25,6 +25,11 @@ extension PartitionChecker {
         if let newest = log.epochs.entries.last, newest.startOffset > log.endOffset {
             world.violated("P10", "\(name): the epoch history \(log.epochs) goes on behind the end \(log.endOffset)")
         }
+        if !replica.isLeader, log.generation != last.generation, log.startOffset < log.endOffset,
+            let newest = log.epochs.entries.last, newest.startOffset >= log.endOffset
+        {
+            world.violated("P10", "\(name) was cut to \(log.endOffset), and its epoch history is \(log.epochs)")
+        }
         let isNewLeader = replica.isLeader && (!last.isLeader || last.leaderEpoch != replica.leaderEpoch)
         if node.id != world.rotten, log.startOffset == 0,
             last.partitionEpoch < 0 || isNewLeader || log.generation != last.generation

@@ -166,7 +166,8 @@ final class PartitionChecker {
             replica.log,
             from: node.id == world.rotten
                 ? max(last.verified, min(log.endOffset, replica.highWatermark)) : last.verified,
-            to: replica.highWatermark, extending: replica.leaderEpoch)
+            to: replica.highWatermark, extending: replica.leaderEpoch,
+            mayCutBatch: world.checkers.starts.wasAsked(replica.topicPartition, replica.highWatermark))
         last.verified = max(verified, last.verified)
         // What rots there is for the scrub and the readers to find; at the end all must be well again.
         if let wrong, node.id != world.rotten {

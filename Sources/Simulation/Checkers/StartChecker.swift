@@ -7,12 +7,18 @@ import Storage
 final class StartChecker {
     /// The farthest that anybody asked a partition's records to be deleted to.
     private var asked = SortedMap<TopicPartition, Offset>()
+    /// All of them. For look-ups only.
+    private var allAsked: [TopicPartition: Set<Offset>] = [:]
     /// The farthest start that a client was told, and the leader epoch it was told in.
     private var shown = SortedMap<TopicPartition, (epoch: LeaderEpoch, offset: Offset)>()
 
     func deletionAsked(_ key: TopicPartition, _ offset: Offset) {
         asked[key] = max(asked[key] ?? 0, offset < 0 ? .max : offset)
+        allAsked[key, default: []].insert(offset)
     }
+
+    /// Whether somebody wanted the records to begin at `offset`, which may lie inside a batch.
+    func wasAsked(_ key: TopicPartition, _ offset: Offset) -> Bool { allAsked[key]?.contains(offset) ?? false }
 
     private func bound(_ key: TopicPartition, _ world: World) -> Offset {
         world.swarm.retentionBytes >= 0 ? .max : asked[key] ?? 0
