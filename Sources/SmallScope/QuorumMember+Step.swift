@@ -202,14 +202,7 @@ extension QuorumMember {
             }
             step.outputs.append(.ask(.fetch(fetch), to: node))
         case .answerVote(let id, let response):
-            if response.granted, !response.preVote {
-                step.facts.append(.voteTold)
-                // Requests of one member have the ids from eight times its index on.
-                let asker = id < QuorumScope.nobody ? NodeID(id / 8 + 1) : stateOnDisk.voted?.id
-                if stateOnDisk.epoch != response.epoch || stateOnDisk.voted == nil || stateOnDisk.voted?.id != asker {
-                    step.facts.append(.violated("R2: \(raft.key.id) tells a vote that its disk does not hold"))
-                }
-            }
+            if response.granted, !response.preVote { judgeVote(response, id, &step) }
             // A refusal that tells of no higher epoch and no leader only ends the round, as patience may at any moment.
             let isNews = response.granted || response.epoch > response.requestEpoch || response.leaderID != nil
             step.outputs.append(.reply(id, isNews ? .vote(response) : nil))
@@ -227,6 +220,16 @@ extension QuorumMember {
         case .appendVoters, .fetchSnapshot, .answerVoterChange:
             step.facts.append(.violated("an effect that this scope has no input for: \(effect)"))
         case .advanceHighWatermark, .changeRole: break
+        }
+    }
+
+    /// R2: a vote that is told is on the disk, for the one that is told of it.
+    private func judgeVote(_ response: VoteResponse, _ id: RequestID, _ step: inout MemberStep) {
+        step.facts.append(.voteTold)
+        // Requests of one member have the ids from eight times its index on.
+        let asker = id < QuorumScope.nobody ? NodeID(id / 8 + 1) : stateOnDisk.voted?.id
+        if stateOnDisk.epoch != response.epoch || stateOnDisk.voted == nil || stateOnDisk.voted?.id != asker {
+            step.facts.append(.violated("R2: \(raft.key.id) tells a vote that its disk does not hold"))
         }
     }
 

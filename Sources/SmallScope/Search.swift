@@ -29,6 +29,10 @@ package struct Successor<Move: Sendable>: Sendable {
     package var row: StateRow
     /// What is wrong with it: the number of an invariant and a sentence.
     package var violation: String?
+
+    package init(move: Move, row: StateRow, violation: String?) {
+        (self.move, self.row, self.violation) = (move, row, violation)
+    }
 }
 
 package struct SearchReport: Sendable {

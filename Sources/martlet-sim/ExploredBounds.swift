@@ -19,7 +19,8 @@ struct ExploredBounds {
     var words: String {
         let end = !report.isComplete ? "NOT ALL: " : isToDepth ? "all within these moves: " : "all: "
         return end
-            + "\(report.states) states, \(report.transitions) transitions, depth \(report.depth), \(Double(milliseconds) / 1_000) s, "
+            + "\(report.states) states, \(report.transitions) transitions, depth \(report.depth), "
+            + "\(Double(milliseconds) / 1_000) s, "
             + "\(Double(processorMilliseconds) / 1_000) s of processor time"
     }
 
