@@ -19,6 +19,16 @@ package enum PowerLossPolicy: Hashable, Sendable, CustomStringConvertible {
     case tornLastWrite(seed: UInt64)
     /// All but the oldest operation on each file.
     case allButFirst
+    /// Only the youngest operation on each file, and the youngest change of a name.
+    case onlyLast
+    /// Everything, but of the youngest write to each file only the sectors before the given edge: 0 loses it whole.
+    case lastWriteUpTo(sector: Int)
+    /// Everything, but of the youngest write to each file only what lies behind that edge.
+    case lastWriteBehind(sector: Int)
+    /// Files made later have all of theirs, those made earlier nothing: the order between files is turned around.
+    case youngerFiles
+    /// The other way round.
+    case olderFiles
 
     package var description: String {
         switch self {
@@ -31,6 +41,11 @@ package enum PowerLossPolicy: Hashable, Sendable, CustomStringConvertible {
         case .someSectors(let seed): "someSectors(\(seed))"
         case .tornLastWrite(let seed): "tornLastWrite(\(seed))"
         case .allButFirst: "allButFirst"
+        case .onlyLast: "onlyLast"
+        case .lastWriteUpTo(let sector): "lastWriteUpTo(\(sector))"
+        case .lastWriteBehind(let sector): "lastWriteBehind(\(sector))"
+        case .youngerFiles: "youngerFiles"
+        case .olderFiles: "olderFiles"
         }
     }
 

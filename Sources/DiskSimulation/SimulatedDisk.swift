@@ -252,18 +252,33 @@ package final class SimulatedDisk: Disk {
             guard case .replace(let path, let contents) = barrier.kind else { continue }
             let happened =
                 switch policy {
-                case .keepNothing, .contentsOnly, .namesOnly: false
-                case .keepEverything, .allButFirst: true
+                case .keepNothing, .contentsOnly, .namesOnly, .olderFiles: false
+                case .keepEverything, .allButFirst, .onlyLast, .youngerFiles: true
                 default: random.oneIn(2)
                 }
             if happened, names.durable[SimulatedNames.directory(of: path)] == .directory { put(contents, at: path) }
         }
-        for file in files { file.losePower(policy, random: &random) }
+        let dirty = files.filter { !$0.changes.isEmpty }
+        let younger = dirty.isEmpty ? 0 : dirty[dirty.count / 2].number
+        for file in files { file.losePower(policy, isYounger: file.number >= younger, random: &random) }
         names.losePower(policy, random: &random)
         restart()
         // What no name leads to any more is free.
         let live = Set((names.current.values + names.durable.values).compactMap(\.fileNumber))
         for number in files.indices where !live.contains(number) { files[number] = SimulatedFile(number: number) }
+    }
+
+    /// A disk as this one would be after a crash: a loss of power, or without a policy the end of the process. This one
+    /// stays as it is.
+    package func afterCrash(_ policy: PowerLossPolicy?) -> SimulatedDisk {
+        let copy = SimulatedDisk(seed: policy?.seed ?? 0)
+        copy.names = names
+        copy.files = files.map(SimulatedFile.init(copying:))
+        (copy.sequence, copy.nextHandle) = (sequence, nextHandle)
+        // Barriers under way end with the process; of the disk's own doing only a replacement may still happen.
+        copy.barriers = barriers.filter { if case .replace = $0.kind { true } else { false } }
+        if let policy { copy.powerLoss(policy: policy) } else { copy.processCrash() }
+        return copy
     }
 
     /// The process is killed: the page cache stays, pending barriers and open handles are gone.

@@ -25,6 +25,10 @@ final class SimulatedFile {
 
     init(number: Int) { self.number = number }
 
+    init(copying file: SimulatedFile) {
+        (number, contents, durable, changes) = (file.number, file.contents, file.durable, file.changes)
+    }
+
     func write(_ bytes: [UInt8], at position: Int, sequence: UInt64) {
         guard !bytes.isEmpty else { return }
         Self.put(bytes[...], at: position, into: &contents)
@@ -64,10 +68,12 @@ final class SimulatedFile {
         (durable, changes) = (contents, [])
     }
 
-    func losePower(_ policy: PowerLossPolicy, random: inout SeededRandom) {
+    /// `isYounger`: whether the file is of the later half of those that have something to lose.
+    func losePower(_ policy: PowerLossPolicy, isYounger: Bool, random: inout SeededRandom) {
         switch policy {
         case .keepNothing, .namesOnly: break
-        case .keepEverything, .contentsOnly:
+        case .youngerFiles where !isYounger, .olderFiles where isYounger: break
+        case .keepEverything, .contentsOnly, .youngerFiles, .olderFiles:
             for change in changes { Self.apply(change.kind, to: &durable) }
         case .allButFirst:
             for change in changes.dropFirst() { Self.apply(change.kind, to: &durable) }
@@ -77,6 +83,10 @@ final class SimulatedFile {
         case .someSectors:
             for change in changes { applySectors(change.kind, &random) }
         case .tornLastWrite: tear(&random)
+        case .onlyLast:
+            if let last = changes.last { Self.apply(last.kind, to: &durable) }
+        case .lastWriteUpTo(let sector): cutLastWrite(sector, keepsTail: false)
+        case .lastWriteBehind(let sector): cutLastWrite(sector, keepsTail: true)
         }
         (contents, changes) = (durable, [])
     }
@@ -99,6 +109,22 @@ final class SimulatedFile {
             let end = min(bytes.count, start + 512 - (position + start) % 512)
             if random.oneIn(2) { Self.put(bytes[start..<end], at: position + start, into: &durable) }
             start = end
+        }
+    }
+
+    private func cutLastWrite(_ sector: Int, keepsTail: Bool) {
+        let last = changes.lastIndex { if case .write = $0.kind { true } else { false } }
+        for (index, change) in changes.enumerated() {
+            guard index == last, case .write(let position, let bytes) = change.kind else {
+                Self.apply(change.kind, to: &durable)
+                continue
+            }
+            let edge = sector == 0 ? 0 : min(bytes.count, sector * 512 - position % 512)
+            if keepsTail {
+                Self.put(bytes[edge...], at: position + edge, into: &durable)
+            } else {
+                Self.put(bytes[..<edge], at: position, into: &durable)
+            }
         }
     }
 

@@ -86,8 +86,11 @@ struct SimulatedNames {
             let isKept =
                 switch policy {
                 case .keepNothing, .contentsOnly: false
-                case .keepEverything, .namesOnly, .sizesWithoutContents: true
+                case .keepEverything, .namesOnly, .sizesWithoutContents, .lastWriteUpTo, .lastWriteBehind: true
                 case .allButFirst: index > 0
+                case .onlyLast: index + 1 == changes.count
+                case .youngerFiles: index >= changes.count / 2
+                case .olderFiles: index < changes.count / 2
                 case .someOperations, .someSectors: random.oneIn(2)
                 case .tornLastWrite: index < torn
                 }
