@@ -19,6 +19,7 @@ extension Shard {
         if view.brokerEpoch >= 0, view.image.brokers[configuration.nodeID].map({ !$0.fenced }) ?? false {
             isServing = true
         }
+        defer { boundEpochs() }
         for id in changes.deletedTopics { deleteReplicas(of: id) }
         if !changes.brokers.isEmpty || registeredAnew {
             for replica in replicas.values { assign(replica) }
@@ -153,6 +154,21 @@ extension Shard {
     private func forgetCheckpoints(of names: [String]) throws(DiskError) {
         for name in names { checkpoints.forget(name) }
         try checkpoints.writeNow(to: disk, directory)
+    }
+
+    /// Every record is of an epoch that was committed before it was written; a serving node's image has all of those. So
+    /// a later epoch is a flipped bit: the copy would neither follow nor lead.
+    private func boundEpochs() {
+        guard isServing else { return }
+        for replica in replicas.values where replica.log.epochMax != replica.partition.leaderEpoch {
+            replica.log.epochMax = replica.partition.leaderEpoch
+            guard let latest = replica.log.epochs.entries.last, latest.epoch > replica.log.epochMax,
+                replica.log.damages.isEmpty
+            else { continue }
+            damageMet(
+                in: replica, at: latest.startOffset,
+                .damaged("epoch \(latest.epoch) was never led", from: latest.startOffset))
+        }
     }
 
     /// Tells a replica what the image says of it and of the brokers that it names.

@@ -111,14 +111,14 @@ struct LogOpening {
         var index = 0
         while index + 1 < opened.segments.count, opened.segments[index + 1].baseOffset <= recoveryPoint {
             let segment = opened.segments[index]
-            var end = tailEnd(segment)
+            let end = tailEnd(segment)
             let isWhole = end.offset == segment.nextOffset && end.position == segment.sizeBytes
-            if !isWhole, try !cutSurplus(segment) {
-                if end.offset > segment.nextOffset { end = lastFitting(segment) }
-                let upper = max(segment.nextOffset, end.offset + 1)
-                addDamage(end.offset..<upper, segment.path, "its batches end at \(end.offset)")
-                segment.nextOffset = min(end.offset, segment.nextOffset)
-                segment.sizeBytes = end.position
+            if !isWhole, try !cutSurplus(segment, endingAt: end, before: opened.segments[index + 1]) {
+                let edge = lastEdge(segment)
+                let upper = max(segment.nextOffset, end.offset, edge.offset + 1)
+                addDamage(edge.offset..<upper, segment.path, "its batches end at \(end.offset)")
+                segment.nextOffset = edge.offset
+                segment.sizeBytes = edge.position
             }
             index += 1
         }
@@ -126,30 +126,38 @@ struct LogOpening {
     }
 
     /// Cuts off what a closed segment holds behind its successor's first offset: a truncation and a roll at its end
-    /// whose cut was lost with the power. Answers whether a batch ended exactly there.
-    private mutating func cutSurplus(_ segment: Segment) throws(LogError) -> Bool {
-        var walk = HeaderWalk(segment, from: 0, expecting: segment.baseOffset)
-        while let found = try? walk.next(), found.header.nextOffset < segment.nextOffset {}
-        guard walk.expectedOffset == segment.nextOffset else { return false }
-        let (disk, file, position) = (disk, segment.file, walk.position)
-        try onDisk { () throws(DiskError) in try disk.truncate(file, to: position) }
-        opened.recovery.tornBytes += segment.sizeBytes - position
-        segment.sizeBytes = position
+    /// whose cut was lost with the power. Answers whether that is what it is. Whole batches go only where the successor
+    /// holds what came after them, or they lie above the recovery point: a file that got into the directory by mistake
+    /// must not take promised batches of its neighbour along.
+    private mutating func cutSurplus(
+        _ segment: Segment, endingAt end: Boundary, before successor: Segment
+    ) throws(LogError) -> Bool {
+        let edge = lastEdge(segment)
+        guard edge.offset == segment.nextOffset else { return false }
+        if end.offset > edge.offset, edge.offset < recoveryPoint {
+            var scan = BatchScan(
+                successor, fileBytes: successor.sizeBytes, from: Boundary(position: 0, offset: successor.baseOffset),
+                lastEpoch: -1)
+            guard try scan.next() != nil else { return false }
+        }
+        let (disk, file) = (disk, segment.file)
+        try onDisk { () throws(DiskError) in try disk.truncate(file, to: edge.position) }
+        opened.recovery.tornBytes += segment.sizeBytes - edge.position
+        segment.sizeBytes = edge.position
         segment.rebuildIndexes(intervalBytes: settings.indexIntervalBytes)
         segment.unloadIndexes()
         changedFiles.append(segment)
         return true
     }
 
-    /// Where the last batch ends that lies whole below the successor's first offset. What follows overlaps with the
-    /// successor: which of the two is right cannot be told here.
-    private func lastFitting(_ segment: Segment) -> Boundary {
+    /// Where the last batch ends that lies whole below the successor's first offset.
+    private func lastEdge(_ segment: Segment) -> Boundary {
+        var edge = Boundary(position: 0, offset: segment.baseOffset)
         var walk = HeaderWalk(segment, from: 0, expecting: segment.baseOffset)
-        var end = Boundary(position: 0, offset: segment.baseOffset)
         while let found = try? walk.next(), found.header.nextOffset <= segment.nextOffset {
-            end = Boundary(position: walk.position, offset: found.header.nextOffset)
+            edge = Boundary(position: walk.position, offset: found.header.nextOffset)
         }
-        return end
+        return edge
     }
 
     /// Where the batches of a closed segment end, by a short walk from its last index entry.

@@ -22,6 +22,7 @@ package struct SegmentSurvey {
     let leastEnd: Offset
     /// Which epoch each offset belongs to, where that is known for certain.
     private let history: EpochHistory?
+    private let epochMax: LeaderEpoch
     private var window: FileWindow
     private(set) var runs: [SoundRun] = []
     package private(set) var isFinished = false
@@ -35,13 +36,14 @@ package struct SegmentSurvey {
 
     init(
         disk: any Disk, file: FileHandle, baseOffset: Offset, endOffset: Offset?, leastEnd: Offset,
-        history: EpochHistory?
+        history: EpochHistory?, epochMax: LeaderEpoch
     ) throws(LogError) {
         let fileBytes = try onDisk { () throws(DiskError) in try disk.sizeBytes(of: file) }
         self.baseOffset = baseOffset
         self.endOffset = endOffset
         self.leastEnd = leastEnd
         self.history = history
+        self.epochMax = epochMax
         window = FileWindow(disk: disk, file: file, fileBytes: fileBytes)
         expected = baseOffset
     }
@@ -103,7 +105,8 @@ package struct SegmentSurvey {
     }
 
     private func fits(_ header: BatchHeader) -> Bool {
-        guard header.partitionLeaderEpoch >= lastEpoch, header.nextOffset <= endOffset ?? .max,
+        guard header.partitionLeaderEpoch >= lastEpoch, header.partitionLeaderEpoch <= epochMax,
+            header.nextOffset <= endOffset ?? .max,
             header.lastOffset - baseOffset <= Offset(Int32.max)
         else { return false }
         guard let epoch = history?.epoch(at: header.baseOffset) else { return true }

@@ -68,12 +68,13 @@ extension SegmentedLog {
         }
         let segment = segments[index]
         let isLast = index + 1 == segments.count
-        let trustsEpochs = recovery.damages.isEmpty && recovery.missingStart == nil
+        let trustsEpochs =
+            recovery.damages.isEmpty && recovery.missingStart == nil && epochs.latestEpoch ?? -1 <= epochMax
         return .survey(
             try SegmentSurvey(
                 disk: disk, file: segment.file, baseOffset: segment.baseOffset,
                 endOffset: isLast ? nil : segments[index + 1].baseOffset, leastEnd: endOffset,
-                history: trustsEpochs ? epochs : nil))
+                history: trustsEpochs ? epochs : nil, epochMax: epochMax))
     }
 
     /// What a finished survey asks for; nil: everything is there after all, and the doubt is taken back.

@@ -70,6 +70,7 @@ extension SegmentedLog {
 
     /// The checksum does not cover the leader epoch.
     private func isOfItsEpoch(_ header: BatchHeader) -> Bool {
+        if header.partitionLeaderEpoch > epochMax { return false }
         guard let epoch = epochs.epoch(at: header.baseOffset), header.baseOffset >= startOffset else { return true }
         return header.partitionLeaderEpoch == epoch
     }

@@ -52,6 +52,9 @@ package final class SegmentedLog {
     package var activeBaseOffset: Offset { active.baseOffset }
     package var sizeBytes: Int64 { segments.reduce(0) { $0 + $1.sizeBytes } }
 
+    /// No record is of a later epoch; `.max`: not known yet. The checksum of a batch does not cover its epoch.
+    package var epochMax: LeaderEpoch = .max
+
     let disk: any Disk
     /// By base offset; never empty. The last one is active.
     var segments: [Segment]
@@ -111,8 +114,11 @@ package final class SegmentedLog {
         _ batch: ByteBuffer, header: BatchHeader, leaderEpoch: LeaderEpoch, wallMs: Int64
     ) throws(LogError) -> Offset {
         precondition(batch.readableBytes == header.sizeBytes, "one whole batch")
-        precondition(leaderEpoch >= (epochs.latestEpoch ?? -1), "a leader never writes in an older epoch")
         try checkAppendable()
+        if let latest = epochs.entries.last, latest.epoch > leaderEpoch {
+            // No leader writes in an older epoch, and a batch's epoch lies outside its CRC.
+            throw .damaged("\(active.path): epoch \(latest.epoch) is above the leader's", from: latest.startOffset)
+        }
         var stamped = header
         stamped.baseOffset = endOffset
         stamped.partitionLeaderEpoch = leaderEpoch
