@@ -156,11 +156,12 @@ extension Shard {
         try checkpoints.writeNow(to: disk, directory)
     }
 
-    /// Every record is of an epoch that was committed before it was written; a serving node's image has all of those. So
-    /// a later epoch is a flipped bit: the copy would neither follow nor lead.
+    /// Every record is of an epoch that was committed before it was written; a serving node's image has all of those.
+    /// So a later epoch is a flipped bit: the copy would neither follow nor lead.
     private func boundEpochs() {
         guard isServing else { return }
-        for replica in replicas.values where replica.log.epochMax != replica.partition.leaderEpoch {
+        for replica in replicas.values
+        where replica.partition.leaderEpoch >= 0 && replica.log.epochMax != replica.partition.leaderEpoch {
             replica.log.epochMax = replica.partition.leaderEpoch
             guard let latest = replica.log.epochs.entries.last, latest.epoch > replica.log.epochMax,
                 replica.log.damages.isEmpty

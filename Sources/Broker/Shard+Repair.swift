@@ -31,8 +31,8 @@ extension Shard {
         if let damage = replica.log.damages.first {
             log(
                 .error,
-                "\(replica.name) is damaged: \(damage.reason) in \(damage.file), offsets \(damage.offsets); this copy is "
-                    + "out of use until it is repaired from the others")
+                "\(replica.name) is damaged: \(damage.reason) in \(damage.file), offsets \(damage.offsets); this copy "
+                    + "is out of use until it is repaired from the others")
         }
         if let repair = repairs[replica.topicPartition] {
             // More of it, on the way: all begins again, and nothing that was done is lost.
@@ -163,8 +163,8 @@ extension Shard {
             repair.stage = .planning
             log(
                 .notice,
-                "\(replica.name): the segment at \(rebuild.baseOffset) is whole again, \(rebuild.filledBytes) bytes of it "
-                    + "from other replicas; its digest is \(rebuild.digest)")
+                "\(replica.name): the segment at \(rebuild.baseOffset) is whole again, \(rebuild.filledBytes) bytes of "
+                    + "it from other replicas; its digest is \(rebuild.digest)")
             return true
         }
         return false
@@ -374,7 +374,7 @@ extension Shard {
         let start = isDeleted ? answer.logStartOffset : offset
         log(
             .warning,
-            "\(replica.name): the leader has nothing at \(offset); this copy goes on from \(start) with what the leader has"
+            "\(replica.name): the leader has nothing at \(offset); this copy goes on from \(start) with what it has"
         )
         repair.abandon()
         do throws(LogError) {

@@ -43,6 +43,9 @@ package final class SegmentRebuild {
     private var parts: [Part]
     private var old: FileWindow?
     private var position: Int64 = 0
+    /// What the batches of the gap at hand must come to, where they lie between sound ones: a batch whose offset is not
+    /// its own, which no checksum tells, would otherwise pass for the one behind a gap.
+    private var gapBytesLeft: Int64?
     private var lastEpoch: LeaderEpoch = -1
     private var isOnDisk = false
     private var checked: (window: FileWindow, position: Int64, offset: Offset, digest: ChainDigest)?
@@ -93,7 +96,11 @@ package final class SegmentRebuild {
         case .run(let run):
             position = run.positions.lowerBound
             want = .work
-        case .gap(let gap, _): want = .batches(from: nextOffset, below: gap.upperBound, lastEpoch: lastEpoch)
+        case .gap(let gap, _):
+            want = .batches(from: nextOffset, below: gap.upperBound, lastEpoch: lastEpoch)
+            if gapBytesLeft == nil, parts.count > 1, case .run(let run) = parts[1] {
+                gapBytesLeft = run.positions.lowerBound - position
+            }
         case nil: want = .barrier
         }
     }
@@ -116,6 +123,7 @@ package final class SegmentRebuild {
 
     private func next() {
         parts.removeFirst()
+        gapBytesLeft = nil
         begin()
     }
 
@@ -129,11 +137,18 @@ package final class SegmentRebuild {
                 isLast || header.nextOffset <= gap.upperBound, let bytes = batches.readSlice(length: header.sizeBytes)
             else {
                 throw .outOfOrder(
-                    "\(path): a peer's batch \(header.baseOffset)..<\(header.nextOffset) of epoch \(header.partitionLeaderEpoch) does not fit between \(nextOffset) and \(gap.upperBound)"
+                    "\(path): a peer's batch \(header.baseOffset)..<\(header.nextOffset) of epoch "
+                        + "\(header.partitionLeaderEpoch) does not fit between \(nextOffset) and \(gap.upperBound)"
                 )
             }
             try append(header, bytes)
             filledBytes += Int64(header.sizeBytes)
+            if let left = gapBytesLeft { gapBytesLeft = left - Int64(header.sizeBytes) }
+            if let left = gapBytesLeft, left < 0 || (left > 0 && nextOffset >= gap.upperBound) {
+                throw .outOfOrder(
+                    "\(path): the batches that a peer has below \(gap.upperBound) are not of the length that lies there"
+                )
+            }
             if writtenBytes >= wholeBytesMax, nextOffset < gap.upperBound {
                 // A segment's worth: the rest of the gap becomes the next segment.
                 parts = []

@@ -1,5 +1,5 @@
-// Bit rot: what a disk had promised is changed, cut short or gone. Only below the recovery points that it holds itself, of
-// synchronous topics, while its process is away, and on one node of a run: the others can make it good.
+// Bit rot: what a disk had promised is changed, cut short or gone. Only below the recovery points that it holds itself,
+// of synchronous topics, while its process is away, and on one node of a run: the others can make it good.
 
 import Broker
 import DiskSimulation
