@@ -94,21 +94,7 @@ extension Shard {
                 recoveryPoint: checkpoints.recoveryPoints[name] ?? 0, startOffset: checkpoints.logStartOffsets[name],
                 wallMs: reading.wallMs)
             let registration = topic.partitions[Int(topicPartition.partition)]
-            if !settings.synchronous, log.isDamagedOrCutOff,
-                registration.replicas.count > 1 || log.recovery.damages.isEmpty
-            {
-                // An async copy promised nothing that an unclean end could break: it has left the ISR, and is made
-                // anew.
-                let what = registration.replicas.count > 1 ? "starts over" : "goes on without"
-                self.log(.warning, "\(name) has lost records; being asynchronous it \(what)")
-                try forgetCheckpoints(of: [name])
-                if registration.replicas.count > 1 { try log.truncateFully(startingAt: 0) }
-            } else if log.recovery.missingStart != nil {
-                log.noteMissingStart()
-            } else if log.damages.isEmpty, registration.isLost(configuration.nodeID) {
-                // The damage was found while it was open, and its repair was cut off: all is looked at again.
-                log.doubtAll("its repair was not finished")
-            }
+            try judge(log, named: name, registration, isSynchronous: settings.synchronous)
             let replica = Replica(
                 topicPartition, topicName: topic.name, directory: path, log: log,
                 partition: Partition(
@@ -135,6 +121,27 @@ extension Shard {
         } catch {
             if postpone(topicPartition, name, isAgain: isAgain, error) { return }
             halt("cannot open \(name): \(error)")
+        }
+    }
+
+    /// What the opening found to be missing.
+    private func judge(
+        _ log: SegmentedLog, named name: String, _ registration: PartitionRegistration, isSynchronous: Bool
+    ) throws {
+        if !isSynchronous, log.isDamagedOrCutOff,
+            registration.replicas.count > 1 || log.recovery.damages.isEmpty
+        {
+            // An async copy promised nothing that an unclean end could break: it has left the ISR, and is made
+            // anew.
+            let what = registration.replicas.count > 1 ? "starts over" : "goes on without"
+            self.log(.warning, "\(name) has lost records; being asynchronous it \(what)")
+            try forgetCheckpoints(of: [name])
+            if registration.replicas.count > 1 { try log.truncateFully(startingAt: 0) }
+        } else if log.recovery.missingStart != nil {
+            log.noteMissingStart()
+        } else if log.damages.isEmpty, registration.isLost(configuration.nodeID) {
+            // The damage was found while it was open, and its repair was cut off: all is looked at again.
+            log.doubtAll("its repair was not finished")
         }
     }
 

@@ -44,10 +44,10 @@ import Testing
     }
 
     @Test func aFailureThatNeedsFaultsKeepsFew() throws {
-        let found = (1...200).lazy.map { Self.start($0, [.powerLossOfAll, .oneWayCut], .voteForgotten) }
-            .first { $0.run(bug: .voteForgotten, trace: Trace(.none)).violation != nil }
+        let found = (1...200).lazy.map { Self.start($0, [.rot, .oneWayCut], .damageCutOff) }
+            .first { $0.run(bug: .damageCutOff, trace: Trace(.none)).violation != nil }
         let first = try #require(found)
-        var shrinker = try #require(Shrinker(first, bug: .voteForgotten, progress: { _ in }))
+        var shrinker = try #require(Shrinker(first, bug: .damageCutOff, progress: { _ in }))
         shrinker.shrink()
         #expect(!shrinker.best.schedule.faults.isEmpty)
         #expect(shrinker.best.schedule.faults.count <= 6)

@@ -100,8 +100,8 @@ extension PartitionChecker {
         if replica.isLeader {
             world.violated(
                 "P11",
-                "partition \(replica.topicPartition.partition) of node \(node.id) leads, and \(damage.offsets) of it is "
-                    + "damaged")
+                "partition \(replica.topicPartition.partition) of node \(node.id) leads, and \(damage.offsets) "
+                    + "of it is damaged")
         }
     }
 
@@ -164,8 +164,8 @@ extension PartitionChecker {
             let directoryID = node.process?.control.inspectedDirectoryID,
             image.brokers[node.id]?.directoryID == directoryID, let committed = committedLog(key)
         else { return }
-        // Until its damage is known to the controller; P11 looks at that.
-        guard replica.log.damages.isEmpty else { return }
+        // A copy that is lost is not elected; P11 looks at that.
+        guard replica.log.damages.isEmpty, !partition.isLost(node.id) else { return }
         world.checkers.count(.p4)
         if replica.flushedEnd < committed.endOffset {
             world.violated(

@@ -31,6 +31,7 @@ extension PlantedBug {
             [.isolation, .split, .oneWayCut, .crash, .pause, .slowDisk]
         case .truncationNotFlushed: [.isolation, .powerLoss, .powerLossOfAll]
         case .tornTailKept: [.powerLoss, .powerLossInStep, .powerLossOfAll, .slowDisk]
+        case .damageCutOff: [.rot, .crash]
         case .flushFailureIgnored: [.flushError, .crash, .powerLoss]
         case .alterPartitionIgnoresBrokerEpoch: [.stall, .crash]
         case .alterPartitionIgnoresPartitionEpoch: [.stall, .crash, .split]
@@ -45,7 +46,6 @@ extension PlantedBug {
     /// Why a bug cannot be hunted yet: its harm needs a fault or a load that the world does not have, or hardly ever.
     package var missingFault: String? {
         switch self {
-        case .damageCutOff: "bit rot or a file cut short below the recovery point"
         case .alterPartitionIgnoresBrokerEpoch:
             "a proposal that is on its way for as long as a follower needs to start again and be let in"
         case .alterPartitionIgnoresPartitionEpoch:
