@@ -32,7 +32,21 @@ enum Convergence {
         for consumer in world.consumers where !consumer.isDone {
             return (.l4, "a consumer of client \(consumer.client.number) has not reached the end")
         }
-        return differences(in: world, leader.inspectedImage)
+        if let found = differences(in: world, leader.inspectedImage) { return found }
+        return rot(in: world)
+    }
+
+    /// What rots is found by the scrub, if by nobody else (S5).
+    private static func rot(in world: World) -> (Invariant, String)? {
+        guard let rotten = world.rotten else { return nil }
+        var found: (Invariant, String)?
+        world.node(rotten).process?.shards[0].inspectReplicas { replica in
+            if found == nil, let wrong = PartitionChecker.whatIsUnsound(in: replica.log) {
+                found = (.s5, "partition \(replica.topicPartition.partition) of node \(rotten): \(wrong)")
+            }
+        }
+        if found == nil { world.checkers.count(.s5) }
+        return found
     }
 
     private static func differences(in world: World, _ image: MetadataImage) -> (Invariant, String)? {

@@ -37,6 +37,7 @@ package enum Invariant: String, CaseIterable, Sendable {
     case s1 = "S1 what is called flushed is on the medium"
     case s1kept = "S1 what was flushed is there after a crash"
     case s2 = "S2 a recovered log is whole sound batches"
+    case s5 = "S5 what rots is found and repaired"
     case s7 = "S7 what was cut off does not come back"
     case m1 = "M1 equal metadata offsets give equal images"
     case m5 = "M5 the ISR grows by its leader's word in the current epochs"

@@ -141,7 +141,9 @@ final class PartitionChecker {
                 "partition \(name): high watermark \(replica.highWatermark) beyond the end "
                     + "\(replica.log.endOffset)")
         }
-        if replica.highWatermark < last.highWatermark, replica.leaderEpoch == last.leaderEpoch {
+        // A lost copy of what was deleted meanwhile starts over where its leader's log begins, and tells nobody.
+        let isLost = world.checkers.metadata.newest.partition(replica.topicPartition)?.isLost(node.id) ?? false
+        if replica.highWatermark < last.highWatermark, replica.leaderEpoch == last.leaderEpoch, !isLost {
             world.violated(
                 "P8",
                 "partition \(name): high watermark falls from \(last.highWatermark) to "
@@ -151,7 +153,7 @@ final class PartitionChecker {
             checkElection(replica, of: node, world)
         }
         let log = committedLog(for: replica.topicPartition)
-        if replica.log.endOffset < last.verified {
+        if replica.log.endOffset < last.verified, !isLost {
             world.violated(
                 "P2",
                 "partition \(name) cut to \(replica.log.endOffset) what was committed up to "
