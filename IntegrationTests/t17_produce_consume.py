@@ -487,6 +487,8 @@ def test_ctrl_c_ends_what_waits_for_nodes_that_stand_still(new_cluster):
     with Background(still.bootstrap, still.folder, "produce", "p") as command:
         command.write(b"1\n")
         wait_until("it listens to signals", lambda: is_watching(command.process.pid))
+        # With nothing read there is nothing to wait for, and the first one would end it.
+        wait_until("the line is read", lambda: is_read_empty(command.process))
         command.interrupt()
         wait_until("the second one counts", lambda: not is_watching(command.process.pid))
         command.interrupt()

@@ -40,7 +40,9 @@ def test_the_first_benchmark_writes_and_reads(martlet):
         assert result["recordsPerSecond"] == pytest.approx(20_000 / result["seconds"], rel=0.01)
         # All three nodes run here, so their CPU time is known.
         assert result["nodesMeasured"] == 3
-        assert result["nodeCpuSecondsPerGB"] > 0
+        # The kernel counts in hundredths of a second, and reading takes the nodes less than one.
+        assert result["nodeCpuSecondsPerGB"] >= 0
+    assert found[0]["nodeCpuSecondsPerGB"] > 0
     times = found[0]["latencyMs"]
     assert 0 < times["p50"] <= times["p99"] <= times["p999"] <= times["max"]
     wait_until("the topics of the benchmark are gone", lambda: not topics(martlet))

@@ -15,6 +15,9 @@ struct BrokerLifecycle {
     /// The controller says that this epoch is over. It is kept until the image shows the next one: a role given up on a
     /// stale word could not be taken again under the same leader epoch.
     var mustRegisterAnew = false
+    /// The newest registration of this node's id by another process, and how many there were in this life.
+    var overtakenBy: BrokerEpoch = -1
+    var timesOvertaken = 0
     var isRegistering = false
     var isHeartbeating = false
     var nextHeartbeatAt = Instant.zero
@@ -114,6 +117,8 @@ extension Control {
         }
     }
 
+    private static let timesOvertakenMax = 3
+
     /// The committed image is what tells this node of its own registration, so that epoch and image never disagree.
     func noteOwnRegistration() {
         guard let own = image.brokers[me] else { return }
@@ -123,8 +128,16 @@ extension Control {
                 broker.mustRegisterAnew = false
                 broker.nextHeartbeatAt = reading.now
             }
-        } else if broker.epoch >= 0, own.epoch > broker.epoch {
-            halt("another process has registered as node \(me): two nodes must not share an id")
+        } else if broker.epoch >= 0, own.epoch > broker.epoch, own.epoch > broker.overtakenBy {
+            // Once or twice it may be a late word of an incarnation that is gone; a living twin answers every time.
+            broker.overtakenBy = own.epoch
+            broker.timesOvertaken += 1
+            guard broker.timesOvertaken <= Self.timesOvertakenMax else {
+                return halt("another process registers as node \(me): two nodes must not share an id")
+            }
+            log(.warning, "another incarnation of node \(me) was registered; this one registers anew")
+            broker.mustRegisterAnew = true
+            broker.nextHeartbeatAt = reading.now
         }
     }
 
