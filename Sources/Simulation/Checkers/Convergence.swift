@@ -17,6 +17,11 @@ enum Convergence {
         for control in controls where control.inspectedQuorum?.epoch != epoch {
             return (.l1, "the quorum is in different epochs")
         }
+        for node in world.nodes {
+            // Who is a replica of nothing is in no ISR, and may still be reading the metadata.
+            let own = node.process?.control.inspectedImage.lastOffset ?? -1
+            if own < leader.inspectedImage.lastOffset { return (.l6, "node \(node.id) has the metadata up to \(own)") }
+        }
         if world.admin?.isDone != true { return (.l4, "the topics are not created") }
         for topic in leader.inspectedImage.topics.values {
             for (index, partition) in topic.partitions.enumerated() {
