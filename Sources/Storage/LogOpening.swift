@@ -113,32 +113,31 @@ struct LogOpening {
             let segment = opened.segments[index]
             let end = tailEnd(segment)
             let isWhole = end.offset == segment.nextOffset && end.position == segment.sizeBytes
-            if !isWhole, try !cutSurplus(segment, endingAt: end, before: opened.segments[index + 1]) {
-                let edge = lastEdge(segment)
-                let upper = max(segment.nextOffset, end.offset, edge.offset + 1)
-                addDamage(edge.offset..<upper, segment.path, "its batches end at \(end.offset)")
-                segment.nextOffset = edge.offset
-                segment.sizeBytes = edge.position
-            }
+            if !isWhole { try cutOrDoubt(segment, before: opened.segments[index + 1]) }
             index += 1
         }
         return index
     }
 
     /// Cuts off what a closed segment holds behind its successor's first offset: a truncation and a roll at its end
-    /// whose cut was lost with the power. Answers whether that is what it is. Whole batches go only where the successor
-    /// holds what came after them, or they lie above the recovery point: a file that got into the directory by mistake
-    /// must not take promised batches of its neighbour along.
-    private mutating func cutSurplus(
-        _ segment: Segment, endingAt end: Boundary, before successor: Segment
-    ) throws(LogError) -> Bool {
-        let edge = lastEdge(segment)
-        guard edge.offset == segment.nextOffset else { return false }
-        if end.offset > edge.offset, edge.offset < recoveryPoint {
+    /// whose cut was lost with the power. Whole batches go only where the successor holds what came after them, or they
+    /// lie above the recovery point: a file that got into the directory by mistake must not take promised batches of
+    /// its neighbour along. Anything else is damage.
+    private mutating func cutOrDoubt(_ segment: Segment, before successor: Segment) throws(LogError) {
+        let (edge, end) = soundEnds(segment)
+        var isSurplus = edge.offset == segment.nextOffset
+        if isSurplus, end.offset > edge.offset, edge.offset < recoveryPoint {
             var scan = BatchScan(
                 successor, fileBytes: successor.sizeBytes, from: Boundary(position: 0, offset: successor.baseOffset),
                 lastEpoch: -1)
-            guard try scan.next() != nil else { return false }
+            isSurplus = try scan.next() != nil
+        }
+        guard isSurplus else {
+            let upper = max(segment.nextOffset, end.offset, edge.offset + 1)
+            addDamage(edge.offset..<upper, segment.path, "its sound batches end at \(end.offset)")
+            segment.nextOffset = edge.offset
+            segment.sizeBytes = edge.position
+            return
         }
         let (disk, file) = (disk, segment.file)
         try onDisk { () throws(DiskError) in try disk.truncate(file, to: edge.position) }
@@ -147,17 +146,19 @@ struct LogOpening {
         segment.rebuildIndexes(intervalBytes: settings.indexIntervalBytes)
         segment.unloadIndexes()
         changedFiles.append(segment)
-        return true
     }
 
-    /// Where the last batch ends that lies whole below the successor's first offset.
-    private func lastEdge(_ segment: Segment) -> Boundary {
-        var edge = Boundary(position: 0, offset: segment.baseOffset)
-        var walk = HeaderWalk(segment, from: 0, expecting: segment.baseOffset)
-        while let found = try? walk.next(), found.header.nextOffset <= segment.nextOffset {
-            edge = Boundary(position: walk.position, offset: found.header.nextOffset)
+    /// Where the last batch ends that lies whole below the successor's first offset, and where the last one of all. All
+    /// of them are sound: a flipped length or count in a header may lead anywhere, to the successor's offset too.
+    private func soundEnds(_ segment: Segment) -> (edge: Boundary, end: Boundary) {
+        var end = Boundary(position: 0, offset: segment.baseOffset)
+        var edge = end
+        var scan = BatchScan(segment, fileBytes: segment.sizeBytes, from: end, lastEpoch: -1)
+        while let header = try? scan.next() {
+            end = Boundary(position: end.position + Int64(header.sizeBytes), offset: header.nextOffset)
+            if end.offset <= segment.nextOffset { edge = end }
         }
-        return edge
+        return (edge, end)
     }
 
     /// Where the batches of a closed segment end, by a short walk from its last index entry.

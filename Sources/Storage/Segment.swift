@@ -362,12 +362,14 @@ final class Segment {
     }
 
     /// Removes the indexes first: without its `.log` an index is litter, without its indexes a segment is still whole.
+    /// What cannot be removed can still be read.
     func remove() throws(LogError) {
-        close()
+        closeIndexes()
         let disk = disk
         for suffix in [".index", ".timeindex"] + SegmentFiles.companions + [".log"] {
             let path = SegmentFiles.path(directory, baseOffset, suffix)
             try onDisk { () throws(DiskError) in try disk.remove(path) }
         }
+        disk.close(file)
     }
 }

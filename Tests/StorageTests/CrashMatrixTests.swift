@@ -64,9 +64,9 @@ enum MatrixSize {
         }
     }
 
-    /// Answers how many crashes of the recovery there were.
+    /// Answers how many crashes of the recovery there were. `again`: whether the recovery is to be stopped too.
     private static func recover(
-        _ life: MatrixLife, _ crashed: SimulatedDisk, isKilled: Bool, _ seen: inout Seen
+        _ life: MatrixLife, _ crashed: SimulatedDisk, isKilled: Bool, again isStopped: Bool, _ seen: inout Seen
     ) throws -> Int {
         // What a killed process leaves is not yet on the medium, so it is like no other.
         guard isKilled || seen.insert(crashed) else { return 0 }
@@ -80,7 +80,7 @@ enum MatrixSize {
         let isSame = again.epochs == log.epochs || found.isEmpty
         try Violation.unless(isSame, "S2: epochs \(log.epochs), then \(again.epochs)")
         var crashes = 0
-        for operations in 0..<1_000 {
+        for operations in 0..<(isStopped ? 1_000 : 0) {
             let interrupted = crashed.afterCrash(nil)
             interrupted.operationsUntilCrash = operations
             _ = try? MatrixLife.open(interrupted)
@@ -110,9 +110,12 @@ enum MatrixSize {
         for point in stride(from: 1, through: operations, by: MatrixSize.stride) {
             let life = Self.life(until: point)
             var seen = Seen()
-            for policy in Self.policies where violations < 5 {
+            for (index, policy) in Self.policies.enumerated() where violations < 5 {
+                // Every second policy has its recovery stopped, the others at the next point.
+                let isStopped = MatrixSize.isLong || index % 2 == point / MatrixSize.stride % 2
                 do {
-                    inRecovery += try Self.recover(life, life.disk.afterCrash(policy), isKilled: policy == nil, &seen)
+                    inRecovery += try Self.recover(
+                        life, life.disk.afterCrash(policy), isKilled: policy == nil, again: isStopped, &seen)
                 } catch {
                     violations += 1
                     Issue.record("crash behind operation \(point), \(policy?.description ?? "kill"): \(error)")

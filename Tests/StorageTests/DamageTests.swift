@@ -153,6 +153,28 @@ import Testing
         #expect(try test.log.read(from: first.nextOffset, maxBytes: 1, below: .max, atLeastOne: true) != nil)
     }
 
+    /// A flipped count or length that happens to end where the next segment begins is no surplus to be cut.
+    @Test(arguments: [10, 11, 25, 26])
+    func aHeaderThatLiesAboutTheEndOfAClosedSegmentTakesNothingAlong(byte: Int) throws {
+        let test = try filled()
+        let first = test.log.segmentSummaries[0]
+        var found = 0
+        for bit in 0..<8 {
+            var position = 0
+            for batch in test.batches where batch.header.baseOffset < first.nextOffset {
+                let disk = test.disk.afterCrash(nil)
+                disk.corrupt(test.path(0, ".log"), at: position + byte, flipping: 1 << UInt8(bit))
+                let before = disk.contents(of: test.path(0, ".log"))
+                let log = try TestLog.open(disk, test.settings, recoveryPoint: test.log.endOffset)
+                #expect(disk.contents(of: test.path(0, ".log")) == before)
+                #expect(log.endOffset == test.log.endOffset)
+                found += log.damages.count
+                position += batch.header.sizeBytes
+            }
+        }
+        #expect(found > 0)
+    }
+
     @Test func fullDiskLeavesNothingBehindAndTheLogGoesOn() throws {
         let test = try TestLog()
         try test.append([1])

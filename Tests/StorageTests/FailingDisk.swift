@@ -20,6 +20,8 @@ final class FailingDisk: Disk {
     let disk: SimulatedDisk
     /// Nil: nothing fails any more.
     var fault: Fault?
+    /// The test itself looks: its calls are not counted, and none fails.
+    var isPaused = false
     private(set) var counts: [Call: Int] = [:]
     /// How many calls failed.
     private(set) var failures = 0
@@ -31,6 +33,7 @@ final class FailingDisk: Disk {
 
     /// Counts the call; the error that it must end with.
     private func error(of call: Call) -> DiskError? {
+        if isPaused { return nil }
         let index = counts[call, default: 0]
         counts[call] = index + 1
         guard let fault, fault.call == call, fault.isLasting ? index >= fault.index : index == fault.index else {
