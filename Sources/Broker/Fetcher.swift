@@ -73,7 +73,8 @@ extension Shard {
     /// Puts a replica with the fetcher that its role asks for.
     func updateFetcher(of replica: Replica) {
         var wanted: LinkID?
-        if case .follower(let leader?) = replica.partition.role {
+        // A damaged copy asks for nothing: its place in the leader's session would be answered again and again.
+        if case .follower(let leader?) = replica.partition.role, !replica.logView.isDamaged {
             wanted = LinkID(node: leader, kind: replica.settings.synchronous ? .fetchSync : .fetchAsync)
         }
         if let current = replica.fetcher, current != wanted { removeFromFetcher(replica) }

@@ -32,6 +32,8 @@ final class Replica {
     var flushWatch: (end: Offset, since: Instant)?
     /// The disk is full or read-only, and the log has said so.
     var isRefusingRecords = false
+    /// Until the repair is over, what is remembered of producers is not what the log holds.
+    var isUnderRepair = false
     /// Producers whose last batch could not be written: what they sent behind it does not follow on.
     var refusedProducers = SortedMap<ProducerID, Bool>()
     var settings: EffectiveTopicConfig
@@ -71,7 +73,7 @@ final class Replica {
     var logView: LogView {
         LogView(
             startOffset: log.startOffset, endOffset: log.endOffset, flushedEnd: flushedEnd, epochs: log.epochs,
-            isDamaged: !log.damages.isEmpty)
+            isDamaged: !log.damages.isEmpty || isUnderRepair)
     }
 
     /// The log start as clients are told it; −1: they cannot be told yet.

@@ -42,7 +42,9 @@ extension Shard {
             repairs[replica.topicPartition] = ReplicaRepair()
         }
         replica.snapshotDue = nil
+        replica.isUnderRepair = true
         perform(on: replica) { $0.damageFound(into: &$1) }
+        updateFetcher(of: replica)
         scheduleRepairs(inMs: 0)
     }
 
@@ -90,7 +92,7 @@ extension Shard {
         case .telling:
             if isLost { repair.stage = .planning } else { tell(repair, of: replica, DirectoryID.lost) }
         case .planning:
-            guard mayWork else { return false }
+            guard mayWork, reading.now >= repair.retryAt else { return false }
             try plan(repair, of: replica)
             return true
         case .surveying(var survey):
@@ -104,7 +106,9 @@ extension Shard {
             replica.log.requestFlush()
             guard replica.log.flushedEnd >= replica.log.endOffset, !replica.log.isFlushUnderWay else { return false }
             try replica.rebuildProducers(on: disk)
+            replica.isUnderRepair = false
             repair.stage = .returning
+            updateFetcher(of: replica)
         case .returning:
             if isLost {
                 tell(repair, of: replica, directory.identity.directoryID)

@@ -46,7 +46,7 @@ package final class SegmentRebuild {
     /// What the batches of the gap at hand must come to, where they lie between sound ones: a batch whose offset is not
     /// its own, which no checksum tells, would otherwise pass for the one behind a gap.
     private var gapBytesLeft: Int64?
-    private var lastEpoch: LeaderEpoch = -1
+    private var lastEpoch: LeaderEpoch
     private var isOnDisk = false
     private var checked: (window: FileWindow, position: Int64, offset: Offset, digest: ChainDigest)?
 
@@ -58,8 +58,9 @@ package final class SegmentRebuild {
     ///   - gaps: rising; with `endOffset` nil the last of them ends the log.
     init(
         disk: any Disk, directory: String, baseOffset: Offset, survey: SegmentSurvey?, oldFile: FileHandle?,
-        gaps: [Range<Offset>], isLast: Bool, wholeBytesMax: Int64
+        gaps: [Range<Offset>], isLast: Bool, wholeBytesMax: Int64, epochBefore: LeaderEpoch
     ) throws(LogError) {
+        lastEpoch = epochBefore
         self.disk = disk
         self.baseOffset = baseOffset
         self.wholeBytesMax = wholeBytesMax
@@ -114,6 +115,10 @@ package final class SegmentRebuild {
         while position < run.positions.upperBound, position < stop {
             guard let (header, bytes) = try old?.batch(at: position) else {
                 throw .damaged("\(path): what was sound at position \(position) is not any more", from: nextOffset)
+            }
+            guard header.baseOffset == nextOffset, header.partitionLeaderEpoch >= lastEpoch else {
+                throw .outOfOrder(
+                    "\(path): what is sound at \(nextOffset) does not follow what the peers have before it")
             }
             try append(header, bytes)
             position += Int64(header.sizeBytes)

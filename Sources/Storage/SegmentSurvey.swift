@@ -91,7 +91,7 @@ package struct SegmentSurvey {
         }
         let end = min(position + Self.searchBytes, last + 1)
         while position < end {
-            if let (header, _) = try candidate(), header.baseOffset >= expected, fits(header) { return begin(header) }
+            if let (header, _) = try candidate(), header.baseOffset > expected, fits(header) { return begin(header) }
             position += 1
         }
     }
@@ -105,7 +105,8 @@ package struct SegmentSurvey {
     }
 
     private func fits(_ header: BatchHeader) -> Bool {
-        guard header.partitionLeaderEpoch >= lastEpoch, header.partitionLeaderEpoch <= epochMax,
+        guard header.lastOffsetDelta >= 0, header.nextOffset > header.baseOffset,
+            header.partitionLeaderEpoch >= lastEpoch, header.partitionLeaderEpoch <= epochMax,
             header.nextOffset <= endOffset ?? .max,
             header.lastOffset - baseOffset <= Offset(Int32.max)
         else { return false }

@@ -20,6 +20,7 @@ extension SegmentedLog {
     /// its segment is doubted. Answers false where that is known already.
     package func noteDamage(at offset: Offset, _ reason: String) -> Bool {
         guard offset < endOffset else {
+            guard damages.isEmpty else { return false }
             // A walk came to an offset that no batch has: any header before may be the one that lies.
             doubtAll("a batch header leads to offset \(offset), and the log ends at \(endOffset)")
             return !damages.isEmpty
@@ -100,14 +101,23 @@ extension SegmentedLog {
         return try SegmentRebuild(
             disk: disk, directory: directory, baseOffset: survey.baseOffset, survey: trustsRuns ? survey : nil,
             oldFile: segment.file, gaps: trustsRuns ? survey.gaps : [whole], isLast: isLast,
-            wholeBytesMax: settings.segmentBytes)
+            wholeBytesMax: settings.segmentBytes,
+            epochBefore: epoch(before: survey.baseOffset))
     }
 
     /// Offsets of which no file is left.
     package func rebuild(missing gap: Range<Offset>, isLast: Bool) throws(LogError) -> SegmentRebuild {
         try SegmentRebuild(
             disk: disk, directory: directory, baseOffset: gap.lowerBound, survey: nil, oldFile: nil, gaps: [gap],
-            isLast: isLast, wholeBytesMax: settings.segmentBytes)
+            isLast: isLast, wholeBytesMax: settings.segmentBytes,
+            epochBefore: epoch(before: gap.lowerBound))
+    }
+
+    /// Of the batch in front of `offset`, by which a peer tells whether the logs fork; −1: there is none, or it cannot
+    /// be read.
+    private func epoch(before offset: Offset) -> LeaderEpoch {
+        guard offset > startOffset else { return -1 }
+        return (try? header(at: offset - 1))?.partitionLeaderEpoch ?? -1
     }
 
     private func settle(_ segment: Segment, at end: Boundary, isLast: Bool) {

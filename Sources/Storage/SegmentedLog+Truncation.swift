@@ -74,7 +74,12 @@ extension SegmentedLog {
     }
 
     private func finishTruncation(at end: Offset) {
-        damages.removeAll { $0.offsets.upperBound > end }
+        damages = damages.compactMap { damage in
+            guard damage.offsets.lowerBound < end else { return nil }
+            var damage = damage
+            damage.offsets = damage.offsets.lowerBound..<min(damage.offsets.upperBound, end)
+            return damage
+        }
         // Mutant: epochs of records that are gone (P10).
         if settings.plantedBug != .epochsNotTruncated { epochs.truncate(to: end) }
         flushedEnd = min(flushedEnd, end)
