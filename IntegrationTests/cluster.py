@@ -174,6 +174,13 @@ class Cluster:
             for number, port in enumerate(ports, 1)}
         self.bootstrap = ",".join(f"127.0.0.1:{port}" for port in ports)
 
+    def advertise(self, number, address):
+        """Before it starts: what that node tells clients instead of where it listens."""
+        with open(self.config, encoding="utf-8") as file:
+            text = file.read()
+        with open(self.config, "w", encoding="utf-8") as file:
+            file.write(text.replace(f"data: node-{number}", f"data: node-{number}, advertised: '{address}'"))
+
     def __getitem__(self, number):
         return self.nodes[number]
 

@@ -101,10 +101,7 @@ def test_an_advertised_address_that_leads_nowhere(new_cluster):
     """The classic: the bootstrap address answers, and what the node tells its clients does not."""
     broken = new_cluster(count=1)
     closed = f"127.0.0.1:{nodes.free_port()}"
-    with open(broken.config, encoding="utf-8") as file:
-        text = file.read()
-    with open(broken.config, "w", encoding="utf-8") as file:
-        file.write(text.replace("data: node-1", f"data: node-1, advertised: '{closed}'"))
+    broken.advertise(1, closed)
     broken[1].start()
     wait_until("the node is registered", lambda: 1 in broken[1].metadata([]).brokers)
     martlet = Martlet(broken.bootstrap, broken.folder)
@@ -120,10 +117,7 @@ def test_an_advertised_address_that_leads_nowhere(new_cluster):
 def test_an_advertised_address_that_leads_to_another_cluster(new_cluster, cluster):
     lost = new_cluster(count=1)
     elsewhere = f"127.0.0.1:{cluster[1].address[1]}"
-    with open(lost.config, encoding="utf-8") as file:
-        text = file.read()
-    with open(lost.config, "w", encoding="utf-8") as file:
-        file.write(text.replace("data: node-1", f"data: node-1, advertised: '{elsewhere}'"))
+    lost.advertise(1, elsewhere)
     lost[1].start()
     wait_until("the node is registered", lambda: 1 in lost[1].metadata([]).brokers)
     said = Martlet(lost.bootstrap, lost.folder).complaint("doctor")

@@ -423,10 +423,7 @@ def test_an_advertised_address_that_leads_nowhere(new_cluster):
     """Found by the bootstrap address and lost by the one that it names: the sentence says which, why, and what next."""
     lost = new_cluster(count=1)
     closed = f"127.0.0.1:{nodes.free_port()}"
-    with open(lost.config, encoding="utf-8") as file:
-        text = file.read()
-    with open(lost.config, "w", encoding="utf-8") as file:
-        file.write(text.replace("data: node-1", f"data: node-1, advertised: '{closed}'"))
+    lost.advertise(1, closed)
     lost[1].start()
     wait_until("the node is registered", lambda: 1 in lost[1].metadata([]).brokers)
     lost.create_topic("t", partitions=1)

@@ -148,7 +148,7 @@ private func laid(_ bytes: ByteBuffer, cutAt cut: Int?) -> SimulatedDisk {
     let disk = SimulatedDisk(seed: 1)
     makeDirectory(directory, on: disk)
     guard let cut else {
-        disk.overwrite("\(directory)/\(digits(0)).log", with: bytes.array)
+        disk.overwrite(SegmentFiles.path(directory, 0, ".log"), with: bytes.array)
         return disk
     }
     var walk = BatchSequence(bytes).makeIterator()
@@ -160,18 +160,13 @@ private func laid(_ bytes: ByteBuffer, cutAt cut: Int?) -> SimulatedDisk {
         break
     }
     let all = bytes.array
-    disk.overwrite("\(directory)/\(digits(0)).log", with: Array(all[..<position]))
-    disk.overwrite("\(directory)/\(digits(base)).log", with: Array(all[position...]))
+    disk.overwrite(SegmentFiles.path(directory, 0, ".log"), with: Array(all[..<position]))
+    disk.overwrite(SegmentFiles.path(directory, base, ".log"), with: Array(all[position...]))
     return disk
 }
 
 func makeDirectory(_ path: String, on disk: SimulatedDisk) {
     do throws(DiskError) { try disk.createDirectory(path) } catch { broken("no directory: \(error)") }
-}
-
-private func digits(_ offset: Offset) -> String {
-    let text = String(offset)
-    return String(repeating: "0", count: max(0, 20 - text.utf8.count)) + text
 }
 
 // MARK: Indexes and checkpoints

@@ -15,8 +15,7 @@ package enum ProducerSnapshots {
     private static let kept = 2
 
     static func path(_ directory: String, _ offset: Offset) -> String {
-        let digits = String(offset)
-        return "\(directory)/\(String(repeating: "0", count: max(0, 20 - digits.count)))\(digits).snapshot"
+        SegmentFiles.path(directory, offset, ".snapshot")
     }
 
     package static func encode(_ table: ProducerTable) -> ByteBuffer {

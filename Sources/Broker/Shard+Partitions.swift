@@ -366,7 +366,7 @@ extension Shard {
     /// Of a damaged log nothing is noted: a recovery point below the damage would make the next start take it for a
     /// torn tail and cut it off.
     private func noteCheckpoints(of replica: Replica) {
-        guard replica.log.damages.isEmpty, repairs[replica.topicPartition] == nil else { return }
+        guard isWhole(replica) else { return }
         checkpoints.note(
             replica.name, recoveryPoint: min(replica.log.recoveryPoint, replica.partition.highWatermark),
             logStartOffset: max(replica.log.startOffset, replica.savedStart),
@@ -397,9 +397,7 @@ extension Shard {
             failWaiters(of: replica, .notLeaderOrFollower)
             do {
                 try replica.log.close(flushing: true)
-                if replica.log.damages.isEmpty, repairs[replica.topicPartition] == nil {
-                    try replica.writeSnapshotNow(on: disk)
-                }
+                if isWhole(replica) { try replica.writeSnapshotNow(on: disk) }
             } catch {
                 clean = false
                 log(.error, "\(replica.name) could not be closed: \(error)")

@@ -48,6 +48,11 @@ extension Shard {
         scheduleRepairs(inMs: 0)
     }
 
+    /// Nothing is known to be wrong with it, and nothing is being made good.
+    func isWhole(_ replica: Replica) -> Bool {
+        replica.log.damages.isEmpty && repairs[replica.topicPartition] == nil
+    }
+
     /// A log says that what it read is not what was written.
     func damageMet(in replica: Replica, at offset: Offset, _ error: LogError) {
         let isNew = replica.log.noteDamage(at: offset, "\(error)")
@@ -81,7 +86,7 @@ extension Shard {
                 repairFailed(repair, of: replica, error)
             }
         }
-        if !repairs.contains(where: { $0.value.isFetching }) { closeRepairLinks() }
+        if repairs.isEmpty { closeRepairLinks() }
         scheduleRepairs(inMs: hasWorked ? Self.repairWorkMs : Self.repairPollMs)
     }
 
@@ -320,10 +325,8 @@ extension Shard {
     }
 
     private func closeRepairLinks() {
-        for (link, _) in repairLinks where repairs.isEmpty {
-            effects.append(.closeLink(link))
-            repairLinks.removeValue(forKey: link)
-        }
+        for link in repairLinks.keys { effects.append(.closeLink(link)) }
+        repairLinks.removeAll()
     }
 
     private func passOver(_ peer: NodeID, _ fetch: RepairFetch) {
@@ -341,7 +344,9 @@ extension Shard {
         guard response.errorCode == .none, let answer = response.topics.first?.partitions.first else {
             return passOver(peer, fetch)
         }
-        if answer.errorCode == .offsetOutOfRange, startOver(repair, replica, as: peer, says: answer, at: offset) {
+        if answer.errorCode == .offsetOutOfRange,
+            startOver(repair, replica, as: peer, beginningAt: answer.logStartOffset, at: offset)
+        {
             return
         }
         if answer.errorCode == .unknownLeaderEpoch || answer.divergingEpoch.epoch >= 0 { repair.forksFromPeers = true }
@@ -367,15 +372,14 @@ extension Shard {
     /// election. Its log is the truth, and this copy counts for nothing while it is lost: what it holds from there on
     /// goes the way of every follower's fork.
     private func startOver(
-        _ repair: ReplicaRepair, _ replica: Replica, as peer: NodeID, says answer: FetchResponse.Partition,
-        at offset: Offset
+        _ repair: ReplicaRepair, _ replica: Replica, as peer: NodeID, beginningAt logStart: Offset, at offset: Offset
     ) -> Bool {
         guard let registration = view.image.partition(replica.topicPartition), registration.leader == peer,
             !registration.isr.contains(configuration.nodeID),
             !registration.eligibleLeaderReplicas.contains(configuration.nodeID)
         else { return false }
-        let isDeleted = answer.errorCode == .offsetOutOfRange && answer.logStartOffset > offset
-        let start = isDeleted ? answer.logStartOffset : offset
+        let isDeleted = logStart > offset
+        let start = isDeleted ? logStart : offset
         log(
             .warning,
             "\(replica.name): the leader has nothing at \(offset); this copy goes on from \(start) with what it has"

@@ -10,7 +10,7 @@ struct Scrub {
     var at: TopicPartition?
     var cursor: ScrubCursor?
     var nextPassAt: Instant
-    var isUnderWay = false
+    var isUnderWay: Bool { at != nil }
 
     init(firstPassAt: Instant) { nextPassAt = firstPassAt }
 }
@@ -37,7 +37,6 @@ extension Shard {
         }
         if !scrub.isUnderWay {
             guard reading.now >= scrub.nextPassAt else { return }
-            scrub.isUnderWay = true
             scrub.at = replicas.keys.first
             scrub.cursor = nil
             scrub.nextPassAt = reading.now.advanced(byMs: configuration.log.scrubIntervalMs)
@@ -45,17 +44,13 @@ extension Shard {
         var left = max(1, configuration.log.scrubBytesPerSecond * Self.scrubTickMs / 1_000)
         var visited = 0
         while left > 0, visited < Self.scrubbedReplicasMax {
-            guard let key = scrub.at else {
-                scrub.isUnderWay = false
-                return
-            }
+            guard let key = scrub.at else { return }
             guard let replica = replicas[key], repairs[key] == nil else {
                 leave(key)
                 continue
             }
             let damages = replica.log.damages.count
             let (next, readBytes) = replica.log.scrub(from: scrub.cursor, maxBytes: Int(min(left, 1 << 20)))
-            scrubbedBytes += UInt64(readBytes)
             left -= Int64(max(readBytes, 1))
             if next == nil {
                 leave(key)
@@ -68,7 +63,10 @@ extension Shard {
     }
 
     private func leave(_ key: TopicPartition) {
-        scrub.at = replicas.keys.first { $0 > key }
+        // The key itself may be gone.
+        var next = replicas.lowerBound(key)
+        if next < replicas.count, replicas.keys[next] == key { next += 1 }
+        scrub.at = next < replicas.count ? replicas.keys[next] : nil
         scrub.cursor = nil
     }
 }

@@ -49,7 +49,6 @@ package final class Shard {
     var repairSequence: UInt64 = 0
     var repairTimer: Timers<ShardTimer>.ID?
     var scrub: Scrub
-    var scrubbedBytes: UInt64 = 0
     var proofsForgottenAt: Instant
     var isStopping = false
     /// This start of the node was unfenced once: from then on its image is one that clients may go by.

@@ -114,9 +114,7 @@ final class Segment {
 
     func isProven(_ positions: Range<Int64>) -> Bool {
         positions.lowerBound >= provenFrom
-            || (provenStretch.lowerBound <= positions.lowerBound
-                && max(provenStretch.upperBound, provenFrom <= provenStretch.upperBound ? .max : 0)
-                    >= positions.upperBound)
+            || (provenStretch.lowerBound <= positions.lowerBound && provenStretch.upperBound >= positions.upperBound)
     }
 
     /// Grows the stretch where readers follow each other through the file, and begins another one where they do not.
@@ -124,13 +122,12 @@ final class Segment {
         if positions.upperBound == .max {
             provenFrom = min(provenFrom, positions.lowerBound)
         } else if positions.lowerBound <= provenStretch.upperBound, positions.upperBound >= provenStretch.lowerBound {
-            provenStretch =
-                min(
-                    provenStretch.lowerBound, positions.lowerBound)..<max(
-                    provenStretch.upperBound, positions.upperBound)
+            let start = min(provenStretch.lowerBound, positions.lowerBound)
+            provenStretch = start..<max(provenStretch.upperBound, positions.upperBound)
         } else {
             provenStretch = positions
         }
+        if provenStretch.upperBound >= provenFrom { provenFrom = min(provenFrom, provenStretch.lowerBound) }
     }
 
     func forgetProof() { (provenFrom, provenStretch) = (.max, 0..<0) }

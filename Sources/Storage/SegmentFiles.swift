@@ -8,7 +8,7 @@ package enum SegmentFiles {
     /// What belongs to a segment and goes when it goes, though others write it.
     static let companions = [".txnindex", ".snapshot"]
 
-    static func path(_ directory: String, _ baseOffset: Offset, _ suffix: String) -> String {
+    package static func path(_ directory: String, _ baseOffset: Offset, _ suffix: String) -> String {
         directory + "/" + name(baseOffset) + suffix
     }
 

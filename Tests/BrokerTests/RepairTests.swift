@@ -11,10 +11,7 @@ import Testing
 import Wire
 
 private let path = "/d/t-0/"
-private func segmentPath(_ base: Offset) -> String {
-    let digits = String(base)
-    return path + String(repeating: "0", count: 20 - digits.count) + digits + ".log"
-}
+private func segmentPath(_ base: Offset) -> String { SegmentFiles.path("/d/t-0", base, ".log") }
 
 /// Three nodes, one topic of small segments, every record on all three.
 private struct Damaged {

@@ -62,8 +62,7 @@ struct SoundLog {
     }
 
     func path(_ base: Offset, _ suffix: String = ".log") -> String {
-        let digits = String(base)
-        return Self.directory + "/" + String(repeating: "0", count: 20 - digits.count) + digits + suffix
+        SegmentFiles.path(Self.directory, base, suffix)
     }
 
     func batches(of segment: SegmentedLog.SegmentSummary) -> [(header: BatchHeader, bytes: [UInt8])] {

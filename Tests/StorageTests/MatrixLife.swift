@@ -16,8 +16,7 @@ struct OwnerFiles {
     static let identity = MatrixLife.directory + "/partition.metadata"
 
     static func snapshot(_ offset: Offset) -> String {
-        let digits = String(offset)
-        return MatrixLife.directory + "/" + String(repeating: "0", count: 20 - digits.count) + digits + ".snapshot"
+        SegmentFiles.path(MatrixLife.directory, offset, ".snapshot")
     }
 
     static func offset(_ path: String, on disk: SimulatedDisk) -> Offset? {

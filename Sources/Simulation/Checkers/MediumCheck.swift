@@ -18,13 +18,11 @@ enum MediumCheck {
                 return nil
             }
             guard let slice, slice.nextOffset > position else { return nil }
-            let path = path(of: log, holding: position)
+            let base = log.segmentSummaries.last { $0.baseOffset <= position }?.baseOffset ?? 0
+            let path = SegmentFiles.path(log.directory, base, ".log")
             guard node.disk.isNameDurable(path) else { return "\(path) has no name on the medium" }
-            guard let durable = node.disk.durableContents(of: path), let visible = node.disk.contents(of: path) else {
-                return "\(path) is not there"
-            }
-            let range = Int(slice.position)..<Int(slice.position) + slice.length
-            guard durable.count >= range.upperBound, durable[range] == visible[range] else {
+            guard let isThere = isOnMedium(slice, of: path, on: node) else { return "\(path) is not there" }
+            guard isThere else {
                 return "\(position)..<\(slice.nextOffset) in \(path) is not on the medium"
             }
             position = slice.nextOffset
@@ -32,9 +30,12 @@ enum MediumCheck {
         return nil
     }
 
-    private static func path(of log: SegmentedLog, holding offset: Offset) -> String {
-        let base = log.segmentSummaries.last { $0.baseOffset <= offset }?.baseOffset ?? 0
-        let digits = String(base)
-        return log.directory + "/" + String(repeating: "0", count: 20 - digits.count) + digits + ".log"
+    /// Nil: there is no such file.
+    static func isOnMedium(_ slice: LogSlice, of path: String, on node: SimulatedNode) -> Bool? {
+        guard let durable = node.disk.durableContents(of: path), let visible = node.disk.contents(of: path) else {
+            return nil
+        }
+        let range = Int(slice.position)..<Int(slice.position) + slice.length
+        return durable.count >= range.upperBound && durable[range] == visible[range]
     }
 }

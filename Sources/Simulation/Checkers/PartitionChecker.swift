@@ -301,13 +301,11 @@ final class PartitionChecker {
             if told.endOffset <= log.startOffset { return }
             guard let base = log.segmentSummaries.last(where: { $0.baseOffset <= told.baseOffset })?.baseOffset
             else { return }
-            let digits = String(base)
-            let path = log.directory + "/" + String(repeating: "0", count: 20 - digits.count) + digits + ".log"
-            guard let durable = node.disk.durableContents(of: path), let visible = node.disk.contents(of: path),
-                let slice = try? log.inspect(from: max(told.baseOffset, log.startOffset), maxBytes: 1, below: .max)
-            else { return isThere = false }
-            let range = Int(slice.position)..<Int(slice.position) + slice.length
-            isThere = durable.count >= range.upperBound && durable[range] == visible[range]
+            let slice = try? log.inspect(from: max(told.baseOffset, log.startOffset), maxBytes: 1, below: .max)
+            isThere =
+                slice.flatMap {
+                    MediumCheck.isOnMedium($0, of: SegmentFiles.path(log.directory, base, ".log"), on: node)
+                } ?? false
         }
         return isThere
     }
