@@ -74,7 +74,9 @@ extension Shard {
     func updateFetcher(of replica: Replica) {
         var wanted: LinkID?
         // A damaged copy asks for nothing: its place in the leader's session would be answered again and again.
-        if case .follower(let leader?) = replica.partition.role, !replica.logView.isDamaged {
+        if case .follower(let leader?) = replica.partition.role, !replica.logView.isDamaged,
+            replicas[replica.topicPartition] === replica
+        {
             wanted = LinkID(node: leader, kind: replica.settings.synchronous ? .fetchSync : .fetchAsync)
         }
         if let current = replica.fetcher, current != wanted { removeFromFetcher(replica) }

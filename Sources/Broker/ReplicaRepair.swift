@@ -15,6 +15,13 @@ final class ReplicaRepair {
         case settling
         /// The controller is told that the copy is whole.
         case returning
+
+        var mayBeCountedOn: Bool {
+            switch self {
+            case .telling, .returning: true
+            default: false
+            }
+        }
     }
 
     var stage = Stage.telling
@@ -22,6 +29,8 @@ final class ReplicaRepair {
     var trustsRuns = true
     /// A peer knows nothing of the epoch that the gap is said to follow.
     var forksFromPeers = false
+    /// How often the leader had nothing committed at the offset wanted.
+    var emptyAnswers = 0
     /// A word to the controller is under way.
     var isTelling = false
     /// The barrier on the segment at hand.

@@ -32,41 +32,14 @@ extension Shard {
                 if let replica = replicas[topicPartition] {
                     assign(replica)
                 } else if registration.replicas.contains(configuration.nodeID) {
-                    openReplica(topicPartition, of: topic)
+                    openReplica(topicPartition, of: topic, isAgain: postponed[topicPartition] != nil)
                 }
             }
         }
         if !changes.configs.isEmpty { applySettings() }
     }
 
-    /// Opens what a full disk did not let be opened before.
-    func openPostponed() {
-        guard postponed.count > 0, !isStopping else { return }
-        let keys = postponed.keys
-        postponed.removeAll()
-        for key in keys where replicas[key] == nil {
-            guard let topic = view.image.topic(id: key.topicID), topic.partitions.indices.contains(Int(key.partition)),
-                topic.partitions[Int(key.partition)].replicas.contains(configuration.nodeID)
-            else { continue }
-            openReplica(key, of: topic, isAgain: true)
-        }
-    }
-
-    /// A full disk is no reason to end: the other partitions and the metadata can be served, and space may come back.
-    private func postpone(_ topicPartition: TopicPartition, _ name: String, isAgain: Bool, _ error: any Error) -> Bool {
-        switch error {
-        case let error as LogError:
-            guard case .disk(.noSpace) = error else { return false }
-        case let error as DiskError:
-            guard case .noSpace = error else { return false }
-        default: return false
-        }
-        postponed[topicPartition] = true
-        if !isAgain { log(.error, "\(name) is not served here until there is space on the disk: \(error)") }
-        return true
-    }
-
-    private func openReplica(_ topicPartition: TopicPartition, of topic: TopicImage, isAgain: Bool = false) {
+    func openReplica(_ topicPartition: TopicPartition, of topic: TopicImage, isAgain: Bool = false) {
         guard let settings = view.image.effectiveConfig(topic.id, brokerDefaults: configuration.topicDefaults) else {
             return
         }
@@ -83,8 +56,8 @@ extension Shard {
                 try directory.setAsideStranger(name: name, than: topic.id, on: disk)
             } catch {
                 // Nothing is amiss with any other partition.
-                return log(
-                    .error,
+                return postpone(
+                    topicPartition, isAgain: isAgain,
                     "\(name) is not served here: what an earlier topic left under its name stays there: \(error)")
             }
             let (path, isNew) = try directory.openPartition(name: name, on: disk)
@@ -115,12 +88,15 @@ extension Shard {
             }
             replicas[topicPartition] = replica
             owners[owner] = replica
+            postponed.removeValue(forKey: topicPartition)
             if isAgain { self.log(.notice, "\(name) is served here again") }
             assign(replica)
-            if !log.damages.isEmpty || registration.isLost(configuration.nodeID) { damageFound(in: replica) }
+            if !log.damages.isEmpty { damageFound(in: replica) }
         } catch {
-            if postpone(topicPartition, name, isAgain: isAgain, error) { return }
-            halt("cannot open \(name): \(error)")
+            guard mayPass(error) else { return halt("cannot open \(name): \(error)") }
+            postpone(
+                topicPartition, isAgain: isAgain,
+                "\(name) is not served here until there is space on the disk: \(error)")
         }
     }
 
@@ -139,10 +115,9 @@ extension Shard {
             if registration.replicas.count > 1 { try log.truncateFully(startingAt: 0) }
         } else if log.recovery.missingStart != nil {
             log.noteMissingStart()
-        } else if log.damages.isEmpty, registration.isLost(configuration.nodeID) {
-            // The damage was found while it was open, and its repair was cut off: all is looked at again.
-            log.doubtAll("its repair was not finished")
         }
+        // Damage was found while it was open, and its repair was cut off: all is looked at again.
+        if registration.isLost(configuration.nodeID) { log.doubtAll("its repair was not finished") }
     }
 
     /// Walks over headers that no start has looked at. What does not fit there is damage like any other.
@@ -192,6 +167,7 @@ extension Shard {
             $0.assigned(registration, brokers: brokers, log: replica.logView, at: reading.now, into: &$1)
         }
         updateFetcher(of: replica)
+        returnIfLost(replica, registration)
     }
 
     /// Settings changed somewhere: a topic's own, or a default that any topic may live by.
@@ -224,11 +200,7 @@ extension Shard {
             log(.error, "the checkpoints could not be written: \(error)")
         }
         for replica in doomed {
-            failWaiters(of: replica, .unknownTopicOrPartition)
-            replicas.removeValue(forKey: replica.topicPartition)
-            wakeFetches(of: replica)
-            removeFromFetcher(replica)
-            owners = owners.filter { $0.value !== replica }
+            drop(replica, failing: .unknownTopicOrPartition)
             do {
                 try replica.log.close(flushing: false)
                 try directory.deletePartition(replica.directory, topicID: topicID, on: disk)
@@ -236,6 +208,15 @@ extension Shard {
                 log(.error, "\(replica.name) was deleted, and its files could not be: \(error)")
             }
         }
+    }
+
+    /// It is not served here any more.
+    func drop(_ replica: Replica, failing error: ErrorCode) {
+        failWaiters(of: replica, error)
+        replicas.removeValue(forKey: replica.topicPartition)
+        wakeFetches(of: replica)
+        removeFromFetcher(replica)
+        owners = owners.filter { $0.value !== replica }
     }
 
     // MARK: Effects of a partition
@@ -339,6 +320,7 @@ extension Shard {
     /// what the disk holds (reliability.md §4 rule 8). A full disk refuses writes and goes on reading.
     func logFailed(_ replica: Replica, _ error: LogError) {
         switch error {
+        case _ where replica.log.isFenced && mayPass(error): setAside(replica, error)
         case .disk(.noSpace(let path)): refuseRecords(of: replica, "no space is left on the disk of \(path)")
         case .disk(.readOnly(let path)): refuseRecords(of: replica, "\(path) lies on a read-only file system")
         case .damaged(_, let offset): damageMet(in: replica, at: offset, error)
@@ -409,6 +391,9 @@ extension Shard {
         }
         for (link, _) in fetchers { effects.append(.closeLink(link)) }
         fetchers.removeAll()
+        for repair in repairs.values { repair.abandon() }
+        repairs.removeAll()
+        closeRepairLinks()
         replicas.removeAll()
         owners.removeAll()
         effects.append(.mail(.shardStopped(shard: index, clean: clean)))

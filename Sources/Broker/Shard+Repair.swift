@@ -22,6 +22,7 @@ extension Shard {
     private static let repairPollMs: Int64 = 20
     private static let repairRetryMs: Int64 = 300
     private static let repairFetchBytes: Int32 = 1 << 20
+    private static let emptyAnswersMax = 4
 
     // MARK: Beginning
 
@@ -45,6 +46,16 @@ extension Shard {
         replica.isUnderRepair = true
         perform(on: replica) { $0.damageFound(into: &$1) }
         updateFetcher(of: replica)
+        scheduleRepairs(inMs: 0)
+    }
+
+    /// The controller takes a copy for lost of which nothing is known to be wrong: a word that was overtaken came late,
+    /// or the copy could not be opened when it was said.
+    func returnIfLost(_ replica: Replica, _ registration: PartitionRegistration) {
+        guard registration.isLost(configuration.nodeID), isWhole(replica), !isStopping else { return }
+        let repair = ReplicaRepair()
+        repair.stage = .returning
+        repairs[replica.topicPartition] = repair
         scheduleRepairs(inMs: 0)
     }
 
@@ -93,6 +104,11 @@ extension Shard {
     /// Answers whether a piece of work was done.
     private func advance(_ repair: ReplicaRepair, of replica: Replica, mayWork: Bool) throws(LogError) -> Bool {
         let isLost = view.image.partition(replica.topicPartition)?.isLost(configuration.nodeID) ?? false
+        if !isLost, !repair.stage.mayBeCountedOn {
+            // An overtaken word of this node came late: the others count on this copy again.
+            repair.abandon()
+            repair.stage = .telling
+        }
         switch repair.stage {
         case .telling:
             if isLost { repair.stage = .planning } else { tell(repair, of: replica, DirectoryID.lost) }
@@ -111,6 +127,9 @@ extension Shard {
             replica.log.requestFlush()
             guard replica.log.flushedEnd >= replica.log.endOffset, !replica.log.isFlushUnderWay else { return false }
             try replica.rebuildProducers(on: disk)
+            if let latest = replica.log.epochs.entries.last, latest.epoch > replica.log.epochMax {
+                throw .damaged("epoch \(latest.epoch) was never led", from: latest.startOffset)
+            }
             replica.isUnderRepair = false
             repair.stage = .returning
             updateFetcher(of: replica)
@@ -187,6 +206,7 @@ extension Shard {
 
     /// The controller's word on where a replica of this node lies. That it has come to pass is seen in the image.
     func directoryAnswered(_ topicPartition: TopicPartition, directory: UUID128, _ error: ErrorCode) {
+        lostTold(topicPartition)
         guard let repair = repairs[topicPartition] else { return }
         repair.isTelling = false
         repair.retryAt = reading.now.advanced(byMs: error == .none ? Self.repairPollMs : Self.repairRetryMs)
@@ -203,6 +223,7 @@ extension Shard {
     private func repairFailed(_ repair: ReplicaRepair, of replica: Replica, _ error: LogError) {
         repair.abandon()
         repair.retryAt = reading.now.advanced(byMs: Self.repairRetryMs)
+        if replica.log.isFenced { return logFailed(replica, error) }
         switch error {
         case .damaged(_, let offset) where replica.log.damages.isEmpty:
             // Met when all seemed to be whole: by a walk over the headers.
@@ -320,11 +341,14 @@ extension Shard {
 
     func expireRepairFetches() {
         for request in repairFetches.takeExpired(at: reading.now) {
-            if let link = request.link { passOver(link.node, request.purpose) }
+            guard let link = request.link else { continue }
+            passOver(link.node, request.purpose)
+            // A peer whose power failed resets nothing: only a new connection tells whether it is there.
+            if repairLinks.removeValue(forKey: link) != nil { effects.append(.closeLink(link)) }
         }
     }
 
-    private func closeRepairLinks() {
+    func closeRepairLinks() {
         for link in repairLinks.keys { effects.append(.closeLink(link)) }
         repairLinks.removeAll()
     }
@@ -344,11 +368,7 @@ extension Shard {
         guard response.errorCode == .none, let answer = response.topics.first?.partitions.first else {
             return passOver(peer, fetch)
         }
-        if answer.errorCode == .offsetOutOfRange,
-            startOver(repair, replica, as: peer, beginningAt: answer.logStartOffset, at: offset)
-        {
-            return
-        }
+        if let cut = cut(repair, replica, as: peer, says: answer, at: offset) { return startOver(repair, replica, cut) }
         if answer.errorCode == .unknownLeaderEpoch || answer.divergingEpoch.epoch >= 0 { repair.forksFromPeers = true }
         guard answer.errorCode == .none, answer.divergingEpoch.epoch < 0, let records = answer.records,
             records.readableBytes > 0
@@ -359,6 +379,7 @@ extension Shard {
             do throws(LogError) {
                 try rebuild.give(records, headers: checked.headers)
                 repair.tried = []
+                repair.emptyAnswers = 0
             } catch {
                 repairFailed(repair, of: replica, error)
             }
@@ -368,37 +389,72 @@ extension Shard {
         }
     }
 
-    /// The leader has no such records, because they were deleted meanwhile or another history was chosen by an unclean
-    /// election. Its log is the truth, and this copy counts for nothing while it is lost: what it holds from there on
-    /// goes the way of every follower's fork.
-    private func startOver(
-        _ repair: ReplicaRepair, _ replica: Replica, as peer: NodeID, beginningAt logStart: Offset, at offset: Offset
-    ) -> Bool {
+    /// Where this copy must give way to what the leader has, as any follower's fork does; nil where it need not. Only
+    /// the leader's word counts, and only while nobody counts on this copy.
+    private func cut(
+        _ repair: ReplicaRepair, _ replica: Replica, as peer: NodeID, says answer: FetchResponse.Partition,
+        at offset: Offset
+    ) -> LostCut? {
         guard let registration = view.image.partition(replica.topicPartition), registration.leader == peer,
             !registration.isr.contains(configuration.nodeID),
             !registration.eligibleLeaderReplicas.contains(configuration.nodeID)
-        else { return false }
-        let isDeleted = logStart > offset
-        let start = isDeleted ? logStart : offset
+        else { return nil }
+        switch answer.errorCode {
+        case .offsetOutOfRange where answer.logStartOffset > offset:
+            // Deleted meanwhile.
+            return LostCut(offset: answer.logStartOffset, isWhole: true)
+        case .offsetOutOfRange:
+            // An unclean election chose another history.
+            return LostCut(offset: offset, isWhole: false)
+        case .none: break
+        default: return nil
+        }
+        if answer.divergingEpoch.epoch >= 0 {
+            // It forks in front of the segment at hand, all of which was asked for.
+            return repair.trustsRuns
+                ? nil : LostCut(offset: min(answer.divergingEpoch.endOffset, offset), isWhole: false)
+        }
+        guard let records = answer.records, records.readableBytes > 0 else {
+            // Above the high watermark nothing is promised. With two replicas and two in sync it waits for this very
+            // copy, which fetches the rest as a follower does.
+            repair.emptyAnswers += 1
+            let isPatient = repair.emptyAnswers < Self.emptyAnswersMax || answer.highWatermark > offset
+            return isPatient ? nil : LostCut(offset: offset, isWhole: false)
+        }
+        guard let first = BatchHeader(reading: records, at: records.readerIndex), first.baseOffset < offset,
+            first.nextOffset > offset
+        else { return nil }
+        // The leader's batch begins before what is missing here: the log start lies inside it, or a header lied.
+        if offset <= replica.log.startOffset { return LostCut(offset: offset, isWhole: true) }
+        return repair.trustsRuns ? nil : LostCut(offset: first.baseOffset, isWhole: false)
+    }
+
+    /// The leader's log is the truth, and this copy counts for nothing while it is lost.
+    private func startOver(_ repair: ReplicaRepair, _ replica: Replica, _ cut: LostCut) {
         log(
             .warning,
-            "\(replica.name): the leader has nothing at \(offset); this copy goes on from \(start) with what it has"
-        )
+            "\(replica.name): the leader has nothing that fits at \(cut.offset); this copy goes on from there with what "
+                + "it has")
         repair.abandon()
         do throws(LogError) {
-            try prepareCut(of: replica, to: start, isWhole: isDeleted)
-            if isDeleted {
-                try replica.log.truncateFully(startingAt: start)
+            try prepareCut(of: replica, to: cut.offset, isWhole: cut.isWhole)
+            if cut.isWhole {
+                try replica.log.truncateFully(startingAt: cut.offset)
             } else {
-                try replica.log.truncate(to: start)
+                try replica.log.truncateLost(to: cut.offset)
             }
-            replica.partition.lostCopyCut(to: start, isWhole: isDeleted)
+            replica.partition.lostCopyCut(to: replica.log.endOffset, isWhole: cut.isWhole)
             repair.stage = .planning
         } catch {
             repairFailed(repair, of: replica, error)
         }
-        return true
     }
+}
+
+/// What a lost copy must drop: everything from `offset` on, or, to begin again there, everything.
+private struct LostCut {
+    var offset: Offset
+    var isWhole: Bool
 }
 
 struct RepairLink {

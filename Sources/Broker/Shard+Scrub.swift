@@ -30,11 +30,12 @@ extension Shard {
     }
 
     func runScrub() {
-        guard configuration.log.scrubBytesPerSecond > 0, !isStopping else { return }
+        guard !isStopping else { return }
         if reading.now >= proofsForgottenAt.advanced(byMs: Self.proofMs) {
             proofsForgottenAt = reading.now
             for replica in replicas.values { replica.log.forgetProofs() }
         }
+        guard configuration.log.scrubBytesPerSecond > 0 else { return }
         if !scrub.isUnderWay {
             guard reading.now >= scrub.nextPassAt else { return }
             scrub.at = replicas.keys.first

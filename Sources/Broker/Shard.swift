@@ -40,8 +40,8 @@ package final class Shard {
     var startsReady = SortedMap<TopicPartition, Bool>()
     var startsUnderWay: StartsUnderWay?
     var startSnapshots = SortedMap<UInt64, TopicPartition>()
-    /// Replicas that a full disk keeps from being opened.
-    var postponed = SortedMap<TopicPartition, Bool>()
+    /// Replicas that the disk keeps from being opened.
+    var postponed = SortedMap<TopicPartition, PostponedReplica>()
     /// Damaged replicas, and whom they ask for what they lack.
     var repairs = SortedMap<TopicPartition, ReplicaRepair>()
     var repairLinks = SortedMap<LinkID, RepairLink>()

@@ -149,6 +149,9 @@ package final class SimulatedDisk: Disk {
         guard position >= 0, length >= 0, Int(position) + length <= file.contents.count else {
             throw .pastEnd("\(position)+\(length) of \(file.contents.count)")
         }
+        guard !file.isUnreadable(Int(position)..<Int(position) + length) else {
+            throw .failed("a bad sector within \(position)+\(length)", errno: 5)
+        }
         return ByteBuffer(bytes: file.contents[Int(position)..<Int(position) + length])
     }
 
@@ -332,6 +335,12 @@ package final class SimulatedDisk: Disk {
     package func corrupt(_ path: String, at position: Int, flipping mask: UInt8 = 1) {
         guard case .file(let number) = names.current[path] else { return }
         files[number].flip(mask, at: position)
+    }
+
+    /// The sector that holds `position` cannot be read until it is written again.
+    package func spoilSector(_ path: String, at position: Int) {
+        guard case .file(let number) = names.current[path] else { return }
+        files[number].spoilSector(at: position)
     }
 
     /// Makes the file hold exactly `contents`, on the medium and all: a stale copy, a short file, garbage.

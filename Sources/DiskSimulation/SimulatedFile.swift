@@ -22,21 +22,28 @@ final class SimulatedFile {
     /// The medium. It follows `contents` change by change, so nothing is ever copied whole.
     private(set) var durable: [UInt8] = []
     private(set) var changes: [FileChange] = []
+    /// Bytes that the medium does not give back, until they are written again.
+    private(set) var badSector: Range<Int>?
+
+    static let sectorBytes = 512
 
     init(number: Int) { self.number = number }
 
     init(copying file: SimulatedFile) {
         (number, contents, durable, changes) = (file.number, file.contents, file.durable, file.changes)
+        badSector = file.badSector
     }
 
     func write(_ bytes: [UInt8], at position: Int, sequence: UInt64) {
         guard !bytes.isEmpty else { return }
         Self.put(bytes[...], at: position, into: &contents)
+        if isUnreadable(position..<position + bytes.count) { badSector = nil }
         changes.append(FileChange(sequence: sequence, kind: .write(position: position, bytes: bytes)))
     }
 
     func truncate(to sizeBytes: Int, sequence: UInt64) {
         Self.resize(&contents, to: sizeBytes)
+        if let sector = badSector, sector.lowerBound >= sizeBytes { badSector = nil }
         changes.append(FileChange(sequence: sequence, kind: .truncate(sizeBytes: sizeBytes)))
     }
 
@@ -57,6 +64,13 @@ final class SimulatedFile {
         (contents, durable, changes) = (bytes, bytes, [])
     }
 
+    func spoilSector(at position: Int) {
+        let start = position / Self.sectorBytes * Self.sectorBytes
+        badSector = start..<start + Self.sectorBytes
+    }
+
+    func isUnreadable(_ positions: Range<Int>) -> Bool { badSector?.overlaps(positions) ?? false }
+
     func flip(_ mask: UInt8, at position: Int) {
         if position < contents.count { contents[position] ^= mask }
         if position < durable.count { durable[position] ^= mask }
@@ -65,7 +79,7 @@ final class SimulatedFile {
     /// A change of the contents that is on the medium at once, behind the back of everybody.
     func tamper(_ change: (inout [UInt8]) -> Void) {
         change(&contents)
-        (durable, changes) = (contents, [])
+        (durable, changes, badSector) = (contents, [], nil)
     }
 
     /// `isYounger`: whether the file is of the later half of those that have something to lose.
@@ -106,7 +120,7 @@ final class SimulatedFile {
         }
         var start = 0
         while start < bytes.count {
-            let end = min(bytes.count, start + 512 - (position + start) % 512)
+            let end = min(bytes.count, start + Self.sectorBytes - (position + start) % Self.sectorBytes)
             if random.oneIn(2) { Self.put(bytes[start..<end], at: position + start, into: &durable) }
             start = end
         }
@@ -119,7 +133,7 @@ final class SimulatedFile {
                 Self.apply(change.kind, to: &durable)
                 continue
             }
-            let edge = sector == 0 ? 0 : min(bytes.count, sector * 512 - position % 512)
+            let edge = sector == 0 ? 0 : min(bytes.count, sector * Self.sectorBytes - position % Self.sectorBytes)
             if keepsTail {
                 Self.put(bytes[edge...], at: position + edge, into: &durable)
             } else {

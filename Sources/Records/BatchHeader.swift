@@ -49,6 +49,9 @@ package struct BatchHeader: Equatable, Sendable {
         self.recordsCount = recordsCount
     }
 
+    /// Where a batch says its version.
+    package static let magicPosition = BatchField.magic
+
     /// The header at `index` of `buffer`. Nil: fewer than 61 readable bytes from there, another magic than 2, or a
     /// `batchLength` too small for the header itself.
     package init?(reading buffer: ByteBuffer, at index: Int) {

@@ -24,6 +24,9 @@ struct BatchScan {
         self.lastEpoch = lastEpoch
     }
 
+    /// It ended at bytes that the disk does not give.
+    var metUnreadable: Bool { window.metUnreadable }
+
     /// The next sound batch; nil at the end of the file or at the first that is not. Throws only where the disk does.
     mutating func next() throws(LogError) -> BatchHeader? {
         // Mutant: a torn tail counts as a batch (S2).

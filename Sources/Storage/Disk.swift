@@ -34,6 +34,17 @@ package enum DiskError: Error, Equatable, Sendable {
     case pastEnd(String)
     /// Any other failure of the operating system, with its number.
     case failed(String, errno: Int32)
+
+    /// What was written there is not given back: a bad sector, or a file system that finds itself damaged. That is a
+    /// fact about these bytes, not about the disk, and another copy has them.
+    package var isUnreadable: Bool {
+        switch self {
+        case .pastEnd: true
+        // EIO, ENODATA, EBADMSG, EILSEQ, EUCLEAN: what Linux says of a medium error or a checksum that is wrong.
+        case .failed(_, let errno): [5, 61, 74, 84, 117].contains(errno)
+        default: false
+        }
+    }
 }
 
 /// A log directory's disk. One thread owns one `Disk`; nothing here blocks on a barrier except where its name says so.

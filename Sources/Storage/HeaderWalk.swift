@@ -50,10 +50,24 @@ struct HeaderWalk {
         if position < windowStart || position + size > windowStart + Int64(window.readableBytes) {
             let (disk, file, at) = (segment.disk, segment.file, position)
             let length = Int(min(max(windowBytes, size), remaining))
-            window = try onDisk { () throws(DiskError) in try disk.read(file, at: at, length: length) }
+            do throws(DiskError) {
+                window = try disk.read(file, at: at, length: length)
+            } catch {
+                guard error.isUnreadable else { throw .disk(error) }
+                window = try readable(Int(size))
+            }
             windowStart = position
         }
         return BatchHeader(reading: window, at: window.readerIndex + Int(position - windowStart))
+    }
+
+    /// Without the bytes behind it, among which one may be that the disk does not give.
+    private func readable(_ length: Int) throws(LogError) -> ByteBuffer {
+        do throws(DiskError) {
+            return try segment.disk.read(segment.file, at: position, length: length)
+        } catch {
+            throw error.isUnreadable ? damaged("position \(position) cannot be read: \(error)") : .disk(error)
+        }
     }
 
     private func damaged(_ reason: String) -> LogError {

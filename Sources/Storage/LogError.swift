@@ -23,6 +23,10 @@ package enum LogError: Error, Equatable, Sendable {
     }
 }
 
+extension LogError {
+    var isUnreadable: Bool { if case .disk(let error) = self { error.isUnreadable } else { false } }
+}
+
 /// Runs one operation of the disk under the log's own error type.
 @inline(__always)
 func onDisk<T>(_ operation: () throws(DiskError) -> T) throws(LogError) -> T {

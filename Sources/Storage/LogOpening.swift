@@ -192,10 +192,10 @@ struct LogOpening {
             let previousEnd = index > firstIndex ? opened.segments[index - 1].nextOffset : nil
             if let previousEnd, previousEnd != segment.baseOffset {
                 // A name or bytes between them are missing.
-                guard previousEnd < recoveryPoint, segment.baseOffset > previousEnd else {
+                let isKnown = opened.recovery.damages.last.map { $0.offsets.contains(previousEnd) } ?? false
+                guard previousEnd < recoveryPoint || isKnown, segment.baseOffset > previousEnd else {
                     return try removeSegments(from: index)
                 }
-                let isKnown = opened.recovery.damages.last.map { $0.offsets.contains(previousEnd) } ?? false
                 if !isKnown {
                     addDamage(previousEnd..<segment.baseOffset, segment.path, "a segment before it is missing")
                 }
@@ -220,7 +220,12 @@ struct LogOpening {
             // Also where nothing lies above the recovery point: a cut made just before a kill may have no barrier
             // behind it.
             changedFiles.append(segment)
-            if segment.sizeBytes < fileBytes, try cut(segment, at: index, fileBytes: fileBytes) { return }
+            if segment.sizeBytes < fileBytes {
+                let isEnd =
+                    scan.metUnreadable
+                    ? doubtRest(of: segment, at: index) : try cut(segment, at: index, fileBytes: fileBytes)
+                if isEnd { return }
+            }
             if index + 1 < opened.segments.count { segment.seal() }
             index += 1
         }
@@ -254,17 +259,23 @@ struct LogOpening {
         let end = segment.end
         // Mutant: what was acknowledged is cut off like a torn tail (S5).
         if end.offset < recoveryPoint, settings.plantedBug != .damageCutOff {
-            let hasNext = index + 1 < opened.segments.count
-            let next = hasNext ? opened.segments[index + 1].baseOffset : recoveryPoint
-            addDamage(
-                end.offset..<max(next, end.offset + 1), segment.path, "no sound batch at position \(end.position)")
-            return !hasNext
+            return doubtRest(of: segment, at: index)
         }
         let (disk, file) = (disk, segment.file)
         try onDisk { () throws(DiskError) in try disk.truncate(file, to: end.position) }
         opened.recovery.tornBytes += fileBytes - end.position
         try removeSegments(from: index + 1)
         return true
+    }
+
+    /// What follows on the last good batch of `segment` is damage: it lies below the recovery point, or the disk does
+    /// not give it, which no torn tail explains. Answers whether the log ends here.
+    private mutating func doubtRest(of segment: Segment, at index: Int) -> Bool {
+        let end = segment.end
+        let hasNext = index + 1 < opened.segments.count
+        let next = hasNext ? opened.segments[index + 1].baseOffset : recoveryPoint
+        addDamage(end.offset..<max(next, end.offset + 1), segment.path, "no sound batch at position \(end.position)")
+        return !hasNext
     }
 
     private mutating func removeSegments(from index: Int) throws(LogError) {

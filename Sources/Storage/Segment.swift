@@ -146,9 +146,11 @@ final class Segment {
             let entry = offsetIndex.floor(relativeOffset: offset - baseOffset)
             var walk = HeaderWalk(self, from: Int64(entry?.position ?? 0), expecting: entry == nil ? baseOffset : nil)
             try check(entry, against: walk)
-            while let (header, position) = try walk.next() {
+            // The batch that begins there need not be sound for what lies before it to be read.
+            while walk.expectedOffset != offset, let (header, position) = try walk.next() {
                 if header.lastOffset >= offset { return Boundary(position: position, offset: header.baseOffset) }
             }
+            if walk.expectedOffset == offset { return Boundary(position: walk.position, offset: offset) }
             throw .damaged(
                 "\(path): ends at \(walk.expectedOffset ?? baseOffset)", from: walk.expectedOffset ?? baseOffset)
         }

@@ -91,12 +91,17 @@ package struct SegmentSurvey {
         }
         let end = min(position + Self.searchBytes, last + 1)
         while position < end {
+            guard let next = try window.nextMagic(from: position, below: end) else {
+                position = end
+                return
+            }
+            position = next
             if let (header, _) = try candidate(), header.baseOffset > expected, fits(header) { return begin(header) }
             position += 1
         }
     }
 
-    /// A batch at the position, if the byte that says its version does not rule it out at once.
+    /// A batch at the position, if its header does not rule it out at once.
     private mutating func candidate() throws(LogError) -> (header: BatchHeader, bytes: ByteBuffer)? {
         guard let head = try window.slice(at: position, length: Int64(BatchHeader.sizeBytes)),
             let header = BatchHeader(reading: head, at: head.readerIndex), header.baseOffset >= expected, fits(header)

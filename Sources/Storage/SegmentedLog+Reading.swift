@@ -169,8 +169,12 @@ extension SegmentedLog {
         of header: BatchHeader, at position: Int64, in segment: Segment
     ) throws(LogError) -> [Record] {
         let (disk, file) = (disk, segment.file)
-        let batch = try onDisk { () throws(DiskError) in
-            try disk.read(file, at: position, length: header.sizeBytes)
+        let batch: ByteBuffer
+        do throws(DiskError) {
+            batch = try disk.read(file, at: position, length: header.sizeBytes)
+        } catch {
+            guard error.isUnreadable else { throw .disk(error) }
+            throw .damaged("\(segment.path): position \(position) cannot be read: \(error)", from: header.baseOffset)
         }
         let limit = max(header.sizeBytes, Limits.messageBytesMax) * Limits.decompressionFactorMax
         guard verifyCRC(of: batch), let records = try? decodeRecords(batch, maxDecompressedBytes: limit) else {

@@ -47,14 +47,18 @@ extension SegmentedLog {
         flushedEnd = min(flushedEnd, missing.lowerBound)
     }
 
-    /// Doubts every segment: each is surveyed before the log is believed again.
+    /// Doubts every segment: each is surveyed before the log is believed again. What is known to be missing in front of
+    /// the first one stays so; what is missing behind one, its survey finds.
     package func doubtAll(_ reason: String) {
-        damages = segments.compactMap { segment in
-            guard segment.nextOffset > max(segment.baseOffset, startOffset) else { return nil }
-            return Damage(
-                offsets: max(segment.baseOffset, startOffset)..<segment.nextOffset, file: segment.path,
-                reason: reason)
+        let end = endOffset
+        var doubts = damages.filter { $0.offsets.lowerBound < segments[0].baseOffset }
+        for (index, segment) in segments.enumerated() {
+            let lower = max(segment.baseOffset, startOffset)
+            let upper = index + 1 < segments.count ? segments[index + 1].baseOffset : end
+            guard lower < upper else { continue }
+            doubts.append(Damage(offsets: lower..<upper, file: segment.path, reason: reason))
         }
+        damages = doubts
     }
 
     /// Opening it found that something is missing.
@@ -159,12 +163,12 @@ extension SegmentedLog {
         precondition(rebuild.want == .whole, "a rebuilt segment is swapped in when it is on disk and was read back")
         if isFenced { throw .fenced }
         let base = rebuild.baseOffset
-        rebuild.close()
         let (disk, from, to) = (disk, rebuild.path, SegmentFiles.path(directory, base, ".log"))
         let old = segments.firstIndex { $0.baseOffset == base }
         let createdMs = old.map { segments[$0].createdMs } ?? active.createdMs
         try onDisk { () throws(DiskError) in try disk.rename(from, to: to) }
         let segment = try Segment(disk: disk, directory: directory, baseOffset: base, create: false, wallMs: createdMs)
+        rebuild.close()
         segment.noteProven(0..<Int64.max)
         segment.sizeBytes = rebuild.writtenBytes
         segment.nextOffset = rebuild.nextOffset

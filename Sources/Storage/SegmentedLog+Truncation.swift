@@ -44,6 +44,16 @@ extension SegmentedLog {
         _ = try? segment.largestTimestamp(intervalBytes: settings.indexIntervalBytes)
     }
 
+    /// The same for a copy that nobody counts on. Where the way to `offset` is damaged, all of its segment goes.
+    package func truncateLost(to offset: Offset) throws(LogError) {
+        do throws(LogError) {
+            try truncate(to: offset)
+        } catch {
+            guard case .damaged = error else { throw error }
+            try truncate(to: segments[segmentIndex(holding: offset)].baseOffset)
+        }
+    }
+
     /// Drops everything and begins again, empty, at `offset`.
     package func truncateFully(startingAt offset: Offset) throws(LogError) {
         precondition(offset >= 0, "offsets are not negative")

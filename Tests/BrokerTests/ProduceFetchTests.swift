@@ -2,6 +2,7 @@
 
 import Broker
 import DiskSimulation
+import Metadata
 import Model
 import NIOCore
 import Records
@@ -276,5 +277,57 @@ struct FullDiskTests {
         world.run(forMs: 1_000)
         #expect(try client.call(produceRequest("full"), version: 9).only.errorCode == .none)
         #expect(host.lines.contains { $0.text == "full-0 is served here again" })
+    }
+
+    /// The others must neither wait for it nor elect it.
+    @Test func aReplicaThatCannotBeOpenedIsOutOfUseUntilItIs() throws {
+        let world = try World.running(nodes: 3)
+        let client = Client(world.hosts[0], world)
+        #expect(try client.call(createRequest(["t"], replicas: 3)).topics.map(\.errorCode) == [.none])
+        func registration() -> PartitionRegistration? {
+            guard let image = world.leader()?.node?.control.inspectedImage else { return nil }
+            return image.topic(named: "t").flatMap { image.partition(TopicPartition($0.id, 0)) }
+        }
+        let host = try #require(world.hosts.first { $0.id == registration()?.leader })
+        world.run(forMs: 2_000)
+        world.kill(host)
+        for file in host.shardDisk.filePaths where file.contains("/t-0/") { host.shardDisk.lose(file) }
+        host.shardDisk.noSpaceForNamesEndingIn = "t-0/00000000000000000000.log"
+        try world.start(host)
+        world.run(forMs: 20_000) { registration()?.isLost(host.id) ?? false }
+        #expect(registration()?.isLost(host.id) == true)
+        world.run(forMs: 10_000)
+        #expect(registration()?.isr.contains(host.id) == false && registration()?.leader != host.id)
+        #expect(registration()?.leader != nil && host.halted == nil)
+        host.shardDisk.noSpaceForNamesEndingIn = nil
+        world.run(forMs: 20_000) { registration()?.isr.count == 3 }
+        #expect(registration()?.isr.count == 3 && registration()?.isLost(host.id) == false)
+    }
+
+    /// All that it has was deleted meanwhile, so it begins anew, and finds no room for its new file.
+    @Test func aReplicaThatCannotBeginAnewIsOutOfUseUntilItCan() throws {
+        let world = try World.running(nodes: 3)
+        let client = Client(world.hosts[0], world)
+        #expect(try client.call(createRequest(["t"], replicas: 3)).topics.map(\.errorCode) == [.none])
+        func registration() -> PartitionRegistration? {
+            guard let image = world.leader()?.node?.control.inspectedImage else { return nil }
+            return image.topic(named: "t").flatMap { image.partition(TopicPartition($0.id, 0)) }
+        }
+        let host = try #require(world.hosts.first { $0.id != registration()?.leader && $0 !== world.leader() })
+        world.kill(host)
+        world.run(forMs: 5_000) { registration()?.isr.count == 2 }
+        let leader = try #require(world.hosts.first { $0.id == registration()?.leader })
+        for _ in 0..<5 {
+            #expect(try Client(leader, world).call(produceRequest(), version: 9).only.errorCode == .none)
+        }
+        #expect(try Client(leader, world).call(deleteRequest()).only.lowWatermark == 5)
+        host.shardDisk.noSpaceForNamesEndingIn = ".log"
+        try world.start(host)
+        world.run(forMs: 20_000) { registration()?.isLost(host.id) ?? false }
+        #expect(registration()?.isLost(host.id) == true && host.halted == nil)
+        #expect(host.lines.filter { $0.text.contains("until its log can be changed again") }.count == 1)
+        host.shardDisk.noSpaceForNamesEndingIn = nil
+        world.run(forMs: 20_000) { registration()?.isr.count == 3 }
+        #expect(registration()?.isr.count == 3 && registration()?.isLost(host.id) == false)
     }
 }

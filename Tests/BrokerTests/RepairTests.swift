@@ -19,13 +19,16 @@ private struct Damaged {
     let client: Client
     let topicID: UUID128
 
-    init(replicas: Int = 3, scrubIntervalMs: Int64 = 1 << 40, records: Int = 60) throws {
+    init(
+        replicas: Int = 3, scrubIntervalMs: Int64 = 1 << 40, records: Int = 60, configs: [(String, String)] = []
+    ) throws {
         world = try World.running(nodes: replicas) {
             $0.topicDefaults["log.segment.bytes"] = "2000"
             $0.log.scrubIntervalMs = scrubIntervalMs
         }
         client = Client(world.hosts[0], world)
-        #expect(try client.call(createRequest(["t"], replicas: Int16(replicas))).topics.map(\.errorCode) == [.none])
+        let request = createRequest(["t"], replicas: Int16(replicas), configs: configs)
+        #expect(try client.call(request).topics.map(\.errorCode) == [.none])
         var id = UUID128.zero
         world.hosts[0].node?.shards[0].inspectReplicas { id = $0.topicPartition.topicID }
         topicID = id
@@ -102,6 +105,78 @@ struct RepairTests {
         try damaged.world.start(host)
         damaged.expectRepaired(host)
         try damaged.produce(100)
+    }
+
+    /// In the last segment, met by the opening, and in the first one, met by its survey or a reader.
+    @Test(arguments: [(false, 0), (false, 700), (true, 0), (true, 700)])
+    func aBadSectorIsReadFromThePeers(isFirst: Bool, position: Int) throws {
+        let damaged = try Damaged()
+        let host = try #require(damaged.follower)
+        damaged.world.kill(host)
+        let files = damaged.segments(of: host)
+        let file = isFirst ? files[0] : files[files.count - 1]
+        host.shardDisk.spoilSector(file, at: position)
+        // What is missing behind a segment is looked for in that first.
+        if isFirst { host.shardDisk.lose(files[1]) }
+        try damaged.world.start(host)
+        damaged.expectRepaired(host)
+        try damaged.produce(100)
+    }
+
+    @Test func aReaderWhoMeetsABadSectorGetsNothingAndTheLeaderGivesWay() throws {
+        let damaged = try Damaged()
+        let leader = try #require(damaged.leader)
+        leader.shardDisk.spoilSector(segmentPath(0), at: 600)
+        damaged.world.run(forMs: 130_000)
+        let refused = try Client(leader, damaged.world).call(fetchRequest(offset: 0), version: 12).only
+        #expect(refused.errorCode == .kafkaStorageError)
+        damaged.expectRepaired(leader)
+        #expect(leader.halted == nil)
+    }
+
+    /// What was written last lies above the recovery point. A torn tail is cut off there; what the disk does not give
+    /// is no torn tail, and with two replicas of two in sync the other has no high watermark above it.
+    @Test func aBadSectorAboveTheRecoveryPointIsNoTornTail() throws {
+        let damaged = try Damaged(replicas: 2, configs: [("min.insync.replicas", "2")])
+        let host = try #require(damaged.follower)
+        for number in 60..<64 { try damaged.produce(number) }
+        let hosts = damaged.world.hosts
+        for host in hosts { damaged.world.kill(host) }
+        let last = try #require(damaged.segments(of: host).last)
+        let contents = try #require(host.shardDisk.contents(of: last))
+        host.shardDisk.spoilSector(last, at: contents.count - 1)
+        for host in hosts { try damaged.world.start(host) }
+        damaged.expectRepaired(host)
+        // The leader's shard hears of the ISR a moment after the controller.
+        damaged.world.run(forMs: 1_000)
+        try damaged.produce(100)
+    }
+
+    @Test func aLogStartInsideABatchThatIsGoneBeginsThereAgain() throws {
+        let damaged = try Damaged(records: 0)
+        for number in 0..<40 {
+            let leader = try #require(damaged.leader)
+            let answer = try Client(leader, damaged.world).call(
+                produceRequest("t", batch(3, valueBytes: 100, timestampMs: Int64(number))), version: 9)
+            #expect(answer.only.errorCode == .none)
+        }
+        damaged.world.run(forMs: 3_000)
+        let leader = try #require(damaged.leader)
+        #expect(try Client(leader, damaged.world).call(deleteRequest(before: 10)).only.lowWatermark == 10)
+        damaged.world.run(forMs: 3_000)
+        let host = try #require(damaged.follower)
+        damaged.world.kill(host)
+        host.shardDisk.lose(damaged.segments(of: host)[0])
+        try damaged.world.start(host)
+        damaged.world.run(forMs: 20_000) {
+            damaged.isWhole() && host.lines.contains { $0.text.contains("is repaired") }
+                && damaged.bytes(of: leader).suffix(damaged.bytes(of: host).count) == damaged.bytes(of: host)[...]
+        }
+        #expect(damaged.isWhole() && host.lines.contains { $0.text.contains("is repaired") })
+        // It begins with the batch that holds the log start; the others keep what lies before in that segment.
+        #expect(damaged.segments(of: host).first == segmentPath(9))
+        let isEqual = damaged.bytes(of: leader).suffix(damaged.bytes(of: host).count) == damaged.bytes(of: host)[...]
+        #expect(isEqual)
     }
 
     @Test func aMissingSegmentIsHadFromThePeers() throws {

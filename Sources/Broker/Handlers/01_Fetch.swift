@@ -47,7 +47,7 @@ extension Shard {
             context: context,
             replica: replicaID >= 0
                 ? (replicaID, request.replicaState.replicaEpoch, connections[context.connection]?.node) : nil,
-            isRepair: replicaID == FetchRequest.anyReplicaID && connections[context.connection]?.node != nil,
+            isRepair: replicaID == FetchRequest.anyReplicaID && isRegistered(connections[context.connection]?.node),
             session: nil, targets: targets, isIncremental: false, minBytes: max(0, Int(request.minBytes)),
             maxBytes: min(max(0, Int(request.maxBytes)), Limits.fetchBytesMax),
             deadline: reading.now.advanced(byMs: Int64(max(0, request.maxWaitMs))))
@@ -58,6 +58,12 @@ extension Shard {
         }
         if answerIfReady(&pending, isLast: reading.now >= pending.deadline) { return }
         park(pending)
+    }
+
+    /// Whether whoever said NodeHello named the incarnation that the cluster knows.
+    private func isRegistered(_ node: NodeIdentity?) -> Bool {
+        guard let node, let registered = view.image.brokers[node.id] else { return false }
+        return registered.incarnationID == node.incarnationID
     }
 
     private func target(_ partition: FetchRequest.Partition, of topic: FetchRequest.Topic, _ version: Int16)

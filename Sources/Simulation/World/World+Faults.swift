@@ -254,7 +254,12 @@ extension World {
         trace.note(now, "FAULT the disk of node \(node.id) has \(left) bytes left for \(fault.durationMs) ms")
         trouble(node, fault)
         node.disk.capacityBytes = node.disk.usedBytes + left
-        after(fault, "the disk of node \(node.id) has room again") { node.disk.capacityBytes = nil }
+        // Not even for the name of a log file: none is rolled, and a partition that is new here cannot be opened.
+        if random.oneIn(2) { node.disk.noSpaceForNamesEndingIn = ".log" }
+        after(fault, "the disk of node \(node.id) has room again") {
+            node.disk.capacityBytes = nil
+            node.disk.noSpaceForNamesEndingIn = nil
+        }
         return true
     }
 

@@ -1,5 +1,6 @@
-// Bit rot: what a disk had promised is changed, cut short or gone. Only below the recovery points that it holds itself,
-// of synchronous topics, while its process is away, and on one node of a run: the others can make it good.
+// Bit rot: what a disk had promised is changed, cut short, unreadable or gone. Only below the recovery points that it
+// holds itself, of synchronous topics, while its process is away, and on one node of a run: the others can make it
+// good.
 
 import Broker
 import DiskSimulation
@@ -66,7 +67,7 @@ extension World {
     }
 
     private func spoil(_ file: PromisedFile, of node: SimulatedNode, _ random: inout SeededRandom) {
-        let kind = random.below(4)
+        let kind = random.below(5)
         let drawn = Int(random.below(Int64(file.bytes.count)))
         // The checksum does not cover a batch's leader epoch: see decision 0006.
         let position = (0..<4).contains(drawn - file.epochPosition(before: drawn)) ? 0 : drawn
@@ -78,6 +79,9 @@ extension World {
         } else if kind == 3, file.isWhole {
             trace.note(now, "FAULT \(file.path) of node \(node.id) is gone")
             node.disk.lose(file.path)
+        } else if kind == 4 {
+            trace.note(now, "FAULT the sector of byte \(position) of \(file.path) of node \(node.id) is bad")
+            node.disk.spoilSector(file.path, at: position)
         } else {
             trace.note(now, "FAULT a bit of byte \(position) of \(file.path) of node \(node.id) flips")
             node.disk.corrupt(file.path, at: position, flipping: mask)
