@@ -158,6 +158,12 @@ package struct DataDirectory: Sendable {
         return owner != topicID
     }
 
+    /// Whether there is nothing of that name, or what there is belongs to another topic or tells no topic.
+    func isAbsentOrAnother(name: String, than topicID: UUID128, on disk: any Disk) throws(DiskError) -> Bool {
+        guard try disk.list(path).contains(name) else { return true }
+        return try DataDirectory.topicID("\(path)/\(name)/partition.metadata", on: disk) != topicID
+    }
+
     func deletePartition(_ directory: String, topicID: UUID128, on disk: any Disk) throws(DiskError) {
         let name = String(directory.dropFirst(path.count + 1))
         let doomed = "\(path)/\(DataDirectory.name(of: name, ending: ".\(topicID)-delete"))"

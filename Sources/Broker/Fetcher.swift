@@ -290,8 +290,10 @@ extension Shard {
         perform(on: replica, fetched: fetched) {
             $0.fetchAnswered(verdict, log: replica.logView, at: reading.now, into: &$1)
         }
-        // Records that could not be written (a full disk) would be sent again at once, and again.
-        if answer.errorCode != .none || (fetched != nil && replica.log.endOffset == endBefore) {
+        // Records that could not be written, or a cut that could not be made (a full disk), would be asked for again at
+        // once, and again.
+        let moves = fetched != nil || answer.divergingEpoch.epoch >= 0
+        if answer.errorCode != .none || (moves && replica.log.endOffset == endBefore) {
             rest(link, topicPartition)
         }
         if replica.flushedEnd < replica.log.endOffset, replica.fetcher == link {

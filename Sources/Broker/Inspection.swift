@@ -68,6 +68,10 @@ extension Shard {
         replicas[topicPartition]?.partition
     }
 
+    package func inspectedProducerTable(of topicPartition: TopicPartition) -> ProducerTable? {
+        replicas[topicPartition]?.producers
+    }
+
     /// What this replica remembers of producers, and what its log says of them.
     package func inspectedProducers(
         of topicPartition: TopicPartition

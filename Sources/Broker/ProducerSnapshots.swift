@@ -77,8 +77,13 @@ package enum ProducerSnapshots {
         for offset in try offsets(in: directory, on: disk).reversed() where offset <= end {
             let file = try disk.open(path(directory, offset), create: false)
             defer { disk.close(file) }
-            let bytes = try disk.read(file, at: 0, length: Int(try disk.sizeBytes(of: file)))
-            if let table = decode(bytes) { return (offset, table) }
+            do throws(DiskError) {
+                let bytes = try disk.read(file, at: 0, length: Int(try disk.sizeBytes(of: file)))
+                if let table = decode(bytes) { return (offset, table) }
+            } catch {
+                // A bad sector: an older one, or the log itself, tells the same.
+                guard error.isUnreadable else { throw error }
+            }
         }
         return nil
     }

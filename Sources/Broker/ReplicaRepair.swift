@@ -29,8 +29,6 @@ final class ReplicaRepair {
     var trustsRuns = true
     /// A peer knows nothing of the epoch that the gap is said to follow.
     var forksFromPeers = false
-    /// How often the leader had nothing committed at the offset wanted.
-    var emptyAnswers = 0
     /// A word to the controller is under way.
     var isTelling = false
     /// The barrier on the segment at hand.
@@ -46,7 +44,10 @@ final class ReplicaRepair {
 
     /// Ends what is under way, without a trace.
     func abandon() {
-        if case .rebuilding(let rebuild) = stage { rebuild.abandon() }
+        if case .rebuilding(let rebuild) = stage {
+            rebuild.abandon()
+            stage = .planning
+        }
         ticket = nil
         tried = []
         isFetching = false

@@ -31,33 +31,34 @@ extension Shard {
                 let topicPartition = TopicPartition(id, Int32(index))
                 if let replica = replicas[topicPartition] {
                     assign(replica)
-                } else if registration.replicas.contains(configuration.nodeID) {
-                    openReplica(topicPartition, of: topic, isAgain: postponed[topicPartition] != nil)
+                } else if registration.replicas.contains(configuration.nodeID), postponed[topicPartition] == nil {
+                    openReplica(topicPartition, of: topic)
                 }
             }
         }
         if !changes.configs.isEmpty { applySettings() }
     }
 
-    func openReplica(_ topicPartition: TopicPartition, of topic: TopicImage, isAgain: Bool = false) {
+    func openReplica(_ topicPartition: TopicPartition, of topic: TopicImage) {
         guard let settings = view.image.effectiveConfig(topic.id, brokerDefaults: configuration.topicDefaults) else {
             return
         }
         let owner = nextOwner
         nextOwner += 1
         let name = "\(topic.name)-\(topicPartition.partition)"
+        var opened: SegmentedLog?
         do {
-            // What the checkpoints remember is of an earlier topic of this name. A directory that is just missing
-            // proves no such thing: then they tell of the loss.
-            if checkpoints.knows(name), try directory.holdsAnotherTopic(name: name, than: topic.id, on: disk) {
-                try forgetCheckpoints(of: [name])
-            }
             do throws(DiskError) {
+                // What the checkpoints remember is of an earlier topic of this name. A directory that is just missing
+                // proves no such thing: then they tell of the loss.
+                if checkpoints.knows(name), try directory.holdsAnotherTopic(name: name, than: topic.id, on: disk) {
+                    try forgetCheckpoints(of: [name])
+                }
                 try directory.setAsideStranger(name: name, than: topic.id, on: disk)
             } catch {
                 // Nothing is amiss with any other partition.
                 return postpone(
-                    topicPartition, isAgain: isAgain,
+                    topicPartition, name,
                     "\(name) is not served here: what an earlier topic left under its name stays there: \(error)")
             }
             let (path, isNew) = try directory.openPartition(name: name, on: disk)
@@ -66,8 +67,10 @@ extension Shard {
                 settings: settings.logSettings(configuration.plantedBug),
                 recoveryPoint: checkpoints.recoveryPoints[name] ?? 0, startOffset: checkpoints.logStartOffsets[name],
                 wallMs: reading.wallMs)
+            opened = log
             let registration = topic.partitions[Int(topicPartition.partition)]
-            try judge(log, named: name, registration, isSynchronous: settings.synchronous)
+            judgePostponed(topicPartition, log, registration)
+            try judge(log, named: name, topicPartition, registration, isSynchronous: settings.synchronous)
             let replica = Replica(
                 topicPartition, topicName: topic.name, directory: path, log: log,
                 partition: Partition(
@@ -88,21 +91,32 @@ extension Shard {
             }
             replicas[topicPartition] = replica
             owners[owner] = replica
-            postponed.removeValue(forKey: topicPartition)
+            let isAgain = postponed.removeValue(forKey: topicPartition) != nil
             if isAgain { self.log(.notice, "\(name) is served here again") }
             assign(replica)
             if !log.damages.isEmpty { damageFound(in: replica) }
         } catch {
             guard mayPass(error) else { return halt("cannot open \(name): \(error)") }
+            try? opened?.close(flushing: false)
             postpone(
-                topicPartition, isAgain: isAgain,
-                "\(name) is not served here until there is space on the disk: \(error)")
+                topicPartition, name, "\(name) is not served here until there is space on the disk: \(error)")
+        }
+    }
+
+    /// Where it only could not be opened, and opens as it should, nothing is wrong with it.
+    private func judgePostponed(_ key: TopicPartition, _ log: SegmentedLog, _ registration: PartitionRegistration) {
+        guard let replica = postponed[key] else { return }
+        if replica.isDoubted {
+            log.doubtAll("it was damaged before")
+        } else if replica.isTelling || replica.tellAt > .zero, !log.isDamagedOrCutOff {
+            soundWhileLost[key] = true
         }
     }
 
     /// What the opening found to be missing.
     private func judge(
-        _ log: SegmentedLog, named name: String, _ registration: PartitionRegistration, isSynchronous: Bool
+        _ log: SegmentedLog, named name: String, _ key: TopicPartition, _ registration: PartitionRegistration,
+        isSynchronous: Bool
     ) throws {
         if !isSynchronous, log.isDamagedOrCutOff,
             registration.replicas.count > 1 || log.recovery.damages.isEmpty
@@ -117,7 +131,9 @@ extension Shard {
             log.noteMissingStart()
         }
         // Damage was found while it was open, and its repair was cut off: all is looked at again.
-        if registration.isLost(configuration.nodeID) { log.doubtAll("its repair was not finished") }
+        if registration.isLost(configuration.nodeID), soundWhileLost[key] == nil {
+            log.doubtAll("its repair was not finished")
+        }
     }
 
     /// Walks over headers that no start has looked at. What does not fit there is damage like any other.
@@ -133,7 +149,7 @@ extension Shard {
 
     /// Durable before the old directory goes, and so before the name is used for another topic: the next start would
     /// take the new log for one that lost what the old one had.
-    private func forgetCheckpoints(of names: [String]) throws(DiskError) {
+    func forgetCheckpoints(of names: [String]) throws(DiskError) {
         for name in names { checkpoints.forget(name) }
         try checkpoints.writeNow(to: disk, directory)
     }
@@ -194,6 +210,7 @@ extension Shard {
 
     /// Only a committed RemoveTopic record leads here: positive evidence, as reliability.md §4 rule 10 demands.
     private func deleteReplicas(of topicID: UUID128) {
+        deletePostponed(of: topicID)
         let doomed = replicas.values.filter { $0.topicPartition.topicID == topicID }
         guard !doomed.isEmpty else { return }
         do throws(DiskError) { try forgetCheckpoints(of: doomed.map(\.name)) } catch {
@@ -217,6 +234,10 @@ extension Shard {
         wakeFetches(of: replica)
         removeFromFetcher(replica)
         owners = owners.filter { $0.value !== replica }
+        for (sequence, key) in startSnapshots where key == replica.topicPartition {
+            startSnapshots.removeValue(forKey: sequence)
+        }
+        if scrub.at == replica.topicPartition { scrub.cursor = nil }
     }
 
     // MARK: Effects of a partition

@@ -6,20 +6,37 @@ import Model
 import Storage
 
 struct PostponedReplica {
+    var name: String
+    /// It was open in this life of the node, and led or followed: it comes back in another leader epoch only, for what
+    /// it counted or was counted by is void.
+    var wasOpen = false
+    /// Damage was known when it was closed: all of it is looked at when it opens.
+    var isDoubted = false
     /// A word to the controller is under way.
     var isTelling = false
     /// Not before this is it told again.
-    var retryAt: Instant = .zero
+    var tellAt: Instant = .zero
+    /// Not before this is it opened.
+    var openAt: Instant = .zero
+    var attempts: Int64 = 0
 }
 
 extension Shard {
     private static let tellingRetryMs: Int64 = 300
+    private static let openingRetryMs: Int64 = 250
+    private static let openingRetryMaxMs: Int64 = 5_000
+    /// An opening looks at files; a tick has other things to do.
+    private static let openedInTickMax = 8
 
     /// That a partition cannot be opened is no reason to end: the others and the metadata can be served, and space may
     /// come back.
-    func postpone(_ topicPartition: TopicPartition, isAgain: Bool, _ reason: String) {
-        if postponed[topicPartition] == nil { postponed[topicPartition] = PostponedReplica() }
-        if !isAgain { log(.error, reason) }
+    func postpone(_ key: TopicPartition, _ name: String, _ reason: String) {
+        if postponed[key] == nil { log(.error, reason) }
+        var replica = postponed[key] ?? PostponedReplica(name: name)
+        replica.attempts += 1
+        replica.openAt = reading.now.advanced(
+            byMs: min(Self.openingRetryMs << min(replica.attempts - 1, 5), Self.openingRetryMaxMs))
+        postponed[key] = replica
     }
 
     /// A full or read-only disk, which may take files again.
@@ -32,38 +49,44 @@ extension Shard {
         }
     }
 
-    /// A cut that the disk did not let finish leaves a log that is neither the old one nor the new. What is on the disk
-    /// is opened again, as after a kill, when that is over.
+    /// A cut that the disk did not let finish leaves a log that is neither the old one nor the new, and one whose
+    /// barrier failed may lie. What is on the disk is opened again, as after a kill, when that is over.
     func setAside(_ replica: Replica, _ error: LogError) {
-        repairs.removeValue(forKey: replica.topicPartition)?.abandon()
+        let key = replica.topicPartition
+        let isDoubted = !isWhole(replica)
+        repairs.removeValue(forKey: key)?.abandon()
         drop(replica, failing: .notLeaderOrFollower)
         try? replica.log.close(flushing: false)
         postpone(
-            replica.topicPartition, isAgain: false,
-            "\(replica.name) is not served here until its log can be changed again: \(error)")
+            key, replica.name, "\(replica.name) is not served here until its log can be changed again: \(error)")
+        postponed[key]?.wasOpen = true
+        postponed[key]?.isDoubted = isDoubted
     }
 
     /// Opens what could not be opened before, and says of the rest that it is out of use: an ISR must not wait for it,
-    /// nor an election choose it. The log directory LOST says so (KIP-858). When it opens at last it is looked through
-    /// like any copy that lay there, and comes back the same way.
+    /// nor an election choose it. The log directory LOST says so (KIP-858).
     func openPostponed() {
         guard !postponed.isEmpty, !isStopping else { return }
-        for key in postponed.keys {
-            guard replicas[key] == nil, let topic = view.image.topic(id: key.topicID),
-                topic.partitions.indices.contains(Int(key.partition)),
+        var opened = 0
+        for (key, replica) in postponed {
+            guard let topic = view.image.topic(id: key.topicID), topic.partitions.indices.contains(Int(key.partition)),
                 case let registration = topic.partitions[Int(key.partition)],
                 registration.replicas.contains(configuration.nodeID)
-            else {
-                postponed.removeValue(forKey: key)
+            else { continue }
+            let isLost = registration.isLost(configuration.nodeID)
+            if !isLost { tellLost(key) }
+            guard isLost || !replica.wasOpen, reading.now >= replica.openAt, opened < Self.openedInTickMax else {
                 continue
             }
-            openReplica(key, of: topic, isAgain: true)
-            if !registration.isLost(configuration.nodeID) { tellLost(key) }
+            opened += 1
+            openReplica(key, of: topic)
         }
     }
 
     private func tellLost(_ key: TopicPartition) {
-        guard var replica = postponed[key], !replica.isTelling, reading.now >= replica.retryAt, view.brokerEpoch >= 0
+        guard var replica = postponed[key], !replica.isTelling, reading.now >= replica.tellAt, view.brokerEpoch >= 0,
+            // At the start the first opening may do.
+            replica.attempts > 1 || replica.wasOpen
         else { return }
         replica.isTelling = true
         postponed[key] = replica
@@ -71,9 +94,22 @@ extension Shard {
     }
 
     func lostTold(_ key: TopicPartition) {
-        guard var replica = postponed[key] else { return }
-        replica.isTelling = false
-        replica.retryAt = reading.now.advanced(byMs: Self.tellingRetryMs)
-        postponed[key] = replica
+        postponed[key]?.isTelling = false
+        postponed[key]?.tellAt = reading.now.advanced(byMs: Self.tellingRetryMs)
+    }
+
+    /// Only a committed RemoveTopic record leads here.
+    func deletePostponed(of topicID: UUID128) {
+        for (key, replica) in postponed where key.topicID == topicID {
+            postponed.removeValue(forKey: key)
+            let path = "\(directory.path)/\(replica.name)"
+            do throws(DiskError) {
+                try forgetCheckpoints(of: [replica.name])
+                guard try !directory.isAbsentOrAnother(name: replica.name, than: topicID, on: disk) else { continue }
+                try directory.deletePartition(path, topicID: topicID, on: disk)
+            } catch {
+                log(.error, "\(replica.name) was deleted, and its files could not be: \(error)")
+            }
+        }
     }
 }

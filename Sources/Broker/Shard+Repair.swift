@@ -22,7 +22,6 @@ extension Shard {
     private static let repairPollMs: Int64 = 20
     private static let repairRetryMs: Int64 = 300
     private static let repairFetchBytes: Int32 = 1 << 20
-    private static let emptyAnswersMax = 4
 
     // MARK: Beginning
 
@@ -44,18 +43,24 @@ extension Shard {
         }
         replica.snapshotDue = nil
         replica.isUnderRepair = true
+        soundWhileLost.removeValue(forKey: replica.topicPartition)
         perform(on: replica) { $0.damageFound(into: &$1) }
         updateFetcher(of: replica)
         scheduleRepairs(inMs: 0)
     }
 
-    /// The controller takes a copy for lost of which nothing is known to be wrong: a word that was overtaken came late,
-    /// or the copy could not be opened when it was said.
+    /// The controller takes a copy for lost of which nothing is known to be wrong. Where this life of the node has
+    /// looked at all of it, or only could not open it, a word came late or is done with; else an earlier life may have
+    /// found what this one has not, and all is looked at.
     func returnIfLost(_ replica: Replica, _ registration: PartitionRegistration) {
-        guard registration.isLost(configuration.nodeID), isWhole(replica), !isStopping else { return }
+        let key = replica.topicPartition
+        guard registration.isLost(configuration.nodeID), isWhole(replica), !isStopping, replicas[key] === replica
+        else { return }
+        if soundWhileLost[key] == nil { replica.log.doubtAll("it was said to be lost") }
+        guard replica.log.damages.isEmpty else { return damageFound(in: replica) }
         let repair = ReplicaRepair()
         repair.stage = .returning
-        repairs[replica.topicPartition] = repair
+        repairs[key] = repair
         scheduleRepairs(inMs: 0)
     }
 
@@ -214,6 +219,7 @@ extension Shard {
 
     private func rejoin(_ repair: ReplicaRepair, _ replica: Replica) {
         repairs.removeValue(forKey: replica.topicPartition)
+        soundWhileLost[replica.topicPartition] = true
         log(
             .notice,
             "\(replica.name) is repaired, \(repair.filledBytes) bytes of it from other replicas, and rejoins")
@@ -302,7 +308,9 @@ extension Shard {
             return
         }
         repair.isFetching = true
-        let request = FetchRequest(repairing: replica.topicPartition, from: offset, lastEpoch, Self.repairFetchBytes)
+        var request = FetchRequest(repairing: replica.topicPartition, from: offset, lastEpoch, Self.repairFetchBytes)
+        request.topics[0].partitions[0].currentLeaderEpoch =
+            view.image.partition(replica.topicPartition)?.leaderEpoch ?? -1
         let version = FetchRequest.versions.upperBound
         let correlationID = repairFetches.add(
             RepairFetch(topicPartition: replica.topicPartition, offset: offset), api: .fetch, version: version,
@@ -344,7 +352,9 @@ extension Shard {
             guard let link = request.link else { continue }
             passOver(link.node, request.purpose)
             // A peer whose power failed resets nothing: only a new connection tells whether it is there.
-            if repairLinks.removeValue(forKey: link) != nil { effects.append(.closeLink(link)) }
+            guard repairLinks.removeValue(forKey: link) != nil else { continue }
+            effects.append(.closeLink(link))
+            for other in repairFetches.takeAll(on: link) { passOver(link.node, other.purpose) }
         }
     }
 
@@ -379,7 +389,6 @@ extension Shard {
             do throws(LogError) {
                 try rebuild.give(records, headers: checked.headers)
                 repair.tried = []
-                repair.emptyAnswers = 0
             } catch {
                 repairFailed(repair, of: replica, error)
             }
@@ -395,7 +404,9 @@ extension Shard {
         _ repair: ReplicaRepair, _ replica: Replica, as peer: NodeID, says answer: FetchResponse.Partition,
         at offset: Offset
     ) -> LostCut? {
+        // It says so itself, in the epoch that this node knows: one that was deposed, or began anew, does not count.
         guard let registration = view.image.partition(replica.topicPartition), registration.leader == peer,
+            answer.currentLeader.leaderID == peer, answer.currentLeader.leaderEpoch == registration.leaderEpoch,
             !registration.isr.contains(configuration.nodeID),
             !registration.eligibleLeaderReplicas.contains(configuration.nodeID)
         else { return nil }
@@ -415,11 +426,8 @@ extension Shard {
                 ? nil : LostCut(offset: min(answer.divergingEpoch.endOffset, offset), isWhole: false)
         }
         guard let records = answer.records, records.readableBytes > 0 else {
-            // Above the high watermark nothing is promised. With two replicas and two in sync it waits for this very
-            // copy, which fetches the rest as a follower does.
-            repair.emptyAnswers += 1
-            let isPatient = repair.emptyAnswers < Self.emptyAnswersMax || answer.highWatermark > offset
-            return isPatient ? nil : LostCut(offset: offset, isWhole: false)
+            // A leader gives all that it has: its log ends here.
+            return LostCut(offset: offset, isWhole: false)
         }
         guard let first = BatchHeader(reading: records, at: records.readerIndex), first.baseOffset < offset,
             first.nextOffset > offset
@@ -437,11 +445,12 @@ extension Shard {
                 + "it has")
         repair.abandon()
         do throws(LogError) {
-            try prepareCut(of: replica, to: cut.offset, isWhole: cut.isWhole)
+            let offset = cut.isWhole ? cut.offset : try replica.log.cutPoint(at: cut.offset)
+            try prepareCut(of: replica, to: offset, isWhole: cut.isWhole)
             if cut.isWhole {
-                try replica.log.truncateFully(startingAt: cut.offset)
+                try replica.log.truncateFully(startingAt: offset)
             } else {
-                try replica.log.truncateLost(to: cut.offset)
+                try replica.log.truncate(to: offset)
             }
             replica.partition.lostCopyCut(to: replica.log.endOffset, isWhole: cut.isWhole)
             repair.stage = .planning

@@ -24,7 +24,8 @@ extension Shard {
 
     /// An idle node is not woken for a scrub that rests.
     var nextScrubAt: Instant {
-        scrub.isUnderWay
+        guard configuration.log.scrubBytesPerSecond > 0 else { return reading.now.advanced(byMs: Self.proofMs) }
+        return scrub.isUnderWay
             ? reading.now.advanced(byMs: Self.scrubTickMs)
             : min(max(scrub.nextPassAt, reading.now.advanced(byMs: 1)), reading.now.advanced(byMs: Self.proofMs))
     }

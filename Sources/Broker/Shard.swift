@@ -42,6 +42,9 @@ package final class Shard {
     var startSnapshots = SortedMap<UInt64, TopicPartition>()
     /// Replicas that the disk keeps from being opened.
     var postponed = SortedMap<TopicPartition, PostponedReplica>()
+    /// Replicas that this life of the node has looked through, or has only not been able to open: if they are LOST in
+    /// the image, that word is done with.
+    var soundWhileLost = SortedMap<TopicPartition, Bool>()
     /// Damaged replicas, and whom they ask for what they lack.
     var repairs = SortedMap<TopicPartition, ReplicaRepair>()
     var repairLinks = SortedMap<LinkID, RepairLink>()

@@ -213,12 +213,18 @@ extension Controller {
         }
     }
 
-    /// A partition's first record: everyone in service is in sync with an empty log, and the first of them leads.
+    /// A partition's first record: everyone in service is in sync with an empty log, and the first of them leads. Too
+    /// few of them commit nothing, so whoever is away has all that is committed, and may be elected.
     mutating func writePartition(_ key: TopicPartition, _ replicas: [NodeID], _ batch: inout MetadataBatch) {
         let inSync = replicas.filter(image.isEligible)
+        let config = image.topic(id: key.topicID).flatMap {
+            image.effectiveConfig(
+                named: $0.name, replicationFactor: replicas.count, brokerDefaults: settings.brokerDefaults)
+        }
+        let isShort = inSync.count < min(config?.minInSyncReplicas ?? 1, replicas.count)
         let partition = PartitionRegistration(
             replicas: replicas, directories: replicas.map { image.brokers[$0]?.directoryID ?? .zero }, isr: inSync,
-            leader: inSync.first)
+            eligibleLeaderReplicas: isShort ? replicas.filter { !inSync.contains($0) } : [], leader: inSync.first)
         write(.partition(PartitionRecord(key, partition)), &batch)
     }
 

@@ -36,9 +36,13 @@ extension Partition {
     }
 
     /// A replica that repairs its copy reads what is committed here, whoever leads: records below the high watermark,
-    /// of a log that has not forked from the asker's.
-    package func repairFetch(offset: Offset, lastFetchedEpoch: LeaderEpoch, log: LogView) -> FetchDecision {
+    /// of a log that has not forked from the asker's. The leader of the epoch that the asker knows gives all that it
+    /// has, as to any follower.
+    package func repairFetch(
+        offset: Offset, lastFetchedEpoch: LeaderEpoch, currentLeaderEpoch: LeaderEpoch, log: LogView
+    ) -> FetchDecision {
         if let refusal = refusal(of: offset, lastFetchedEpoch: lastFetchedEpoch, log: log) { return refusal }
-        return .read(below: highWatermark, highWatermark: highWatermark)
+        let isLed = role == .leader && currentLeaderEpoch == leaderEpoch
+        return .read(below: isLed ? log.endOffset : highWatermark, highWatermark: highWatermark)
     }
 }

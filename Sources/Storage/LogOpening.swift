@@ -38,6 +38,16 @@ struct LogOpening {
     }
 
     mutating func open(startOffset: Offset?) throws(LogError) -> OpenedLog {
+        do throws(LogError) {
+            return try recover(startOffset: startOffset)
+        } catch {
+            // It is tried again where the disk is only full.
+            for segment in opened.segments { segment.close() }
+            throw error
+        }
+    }
+
+    private mutating func recover(startOffset: Offset?) throws(LogError) -> OpenedLog {
         let (disk, directory) = (disk, directory)
         let names = try onDisk { () throws(DiskError) in try disk.list(directory) }
         try openSegments(names)

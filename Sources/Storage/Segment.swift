@@ -32,6 +32,7 @@ final class Segment {
     private var indexFile: FileHandle?
     private var timeIndexFile: FileHandle?
     private var bytesSinceIndexEntry = 0
+    private var isClosed = false
 
     /// Nil while it has not been needed.
     var largest: LargestTimestamp?
@@ -349,9 +350,12 @@ final class Segment {
 
     // MARK: Going
 
+    /// A log whose cut failed is closed as a whole, and some of its segments may be gone already.
     func close() {
-        disk.close(file)
         closeIndexes()
+        guard !isClosed else { return }
+        isClosed = true
+        disk.close(file)
     }
 
     func closeIndexes() {
@@ -369,6 +373,6 @@ final class Segment {
             let path = SegmentFiles.path(directory, baseOffset, suffix)
             try onDisk { () throws(DiskError) in try disk.remove(path) }
         }
-        disk.close(file)
+        close()
     }
 }

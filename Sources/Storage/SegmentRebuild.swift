@@ -48,6 +48,7 @@ package final class SegmentRebuild {
     private var gapBytesLeft: Int64?
     private var lastEpoch: LeaderEpoch
     private var isOnDisk = false
+    private var isClosed = false
     private var checked: (window: FileWindow, position: Int64, offset: Offset, digest: ChainDigest)?
 
     static let suffix = ".log.cleaned"
@@ -83,11 +84,16 @@ package final class SegmentRebuild {
         begin()
     }
 
-    package func close() { disk.close(file) }
+    package func close() {
+        guard !isClosed else { return }
+        isClosed = true
+        disk.close(file)
+    }
 
     /// Without it the next opening does the same.
     package func abandon() {
-        disk.close(file)
+        guard !isClosed else { return }
+        close()
         try? disk.remove(path)
     }
 

@@ -33,6 +33,7 @@ package struct SegmentSurvey {
 
     private static let stepBytes: Int64 = 1 << 20
     private static let searchBytes: Int64 = 1 << 17
+    private static let pageBytes: Int64 = 4_096
 
     init(
         disk: any Disk, file: FileHandle, baseOffset: Offset, endOffset: Offset?, leastEnd: Offset,
@@ -72,8 +73,8 @@ package struct SegmentSurvey {
         }
         isSearching = true
         // Where the header still tells its length, the next batch is probably where it says.
-        if let head = try window.slice(at: position, length: Int64(BatchHeader.sizeBytes)),
-            let header = BatchHeader(reading: head, at: head.readerIndex), header.baseOffset == expected,
+        if let head = try readableHead(), let header = BatchHeader(reading: head, at: head.readerIndex),
+            header.baseOffset == expected,
             let (next, _) = try window.batch(at: position + Int64(header.sizeBytes)),
             next.baseOffset == header.nextOffset, fits(next)
         {
@@ -81,6 +82,15 @@ package struct SegmentSurvey {
             return begin(next)
         }
         position += 1
+    }
+
+    private mutating func readableHead() throws(LogError) -> ByteBuffer? {
+        do throws(LogError) {
+            return try window.slice(at: position, length: Int64(BatchHeader.sizeBytes))
+        } catch {
+            guard error.isUnreadable else { throw error }
+            return nil
+        }
     }
 
     private mutating func search() throws(LogError) {
@@ -91,13 +101,22 @@ package struct SegmentSurvey {
         }
         let end = min(position + Self.searchBytes, last + 1)
         while position < end {
-            guard let next = try window.nextMagic(from: position, below: end) else {
-                position = end
-                return
+            let pageEnd = min(end, (position | (Self.pageBytes - 1)) + 1)
+            do throws(LogError) {
+                guard let next = try window.nextMagic(from: position, below: pageEnd) else {
+                    position = pageEnd
+                    continue
+                }
+                position = next
+                if let (header, _) = try candidate(), header.baseOffset > expected, fits(header) {
+                    return begin(header)
+                }
+                position += 1
+            } catch {
+                // Behind a bad sector there may be sound ones, which another copy lacks.
+                guard error.isUnreadable else { throw error }
+                position = pageEnd
             }
-            position = next
-            if let (header, _) = try candidate(), header.baseOffset > expected, fits(header) { return begin(header) }
-            position += 1
         }
     }
 

@@ -44,13 +44,17 @@ extension SegmentedLog {
         _ = try? segment.largestTimestamp(intervalBytes: settings.indexIntervalBytes)
     }
 
-    /// The same for a copy that nobody counts on. Where the way to `offset` is damaged, all of its segment goes.
-    package func truncateLost(to offset: Offset) throws(LogError) {
+    /// Where a copy that nobody counts on can be cut at or below `offset`: where the way to it is damaged, all of its
+    /// segment goes.
+    package func cutPoint(at offset: Offset) throws(LogError) -> Offset {
+        guard offset < endOffset, offset > segments[0].baseOffset else { return offset }
+        let segment = segments[segmentIndex(holding: offset)]
         do throws(LogError) {
-            try truncate(to: offset)
+            return try segment.locate(min(offset, segment.nextOffset), intervalBytes: settings.indexIntervalBytes)
+                .offset
         } catch {
             guard case .damaged = error else { throw error }
-            try truncate(to: segments[segmentIndex(holding: offset)].baseOffset)
+            return segment.baseOffset
         }
     }
 

@@ -270,6 +270,11 @@ extension Shard {
         let decision = decide(target, pending, replica)
         answer.highWatermark = replica.partition.highWatermark
         answer.lastStableOffset = replica.partition.highWatermark
+        if pending.isRepair, replica.isLeader {
+            // By the leader's word a lost copy gives way.
+            answer.currentLeader.leaderID = configuration.nodeID
+            answer.currentLeader.leaderEpoch = replica.partition.leaderEpoch
+        }
         switch decision {
         case .error(let error):
             answer.errorCode = error
@@ -310,7 +315,8 @@ extension Shard {
     private func decide(_ target: FetchTarget, _ pending: PendingFetch, _ replica: Replica) -> FetchDecision {
         if pending.isRepair {
             return replica.partition.repairFetch(
-                offset: target.fetchOffset, lastFetchedEpoch: target.lastFetchedEpoch, log: replica.logView)
+                offset: target.fetchOffset, lastFetchedEpoch: target.lastFetchedEpoch,
+                currentLeaderEpoch: target.currentLeaderEpoch, log: replica.logView)
         }
         guard let follower = pending.replica else {
             return replica.partition.consumerFetch(
