@@ -22,6 +22,9 @@ package struct SeedResult: Sendable {
 package enum SeedRun {
     /// How long a healed cluster may take until all is well, in virtual milliseconds.
     static let recoveryMs: Int64 = 60_000
+    /// Longer than the delay of preferred leaders.
+    private static let settlingMs: Int64 = 4_000
+    private static let restMs: Int64 = 3_000
 
     package static func run(
         seed: UInt64, allowing faults: [FaultKind] = Swarm.defaultFaults, bug: PlantedBug = .none, trace: Trace
@@ -115,6 +118,19 @@ package enum SeedRun {
         }
         for invariant in [Invariant.l1, .l2, .l4, .l6] { world.checkers.count(invariant) }
         Convergence.checkImages(of: world)
+        Convergence.checkLogs(of: world)
         world.checkers.clients.checkFinal(world)
+        rest(world)
+    }
+
+    /// Preferred leaders have taken over after a while; from then on nothing is elected any more.
+    private static func rest(_ world: World) {
+        _ = world.run(until: world.now + settlingMs * 1_000_000) { false }
+        let before = Convergence.leaderships(in: world)
+        _ = world.run(until: world.now + restMs * 1_000_000) { false }
+        guard world.violation == nil else { return }
+        world.checkers.count(.l3)
+        let after = Convergence.leaderships(in: world)
+        if after != before { world.violated("L3", "all is well, and \(before) becomes \(after)") }
     }
 }

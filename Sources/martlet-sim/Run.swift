@@ -30,13 +30,8 @@ struct FaultChoice: ParsableArguments {
     @Flag(help: "Allow no faults.")
     var calm = false
 
-    @Flag(help: "Let one node lose its disk, too.")
-    var wipe = false
-
     var faults: [FaultKind] {
-        var faults = calm ? [] : fault.isEmpty ? Swarm.defaultFaults : fault
-        if wipe, !faults.contains(.wipe) { faults.append(.wipe) }
-        return faults
+        return calm ? [] : fault.isEmpty ? Swarm.defaultFaults : fault
     }
 
     /// A whole run with all of them may be asked for all invariants.
@@ -46,7 +41,7 @@ struct FaultChoice: ParsableArguments {
 
     /// As they were given.
     var words: String {
-        (calm ? " --calm" : "") + fault.map { " --fault \($0.rawValue)" }.joined() + (wipe ? " --wipe" : "")
+        (calm ? " --calm" : "") + fault.map { " --fault \($0.rawValue)" }.joined()
     }
 }
 

@@ -12,6 +12,8 @@ final class Checkers {
     let partitions = PartitionChecker()
     let clients = ClientChecker()
     let starts = StartChecker()
+    let states = QuorumStateChecker()
+    let disks = DiskChecker()
     private(set) var topics: [String] = []
     /// Some may have come again.
     private(set) var deletedTopics: [String] = []
@@ -30,11 +32,13 @@ final class Checkers {
         partitions.started(node)
         // The power may have kept a save whose barrier nobody saw.
         quorum.voteSaved(node, process.control, world)
+        disks.started(node, world)
         controlStepped(node, process.control, world)
     }
 
     func controlStepped(_ node: SimulatedNode, _ control: Control, _ world: World) {
         quorum.stepped(node, control, world)
+        states.stepped(node, control, world)
         metadata.stepped(node, control, world)
     }
 
@@ -48,12 +52,17 @@ final class Checkers {
         guard let shard = node.process?.shards[0] else { return }
         partitions.stepped(node, shard, world)
         starts.stepped(node, shard, world)
+        disks.stepped(node, shard, world)
     }
 
-    func ended(_ node: SimulatedNode, _ world: World) {}
+    /// Its process is still there to be looked at.
+    func ended(_ node: SimulatedNode, _ world: World) { disks.ended(node) }
 
     /// The step that nobody saw the end of may have done anything to its files.
-    func diedInStep(_ node: SimulatedNode) { partitions.diedInStep(node) }
+    func diedInStep(_ node: SimulatedNode) {
+        partitions.diedInStep(node)
+        disks.diedInStep(node)
+    }
 
     /// Writes may fail from now on.
     func mayFail(_ node: SimulatedNode) { partitions.mayFail(node) }
@@ -61,6 +70,7 @@ final class Checkers {
     func wiped(_ node: SimulatedNode) {
         quorum.wiped(node)
         partitions.wiped(node)
+        disks.wiped(node)
     }
 
     // MARK: Where the clients call

@@ -79,6 +79,50 @@ enum Convergence {
         return found
     }
 
+    /// The quorum's epoch, and each partition's.
+    static func leaderships(in world: World) -> [LeaderEpoch] {
+        let image = world.checkers.metadata.newest
+        let quorum = world.nodes.compactMap { $0.process?.control.inspectedQuorum?.epoch }.max() ?? -1
+        return [quorum] + image.topics.values.flatMap { $0.partitions.map(\.leaderEpoch) }
+    }
+
+    /// Where two replicas hold the same offsets they have the same digest (S11), and no file is open that belongs to
+    /// nothing (S10).
+    static func checkLogs(of world: World) {
+        var first = SortedMap<TopicPartition, (from: Offset, digest: ChainDigest)>()
+        for node in world.nodes {
+            var segments = node.process?.control.inspectedLog.segmentSummaries.count ?? 0
+            node.process?.shards[0].inspectReplicas { replica in
+                segments += replica.log.segmentSummaries.count
+                guard let found = digest(of: replica.log) else { return }
+                guard let other = first[replica.topicPartition], other.from == found.from else {
+                    first[replica.topicPartition] = found
+                    return
+                }
+                world.checkers.count(.s11)
+                if other.digest != found.digest, world.checkers.partitions.isBinding(replica.topicPartition, world) {
+                    world.violated("S11", "partition \(replica.topicPartition) of node \(node.id) has another digest")
+                }
+            }
+            world.checkers.count(.s10)
+            // A log and two indexes for each segment, and what is being written or removed.
+            if node.disk.openHandleCount > 3 * segments + 8 {
+                world.violated("S10", "node \(node.id): \(node.disk.openHandleCount) files open, \(segments) segments")
+            }
+        }
+    }
+
+    private static func digest(of log: SegmentedLog) -> (from: Offset, digest: ChainDigest)? {
+        var digest = ChainDigest()
+        var from: Offset?
+        let isWalked: Void? = try? log.forEachHeader(from: log.startOffset) { header in
+            guard header.nextOffset > log.startOffset else { return }
+            if from == nil { from = header.baseOffset }
+            digest.add(header)
+        }
+        return isWalked == nil ? nil : from.map { ($0, digest) }
+    }
+
     /// Reads every replica whole, and compares images of equal offsets.
     static func checkImages(of world: World) {
         for node in world.nodes {

@@ -243,6 +243,7 @@ final class PartitionChecker {
         if log.endOffset < told.endOffset {
             return world.violated("P6", "\(name), committed is \(log.endOffset)")
         }
+        world.checkers.count(.p12)
         for (index, value) in told.values.enumerated() where log.values[Int(told.baseOffset) + index] != value {
             return world.violated(
                 "P12",
@@ -284,6 +285,11 @@ final class PartitionChecker {
                 world.violated("P6", "\(name), and node \(member) of the ISR is durable up to \(flushedEnd)")
             }
         }
+    }
+
+    /// How far a node's replica was durable when it was last seen.
+    func flushedEnd(of key: TopicPartition, on node: SimulatedNode) -> Offset {
+        seen[ReplicaKey(node: node.id, key: key)]?.flushedEnd ?? 0
     }
 
     /// The leader epoch that a node's replica was last seen in.

@@ -21,6 +21,9 @@ final class SimulatedProducer {
         /// After a failure nothing is sent before all that is under way has ended.
         var mustDrain = false
         var notBefore: Int64 = 0
+        /// Behind all that was acknowledged in earlier epochs.
+        var epochStart: Offset = 0
+        var acknowledgedEnd: Offset = 0
     }
 
     let client: SimulatedClient
@@ -37,6 +40,7 @@ final class SimulatedProducer {
     private var isAbandoned = false
     private var topicID: UUID128?
     private var turns = 0
+    private var wantsNewEpoch = false
     static let inFlightMax = 5
     private static let backoffMs: Int64 = 50
 
@@ -74,10 +78,38 @@ final class SimulatedProducer {
             topicID = known
         }
         for _ in lanes.count..<max(lanes.count, client.partitionCounts[topic] ?? 0) { lanes.append(Lane()) }
-        if world.isLoaded { makeBatch() }
+        if turns % 60 == 0, isIdempotent, world.swarm.bumpsEpochs, producerID != nil { wantsNewEpoch = true }
+        if wantsNewEpoch, isDone { beginEpoch() }
+        if world.isLoaded, !wantsNewEpoch { makeBatch() }
         for partition in lanes.indices { pump(partition) }
         let pause = 1 + client.lots.below(2 * world.swarm.thinkMs)
         client.later("goes on producing", ms: pause) { [unowned self] in turn() }
+    }
+
+    /// As clients do after an error that leaves them in doubt: the same producer, the next epoch, sequences from 0.
+    private func beginEpoch() {
+        wantsNewEpoch = false
+        guard producerID != nil else { return }
+        producerEpoch += 1
+        for lane in lanes.indices {
+            lanes[lane].nextSequence = 0
+            lanes[lane].epochStart = lanes[lane].acknowledgedEnd
+        }
+    }
+
+    private func noteAcknowledged(_ key: TopicPartition, _ baseOffset: Offset, _ count: Int) {
+        guard isIdempotent, Int(key.partition) < lanes.count else { return }
+        let lane = Int(key.partition)
+        if producerEpoch > 0, world.checkers.partitions.isBinding(key, world) {
+            world.checkers.count(.i5)
+            if baseOffset < lanes[lane].epochStart {
+                world.violated(
+                    "I5",
+                    "a batch of epoch \(producerEpoch) was acknowledged at \(baseOffset) of \(key); the epochs before "
+                        + "end at \(lanes[lane].epochStart)")
+            }
+        }
+        lanes[lane].acknowledgedEnd = max(lanes[lane].acknowledgedEnd, baseOffset + Offset(count))
     }
 
     private func makeBatch() {
@@ -141,7 +173,9 @@ final class SimulatedProducer {
         client.ask(
             request, version: 13, of: leader, timeoutMs: 2_500, expectsAnswer: acks != 0,
             peek: { answer, node in
-                guard let place = answer.topics.first?.partitions.first, place.errorCode == .none else { return }
+                guard let place = answer.topics.first?.partitions.first else { return }
+                if place.errorCode == .kafkaStorageError { world.checkers.disks.refused(key, by: node, world) }
+                guard place.errorCode == .none else { return }
                 world.checkers.acknowledged(
                     Acknowledgement(key: key, baseOffset: place.baseOffset, values: records.values, acks: acks),
                     by: node, world)
@@ -159,6 +193,9 @@ final class SimulatedProducer {
         guard partition < lanes.count,
             let index = lanes[partition].batches.firstIndex(where: { $0.values == records.values })
         else { return }
+        if error == ErrorCode.none, let place = answer?.topics.first?.partitions.first {
+            noteAcknowledged(key, place.baseOffset, records.values.count)
+        }
         if !isIdempotent || error == ErrorCode.none || error == .duplicateSequenceNumber {
             lanes[partition].batches.remove(at: index)
             if error != ErrorCode.none { client.refresh() }
@@ -215,6 +252,7 @@ final class SimulatedProducer {
             if mustRenumber { renumber() }
             producerID = answer.producerID
             producerEpoch = answer.producerEpoch
+            for lane in lanes.indices { lanes[lane].epochStart = 0 }
         }
     }
 }

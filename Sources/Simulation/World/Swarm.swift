@@ -35,8 +35,11 @@ package struct Swarm: Hashable, Sendable, Codable {
     /// Whether healed connections deliver what was held, or break.
     var healsByReset: Bool
 
-    /// Faults that a fixed seed may draw. A wiped disk joins by `allowing` only.
-    package static let defaultFaults = FaultKind.allCases.filter { $0 != .wipe }
+    /// Whether idempotent producers begin new epochs now and then.
+    var bumpsEpochs: Bool
+
+    /// Faults that a seed may draw.
+    package static let defaultFaults = FaultKind.allCases
 
     /// The plainest: what a case does not name.
     package static let plain: Swarm = {
@@ -60,6 +63,7 @@ package struct Swarm: Hashable, Sendable, Codable {
         swarm.metadataSnapshotBytes = 20 << 20
         swarm.replicaLagTimeMaxMs = 10_000
         swarm.healsByReset = false
+        swarm.bumpsEpochs = false
         return swarm
     }()
 
@@ -81,7 +85,7 @@ package struct Swarm: Hashable, Sendable, Codable {
         // One seed in eight is a quiet one; of the others some know one kind of fault, most a few.
         let share = random.below(8)
         faults = []
-        for kind in allowed where kind != .rot {
+        for kind in allowed where kind != .rot && kind != .wipe {
             let isIn = random.oneIn(share < 3 ? 6 : 2)
             if share > 0, isIn { faults.append(kind) }
         }
@@ -105,6 +109,14 @@ package struct Swarm: Hashable, Sendable, Codable {
         replicaLagTimeMaxMs = lags.oneIn(4) ? 600 + lags.below(800) : 10_000
         var rots = SeededRandom(seed: seed ^ 0x52_4F54)
         if share > 0, allowed.contains(.rot), allowed.count == 1 || rots.oneIn(4) { faults.append(.rot) }
+        var wipes = SeededRandom(seed: seed ^ 0x57_4950_45)
+        let isChosen = allowed.count < Self.defaultFaults.count
+        if share > 0, allowed.contains(.wipe), wipes.oneIn(isChosen ? 2 : 6) { faults.append(.wipe) }
+        // An emptied disk and an unclean end may leave no copy of an async partition that may be elected without a word
+        // of the operator's.
+        if faults.contains(.wipe) { hasAsyncTopic = false }
+        var epochs = SeededRandom(seed: seed ^ 0x45_504F_4348)
+        bumpsEpochs = epochs.oneIn(3)
     }
 
     package var description: String {

@@ -325,6 +325,7 @@ extension World {
             node.pendingCrash = nil
             node.disk.operationsUntilCrash = nil
             node.disk.capacityBytes = nil
+            node.disk.noSpaceForNamesEndingIn = nil
             (node.disk.failNextWrite, node.disk.failNextFlush) = (nil, nil)
             node.diskDelay = 0
             setDrift(of: node, ppm: 0)

@@ -139,6 +139,12 @@ extension World {
         case .control: deliver(.control(node.id, life: node.life, .flushed(own, result)))
         case .shard: deliver(.shard(node.id, life: node.life, .flushed(own, result)))
         }
+        if half == .shard, case .failed = result, !node.isPaused {
+            deliver(
+                .run(
+                    "what becomes of a failed barrier",
+                    { [unowned self] in checkers.disks.barrierFailed(node, own, self) }))
+        }
     }
 
     // MARK: Effects

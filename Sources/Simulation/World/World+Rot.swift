@@ -67,7 +67,7 @@ extension World {
     }
 
     private func spoil(_ file: PromisedFile, of node: SimulatedNode, _ random: inout SeededRandom) {
-        let kind = random.below(5)
+        let kind = random.below(6)
         let drawn = Int(random.below(Int64(file.bytes.count)))
         // The checksum does not cover a batch's leader epoch: see decision 0006.
         let position = (0..<4).contains(drawn - file.epochPosition(before: drawn)) ? 0 : drawn
@@ -79,6 +79,12 @@ extension World {
         } else if kind == 3, file.isWhole {
             trace.note(now, "FAULT \(file.path) of node \(node.id) is gone")
             node.disk.lose(file.path)
+        } else if kind == 5 {
+            // A cache: whatever it holds, nothing is lost by it.
+            let index = String(file.path.dropLast(4)) + (random.oneIn(2) ? ".index" : ".timeindex")
+            let garbage = (0..<12 * random.below(20)).map { _ in UInt8(truncatingIfNeeded: random.next()) }
+            trace.note(now, "FAULT \(index) of node \(node.id) holds \(garbage.count) bytes of garbage")
+            node.disk.overwrite(index, with: garbage)
         } else if kind == 4 {
             trace.note(now, "FAULT the sector of byte \(position) of \(file.path) of node \(node.id) is bad")
             node.disk.spoilSector(file.path, at: position)
