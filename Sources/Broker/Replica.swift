@@ -126,7 +126,8 @@ final class Replica {
         var start: Offset = 0
         do throws(DiskError) {
             try ProducerSnapshots.prune(directory, above: log.endOffset, on: disk)
-            if let snapshot = try ProducerSnapshots.newest(in: directory, below: log.endOffset, on: disk) {
+            if let snapshot = try ProducerSnapshots.newest(in: directory, reaching: log, below: log.endOffset, on: disk)
+            {
                 producers = snapshot.table
                 start = snapshot.offset
             }
@@ -142,7 +143,7 @@ final class Replica {
     ) throws(LogError) -> (end: Offset, table: ProducerTable) {
         var (end, table) = (Offset(0), ProducerTable())
         do throws(DiskError) {
-            if let snapshot = try ProducerSnapshots.newest(in: directory, below: bound, on: disk) {
+            if let snapshot = try ProducerSnapshots.newest(in: directory, reaching: log, below: bound, on: disk) {
                 (end, table) = snapshot
             }
         } catch {
