@@ -112,13 +112,13 @@ enum Convergence {
                             + "\(other.inspectedImage.lastOffset)")
                 }
             }
-            for name in world.checkers.topics {
+            for name in world.checkers.topics where world.checkers.mustExist(name) == true {
                 world.checkers.count(.m3)
                 if control.inspectedImage.topic(named: name) == nil {
                     world.violated("M3", "node \(node.id) does not know the topic \(name), which was created")
                 }
             }
-            for name in world.checkers.deletedTopics where !world.checkers.topics.contains(name) {
+            for name in world.checkers.deletedTopics where world.checkers.mustExist(name) == false {
                 world.checkers.count(.m3)
                 if control.inspectedImage.topic(named: name) != nil {
                     world.violated("M3", "node \(node.id) knows the topic \(name), which was deleted")
