@@ -35,8 +35,8 @@ package struct Swarm: Hashable, Sendable, Codable {
     /// Whether healed connections deliver what was held, or break.
     var healsByReset: Bool
 
-    /// Faults that a fixed seed may draw. A wiped disk joins by `allowing` only.
-    package static let defaultFaults = FaultKind.allCases.filter { $0 != .wipe }
+    /// Faults that a fixed seed may draw. The others join by `allowing` only.
+    package static let defaultFaults = FaultKind.allCases.filter { !$0.isRare }
 
     /// The plainest: what a case does not name.
     package static let plain: Swarm = {
