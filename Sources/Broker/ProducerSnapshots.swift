@@ -70,11 +70,14 @@ package enum ProducerSnapshots {
             .compactMap { Offset($0.dropLast(9)) }.sorted()
     }
 
-    /// The newest whole snapshot at or below `end`, and its offset.
+    /// The newest whole snapshot at or below `end`, and its offset. One that ends before the log's first batch begins
+    /// is none: this replica started over, and between them lie batches that it never read. A producer that wrote some
+    /// of those would be refused what follows on them.
     static func newest(
-        in directory: String, below end: Offset, on disk: any Disk
+        in directory: String, reaching log: SegmentedLog, below end: Offset, on disk: any Disk
     ) throws(DiskError) -> (offset: Offset, table: ProducerTable)? {
-        for offset in try offsets(in: directory, on: disk).reversed() where offset <= end {
+        let first = log.firstBaseOffset
+        for offset in try offsets(in: directory, on: disk).reversed() where offset <= end && offset >= first {
             let file = try disk.open(path(directory, offset), create: false)
             defer { disk.close(file) }
             do throws(DiskError) {

@@ -126,7 +126,8 @@ final class Replica {
         var start: Offset = 0
         do throws(DiskError) {
             try ProducerSnapshots.prune(directory, above: log.endOffset, on: disk)
-            if let snapshot = try ProducerSnapshots.newest(in: directory, below: log.endOffset, on: disk) {
+            if let snapshot = try ProducerSnapshots.newest(in: directory, reaching: log, below: log.endOffset, on: disk)
+            {
                 producers = snapshot.table
                 start = snapshot.offset
             }
@@ -134,6 +135,26 @@ final class Replica {
             throw .disk(error)
         }
         try replayProducers(from: start)
+    }
+
+    /// What the batches that lie whole below `bound` say of producers, and where the last of them ends.
+    func producers(
+        below bound: Offset, on disk: any Disk
+    ) throws(LogError) -> (end: Offset, table: ProducerTable) {
+        var (end, table) = (Offset(0), ProducerTable())
+        do throws(DiskError) {
+            if let snapshot = try ProducerSnapshots.newest(in: directory, reaching: log, below: bound, on: disk) {
+                (end, table) = snapshot
+            }
+        } catch {
+            throw .disk(error)
+        }
+        try log.forEachHeader(from: end) { header in
+            guard header.nextOffset <= bound else { return }
+            end = max(end, header.nextOffset)
+            if header.hasProducer && !header.isControl { table.record(ProducedBatch(header)) }
+        }
+        return (end, table)
     }
 
     /// Remembers a batch that was just appended, and takes note of a roll that it brought.

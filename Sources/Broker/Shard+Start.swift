@@ -126,9 +126,24 @@ extension Shard {
         beginStartMove(of: replica)
     }
 
-    /// What the disk refused is tried again.
+    /// What the disk refused is tried again; what waits for too long for its records to be committed waits no more.
     func retryStartMoves() {
-        for replica in replicas.values where replica.startMove != nil { continueStartMove(of: replica) }
+        for replica in replicas.values where replica.startMove != nil {
+            do throws(LogError) { try settleForCommitted(replica) } catch { return logFailed(replica, error) }
+            continueStartMove(of: replica)
+        }
+    }
+
+    /// The end of the log may not be committed before the start has moved: below its minimum an ISR commits nothing,
+    /// and a follower joins it only when it has deleted what its leader has. So the snapshot is made of what is
+    /// committed by now, which costs a walk over headers.
+    private func settleForCommitted(_ replica: Replica) throws(LogError) {
+        guard case .awaitingCommit(let end, _) = replica.startMove?.stage, end > replica.partition.highWatermark else {
+            return
+        }
+        let committed = try replica.producers(below: replica.partition.highWatermark, on: disk)
+        replica.startMove?.stage =
+            committed.table.count == 0 ? .ready : .awaitingCommit(end: committed.end, committed.table)
     }
 
     /// The log is about to be cut: a start that is on its way belongs to what was there before.

@@ -28,7 +28,7 @@ extension Partition {
         }
         guard answer.error == .none else { return }
         if let diverging = answer.diverging {
-            stepBack(from: diverging, log: log, into: &effects)
+            stepBack(from: diverging, leaderStart: answer.logStartOffset, log: log, into: &effects)
             return
         }
         if let batches = answer.batches {
@@ -64,14 +64,24 @@ extension Partition {
     }
 
     /// The logs fork. Where both know the leader's epoch, the shorter end is the fork; where this log lacks it, its
-    /// last epoch before that is the next to compare, and the fetch after the cut does so.
-    private mutating func stepBack(from leader: EpochEnd, log: LogView, into effects: inout [PartitionEffect]) {
+    /// last epoch before that is the next to compare, and the fetch after the cut does so. A fork below the leader's
+    /// log start leaves nothing that both hold: what is left here would be of a fork that can never be told from the
+    /// leader's, and below its high watermark.
+    private mutating func stepBack(
+        from leader: EpochEnd, leaderStart: Offset, log: LogView, into effects: inout [PartitionEffect]
+    ) {
         guard let own = log.epochs.end(of: leader.epoch, logEndOffset: log.endOffset) else { return }
         let target = own.epoch == leader.epoch ? min(leader.endOffset, own.endOffset) : own.endOffset
         guard target <= log.endOffset, target >= 0 else { return }
         precondition(
-            !settings.synchronous || !highWatermarkIsBinding || target >= highWatermark,
+            !settings.synchronous || !highWatermarkIsBinding || max(target, leaderStart) >= highWatermark,
             "a cleanly elected leader asks to cut committed records")
+        if target < leaderStart {
+            effects.append(.truncateFully(startingAt: leaderStart))
+            highWatermarkIsBinding = false
+            highWatermark = leaderStart
+            return
+        }
         if target < log.startOffset {
             effects.append(.truncateFully(startingAt: target))
             highWatermarkIsBinding = false

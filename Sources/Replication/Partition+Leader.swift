@@ -43,6 +43,7 @@ extension Partition {
         // A late word of an incarnation that is gone.
         let current = max(known.brokerEpoch, brokers[fetch.replica]?.epoch ?? -1)
         if fetch.brokerEpoch < current { return .error(.staleBrokerEpoch) }
+        if let fork = forkBelowStart(fetch, log: log) { return fork }
         if let refusal = refusal(
             of: fetch.fetchOffset, lastFetchedEpoch: fetch.lastFetchedEpoch, log: log
         ) {
@@ -60,6 +61,18 @@ extension Partition {
         advanceLeaderStart(log, into: &effects)
         rearm(log, at: now)
         return .read(below: log.endOffset, highWatermark: highWatermark)
+    }
+
+    /// A log that ends in an epoch before all that are known here may have left this one anywhere below the log start:
+    /// of what was deleted the history is silent. Only who is in sync holds all that is committed, and so all that
+    /// could be deleted. For anyone else the two logs share nothing: the fork is put below the start, where nothing is
+    /// left to compare.
+    private func forkBelowStart(_ fetch: ReplicaFetch, log: LogView) -> FetchDecision? {
+        guard log.startOffset > 0, fetch.fetchOffset >= log.startOffset, fetch.lastFetchedEpoch >= 0,
+            let first = log.epochs.entries.first, fetch.lastFetchedEpoch < first.epoch,
+            !isInMaximalISR(fetch.replica), settings.plantedBug != .divergenceIgnored
+        else { return nil }
+        return .diverging(epoch: fetch.lastFetchedEpoch, endOffset: log.startOffset - 1)
     }
 
     /// Why nothing can be read at `offset`: the asker's log forks from this one, or the offset lies outside.

@@ -31,7 +31,8 @@ package struct ReplicaFetch: Hashable, Sendable {
 package enum FetchDecision: Hashable, Sendable {
     /// On OFFSET_OUT_OF_RANGE the answer must still carry the log start offset: the follower decides by it.
     case error(ErrorCode)
-    /// The asker's log forks from ours: no records, no error (KIP-595's DivergingEpoch).
+    /// The asker's log forks from ours: no records, no error (KIP-595's DivergingEpoch). The answer carries the log
+    /// start offset here too: below it nothing is shared.
     case diverging(epoch: LeaderEpoch, endOffset: Offset)
     /// Records from the asked offset up to `below`; none, when the asked offset is not under it: then the fetch waits.
     case read(below: Offset, highWatermark: Offset)

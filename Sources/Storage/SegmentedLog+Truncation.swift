@@ -79,6 +79,8 @@ extension SegmentedLog {
         flushing.markDirty(offset)
         flushing.markDirectoryDirty(directory)
         finishTruncation(at: offset)
+        // Nothing is known of the epoch that the record before `offset` was of, where there was one.
+        if settings.plantedBug != .epochsNotTruncated { epochs = EpochHistory() }
         flushedEnd = offset
     }
 

@@ -50,6 +50,8 @@ package final class SegmentedLog {
     package var recoveryPoint: Offset { flushedEnd }
     /// Where the newest segment begins: it changes with every roll.
     package var activeBaseOffset: Offset { active.baseOffset }
+    /// Where the first segment begins, at or below the log start.
+    package var firstBaseOffset: Offset { segments[0].baseOffset }
     package var sizeBytes: Int64 { segments.reduce(0) { $0 + $1.sizeBytes } }
 
     /// No record is of a later epoch; `.max`: not known yet. The checksum of a batch does not cover its epoch.

@@ -29,8 +29,7 @@ struct Mutants: ParsableCommand {
     }
 
     func run() throws {
-        let wanted = only.isEmpty ? PlantedBug.allCases.filter { $0 != .none } : only
-        let hunted = only.isEmpty ? wanted.filter { $0.missingFault == nil } : only
+        let hunted = only.isEmpty ? PlantedBug.allCases.filter { $0 != .none } : only
         if list { return hunted.forEach { print($0.rawValue) } }
         var waiting = hunted[...]
         var running: [Hunt] = []
@@ -52,9 +51,6 @@ struct Mutants: ParsableCommand {
         if json {
             print("[" + inOrder.map(\.json).joined(separator: ",\n ") + "]")
         } else {
-            for bug in wanted where !hunted.contains(bug) {
-                if let fault = bug.missingFault { print("\(bug.rawValue)\tnot hunted: needs \(fault)") }
-            }
             print("\(inOrder.count - survivors.count) of \(inOrder.count) planted bugs caught")
         }
         if !survivors.isEmpty { throw ExitCode.failure }

@@ -86,6 +86,70 @@ struct DeleteRecordsTests {
         #expect(try last.call(fetchRequest(offset: 2), version: 12).only.errorCode == .offsetOutOfRange)
     }
 
+    /// Three replicas of "t", the leader's first.
+    private func replicas(in world: World) throws -> [Host] {
+        _ = try Client(world.hosts[0], world).call(createRequest(["t"], replicas: 3))
+        world.run(forMs: 500)
+        let answer = try Client(world.hosts[0], world).call(MetadataRequest())
+        let partition = try #require(answer.topics.first?.partitions.first)
+        let others = partition.replicaNodes.filter { $0 != partition.leaderID }
+        return try ([partition.leaderID] + others).map { id in try #require(world.hosts.first { $0.id == id }) }
+    }
+
+    /// A lone leader commits nothing, nobody joins it who has not deleted what it has, and nobody deletes before the
+    /// producers of what goes are on disk: that must not wait for the end of the log to be committed (seed 1141).
+    @Test func aFollowerDeletesBeforeTheEndOfItsLogIsCommitted() throws {
+        let world = try World.running(nodes: 3)
+        let hosts = try replicas(in: world)
+        let client = Client(hosts[0], world)
+        func produce(_ sequence: Int32, acks: Int16 = -1) throws -> ErrorCode {
+            let records = batch(2, producer: 5, sequence: sequence)
+            return try client.call(produceRequest("t", records, acks: acks), version: 9).only.errorCode
+        }
+        for sequence in [0, 2, 4] as [Int32] { #expect(try produce(sequence) == .none) }
+        world.kill(hosts[2])
+        world.run(forMs: 3_000)
+        #expect(try client.call(deleteRequest(before: 4)).only.errorCode == .none)
+        world.kill(hosts[1])
+        #expect(try produce(6, acks: 1) == .none)
+        try world.start(hosts[2])
+        var last = ErrorCode.none
+        for _ in 0..<20 {
+            world.run(forMs: 500)
+            last = try produce(8)
+            if last == .none { break }
+        }
+        #expect(last == .none)
+    }
+
+    /// What a replica remembers of producers says nothing of batches that were deleted before it read them: a producer
+    /// that wrote those goes on.
+    @Test func whoStartedOverKnowsNoProducerOfBatchesItNeverRead() throws {
+        let world = try World.running(nodes: 5)
+        let hosts = try replicas(in: world)
+        func produce(_ host: Host, _ sequence: Int32, acks: Int16 = -1) throws -> ErrorCode {
+            let records = batch(2, producer: 5, sequence: sequence)
+            return try Client(host, world).call(produceRequest("t", records, acks: acks), version: 9).only.errorCode
+        }
+        for sequence in [0, 2, 4] as [Int32] { #expect(try produce(hosts[0], sequence) == .none) }
+        // Snapshots of the producers are on all disks.
+        #expect(try Client(hosts[0], world).call(deleteRequest(before: 2)).only.errorCode == .none)
+        world.run(forMs: 2_000)
+        world.kill(hosts[2])
+        world.run(forMs: 3_000)
+        for sequence in [6, 8] as [Int32] { #expect(try produce(hosts[0], sequence) == .none) }
+        #expect(try Client(hosts[0], world).call(deleteRequest()).only.lowWatermark == 10)
+        world.run(forMs: 2_000)
+        try world.start(hosts[2])
+        world.run(forMs: 5_000)
+        #expect(hosts[2].lines.contains { $0.text.contains("starting over at 10") })
+        for host in hosts[..<2] {
+            world.kill(host)
+            world.run(forMs: 5_000)
+        }
+        #expect(try produce(hosts[2], 10, acks: 1) == .none)
+    }
+
     @Test func noFailoverBringsBackWhatWasDeleted() throws {
         let world = try World.running(nodes: 3)
         _ = try Client(world.hosts[0], world).call(createRequest(["t"], replicas: 3))

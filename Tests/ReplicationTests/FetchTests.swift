@@ -66,6 +66,25 @@ import Testing
         #expect(f.partition.consumerFetch(offset: 10, currentLeaderEpoch: nil, log: f.log) == .error(.offsetOutOfRange))
     }
 
+    /// Where an epoch ended below the log start is not known any more (seed 113): who is in sync is right about it, and
+    /// of anyone else nothing is believed.
+    @Test func aForkBelowTheLogsStartSharesNothing() {
+        var f = Fixture(end: 10)
+        _ = f.assign(leader: 1, epoch: 5, isr: [1, 2])
+        _ = f.append(10)
+        _ = f.flush()
+        f.log.startOffset = 15
+        f.log.epochs.truncateStart(to: 15)
+        for offset in [15, 18, 25] as [Offset] {
+            #expect(f.fetch(3, offset, lastEpoch: 0) == (.diverging(epoch: 0, endOffset: 14), []))
+        }
+        #expect(f.fetch(3, 14, lastEpoch: 0).0 == .error(.offsetOutOfRange))
+        #expect(f.fetch(3, 15, lastEpoch: -1).0 == .read(below: 20, highWatermark: 0))
+        #expect(f.fetch(3, 18, lastEpoch: 5).0 == .read(below: 20, highWatermark: 0))
+        #expect(f.fetch(2, 15, lastEpoch: 0).0 == .read(below: 20, highWatermark: 15))
+        #expect(f.fetch(2, 18, lastEpoch: 0).0 == .diverging(epoch: 0, endOffset: 15))
+    }
+
     @Test func aConsumerIsFencedAndReadsBelowTheHighWatermark() {
         var f = leader()
         #expect(f.partition.consumerFetch(offset: 0, currentLeaderEpoch: 4, log: f.log) == .error(.fencedLeaderEpoch))

@@ -108,6 +108,26 @@ import Testing
         #expect(inside.answer(.offsetOutOfRange, logStart: -1) == [])
     }
 
+    @Test func aForkBelowTheLeadersStartLeavesNothingOfIt() {
+        var below = follower()
+        #expect(
+            below.answer(logStart: 7, diverging: EpochEnd(epoch: 4, endOffset: 6)) == [.truncateFully(startingAt: 7)])
+        #expect(below.partition.highWatermark == 7)
+        var beyond = follower()
+        #expect(
+            beyond.answer(logStart: 20, diverging: EpochEnd(epoch: 3, endOffset: 19))
+                == [.truncateFully(startingAt: 20)])
+        var at = follower()
+        #expect(at.answer(logStart: 7, diverging: EpochEnd(epoch: 4, endOffset: 7)) == [.truncate(to: 7)])
+        // What is committed here may lie just below that start: it was deleted there.
+        var committed = follower()
+        _ = committed.answer(highWatermark: 8)
+        _ = committed.assign(leader: 3, epoch: 6)
+        #expect(
+            committed.answer(logStart: 8, diverging: EpochEnd(epoch: 4, endOffset: 7))
+                == [.truncateFully(startingAt: 8)])
+    }
+
     @Test func itsStartFollowsTheLeadersAsFarAsRecordsAreCommittedHere() {
         var f = follower()
         #expect(f.answer(highWatermark: 7, logStart: 3) == [.advanceHighWatermark(to: 7), .advanceStart(to: 3)])

@@ -128,7 +128,8 @@ extension Shard {
             return .failed(.invalidTxnState, "transactions are not served yet", replica)
         }
         if header.hasProducer {
-            switch replica.producers.verdict(on: ProducedBatch(header)) {
+            let isWholeLog = replica.log.startOffset == 0
+            switch replica.producers.verdict(on: ProducedBatch(header), isWholeLog: isWholeLog) {
             case .append: break
             // Mutant: one record twice (I2).
             case .duplicate where configuration.plantedBug == .duplicateAppended: break

@@ -17,6 +17,9 @@ final class Checkers {
     private(set) var topics: [String] = []
     /// Some may have come again.
     private(set) var deletedTopics: [String] = []
+    /// Asked for, and never answered: the call may yet arrive, after others that were sent later.
+    private var lateCreations: [String] = []
+    private var lateDeletions: [String] = []
 
     func count(_ invariant: Invariant) {
         guard let index = Invariant.allCases.firstIndex(of: invariant) else { return }
@@ -84,6 +87,16 @@ final class Checkers {
         topics.removeAll { $0 == name }
         metadata.topicDeleted(name)
         if !deletedTopics.contains(name) { deletedTopics.append(name) }
+    }
+
+    func creationUnanswered(_ name: String) { lateCreations.append(name) }
+
+    func deletionUnanswered(_ name: String) { lateDeletions.append(name) }
+
+    /// Whether a topic must be there at the end, or must not: nil where a late call may have come in between.
+    func mustExist(_ name: String) -> Bool? {
+        if topics.contains(name) { return lateDeletions.contains(name) ? nil : true }
+        return lateCreations.contains(name) ? nil : false
     }
 
     func sent(_ values: [UInt64], to key: TopicPartition, isIdempotent: Bool) {

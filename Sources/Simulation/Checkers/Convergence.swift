@@ -27,7 +27,11 @@ enum Convergence {
             for (index, partition) in topic.partitions.enumerated() {
                 if partition.leader == nil { return (.l2, "\(topic.name)-\(index) has no leader") }
                 if partition.isr.count < partition.replicas.count {
-                    return (.l2, "\(topic.name)-\(index) has \(partition.isr) of \(partition.replicas) in sync")
+                    return (
+                        .l2,
+                        "\(topic.name)-\(index) has \(partition.isr) of \(partition.replicas) in sync"
+                            + positions(of: TopicPartition(topic.id, Int32(index)), in: world)
+                    )
                 }
             }
         }
@@ -39,6 +43,22 @@ enum Convergence {
         }
         if let found = differences(in: world, leader.inspectedImage) { return found }
         return rot(in: world)
+    }
+
+    /// Where every replica stands, for whoever reads why they do not come together.
+    private static func positions(of key: TopicPartition, in world: World) -> String {
+        var words = ""
+        for node in world.nodes {
+            node.process?.shards[0].inspectReplicas { replica in
+                guard replica.topicPartition == key else { return }
+                words +=
+                    "; node \(node.id)\(replica.isLeader ? ", the leader" : "") in epoch \(replica.leaderEpoch): "
+                    + "\(replica.log.startOffset)..<\(replica.log.endOffset) \(replica.log.epochs), durable up to "
+                    + "\(replica.flushedEnd), committed up to \(replica.highWatermark)"
+                    + (replica.log.damages.isEmpty ? "" : ", damaged")
+            }
+        }
+        return words
     }
 
     /// What rots is found by the scrub, if by nobody else (S5).
@@ -136,13 +156,13 @@ enum Convergence {
                             + "\(other.inspectedImage.lastOffset)")
                 }
             }
-            for name in world.checkers.topics {
+            for name in world.checkers.topics where world.checkers.mustExist(name) == true {
                 world.checkers.count(.m3)
                 if control.inspectedImage.topic(named: name) == nil {
                     world.violated("M3", "node \(node.id) does not know the topic \(name), which was created")
                 }
             }
-            for name in world.checkers.deletedTopics where !world.checkers.topics.contains(name) {
+            for name in world.checkers.deletedTopics where world.checkers.mustExist(name) == false {
                 world.checkers.count(.m3)
                 if control.inspectedImage.topic(named: name) != nil {
                     world.violated("M3", "node \(node.id) knows the topic \(name), which was deleted")

@@ -124,8 +124,7 @@ final class PartitionChecker {
         if replica.leaderEpoch < last.leaderEpoch, replica.leaderEpoch >= 0 {
             world.violated(
                 "P10",
-                "partition \(name) goes back from leader epoch \(last.leaderEpoch) to "
-                    + "\(replica.leaderEpoch)")
+                "partition \(name) goes back from leader epoch \(last.leaderEpoch) to \(replica.leaderEpoch)")
         }
         if replica.partitionEpoch < last.partitionEpoch {
             world.violated(
@@ -153,7 +152,8 @@ final class PartitionChecker {
             checkElection(replica, of: node, world)
         }
         let log = committedLog(for: replica.topicPartition)
-        if replica.log.endOffset < last.verified, !isLost {
+        if isLost { last.verified = min(last.verified, replica.log.endOffset) }
+        if replica.log.endOffset < last.verified {
             world.violated(
                 "P2",
                 "partition \(name) cut to \(replica.log.endOffset) what was committed up to "

@@ -56,6 +56,7 @@ final class SimulatedAdmin {
         client.ask(request, version: 7, of: client.anyNode(), timeoutMs: 3_000) { [unowned self] answer in
             let error = answer?.topics.first?.errorCode
             note("creates \(name)", error)
+            if error == nil || error == .requestTimedOut { world.checkers.creationUnanswered(name) }
             guard error == ErrorCode.none || error == .topicAlreadyExists else {
                 return client.later("goes on creating", ms: 200) { [unowned self] in
                     create(name, partitions: partitions, then: then)
@@ -132,6 +133,7 @@ final class SimulatedAdmin {
         client.ask(request, version: 6, of: client.anyNode(), timeoutMs: 3_000) { [unowned self] answer in
             let error = answer?.topics.first?.errorCode
             note("deletes \(Self.passingTopic)", error)
+            if error == nil || error == .requestTimedOut { world.checkers.deletionUnanswered(Self.passingTopic) }
             guard error == ErrorCode.none || error == .unknownTopicOrPartition else {
                 return client.later("goes on deleting", ms: 200) { [unowned self] in delete() }
             }

@@ -8,6 +8,8 @@ import Wire
 /// One batch as its producer remembers it.
 struct ProducedRecords {
     var values: [UInt64]
+    /// Counts the batches of its partition.
+    var number: Int
     var sequence: Int32
     /// Under way; nil: to be sent, again or at all.
     var isInFlight = false
@@ -17,6 +19,7 @@ struct ProducedRecords {
 final class SimulatedProducer {
     private struct Lane {
         var batches: [ProducedRecords] = []
+        var nextNumber = 0
         var nextSequence: Int32 = 0
         /// After a failure nothing is sent before all that is under way has ended.
         var mustDrain = false
@@ -122,7 +125,10 @@ final class SimulatedProducer {
             values.append(nextValue)
             nextValue += 1
         }
-        lanes[partition].batches.append(ProducedRecords(values: values, sequence: lanes[partition].nextSequence))
+        lanes[partition].batches.append(
+            ProducedRecords(
+                values: values, number: lanes[partition].nextNumber, sequence: lanes[partition].nextSequence))
+        lanes[partition].nextNumber += 1
         lanes[partition].nextSequence += Int32(count)
     }
 
@@ -142,8 +148,11 @@ final class SimulatedProducer {
         }
         // What is sent again goes alone: the leader remembers five batches, and ones sent meanwhile would push it out.
         let isRetry = (lanes[partition].batches.first?.attempts ?? 0) > 0 && inFlight == 0
-        for index in lanes[partition].batches.indices.prefix(isRetry ? 1 : Self.inFlightMax)
-        where !lanes[partition].batches[index].isInFlight {
+        // Counted from the oldest that has no answer, though later ones may have theirs by another leader already: else
+        // more than five would follow on one that is to be sent again.
+        let limit = (lanes[partition].batches.first?.number ?? 0) + (isRetry ? 1 : Self.inFlightMax)
+        for index in lanes[partition].batches.indices
+        where lanes[partition].batches[index].number < limit && !lanes[partition].batches[index].isInFlight {
             lanes[partition].batches[index].isInFlight = true
             lanes[partition].batches[index].attempts += 1
             send(lanes[partition].batches[index], to: key, at: leader)

@@ -41,6 +41,8 @@ enum Cargo {
 struct Lane {
     var cargo: [(notBefore: Int64, cargo: Cargo)] = []
     var head = 0
+    /// Nothing that is loaded arrives before.
+    var lateUntil: Int64 = 0
     /// Whether the event of the next arrival is planned. Not so while a cut holds everything.
     var isMoving = false
 

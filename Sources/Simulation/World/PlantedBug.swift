@@ -33,25 +33,13 @@ extension PlantedBug {
         case .tornTailKept: [.powerLoss, .powerLossInStep, .powerLossOfAll, .slowDisk]
         case .damageCutOff: [.rot, .crash]
         case .flushFailureIgnored: [.flushError, .crash, .powerLoss]
-        case .alterPartitionIgnoresBrokerEpoch: [.stall, .crash]
-        case .alterPartitionIgnoresPartitionEpoch: [.stall, .crash, .split]
-        case .staleEpochAnswered: [.stall, .crash, .crashOfSome]
+        case .alterPartitionIgnoresBrokerEpoch: [.lateProposals]
+        case .alterPartitionIgnoresPartitionEpoch: [.lateCopies]
+        case .staleEpochAnswered: [.blindness]
         case .directoryNotFlushed, .rolledSegmentNotFlushed:
             [.powerLoss, .powerLossInStep, .powerLossOfAll]
         case .fencedReplicaElected, .uncleanElection: [.crash, .powerLoss, .isolation, .pause]
         default: Swarm.defaultFaults
-        }
-    }
-
-    /// Why a bug cannot be hunted yet: its harm needs a fault or a load that the world does not have, or hardly ever.
-    package var missingFault: String? {
-        switch self {
-        case .alterPartitionIgnoresBrokerEpoch:
-            "a proposal that is on its way for as long as a follower needs to start again and be let in"
-        case .alterPartitionIgnoresPartitionEpoch:
-            "a proposal that was sent twice, and the second copy on its way past another change of the ISR"
-        case .staleEpochAnswered: "a follower that learns of two elections late and can still reach the leader"
-        default: nil
         }
     }
 }

@@ -31,7 +31,15 @@ package enum FaultKind: String, CaseIterable, Sendable, Codable {
     case wipe
     /// A process ends, and what its disk had promised is changed, cut short or gone when it comes back.
     case rot
+    /// A node hears nothing of the metadata while another one restarts.
+    case blindness
+    /// A proposal to take a node in comes late, when it has started again.
+    case lateProposals
+    /// What was sent to the controller and sent again on another connection arrives after all.
+    case lateCopies
 
+    /// Whether it strikes only where it is asked for by name.
+    var isRare: Bool { [.blindness, .lateProposals, .lateCopies].contains(self) }
     /// Whether unflushed bytes may go.
     var losesPower: Bool { [.powerLoss, .powerLossInStep, .powerLossOfAll, .wipe].contains(self) }
     /// Whether a process ends; the duration is how long it stays away.

@@ -55,6 +55,8 @@ final class SimulatedNode {
     var wallOffsetMs: Int64 = 0
     /// Barriers take this much longer while the disk is slow.
     var diskDelay: Int64 = 0
+    /// Nothing of the metadata reaches it before.
+    var blindUntil: Int64 = 0
 
     /// For the times of barriers, and of mail between the halves.
     var diskLots: SeededRandom

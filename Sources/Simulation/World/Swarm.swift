@@ -38,8 +38,8 @@ package struct Swarm: Hashable, Sendable, Codable {
     /// Whether idempotent producers begin new epochs now and then.
     var bumpsEpochs: Bool
 
-    /// Faults that a seed may draw.
-    package static let defaultFaults = FaultKind.allCases
+    /// Faults that a seed may draw. The others join by `allowing` only.
+    package static let defaultFaults = FaultKind.allCases.filter { !$0.isRare }
 
     /// The plainest: what a case does not name.
     package static let plain: Swarm = {

@@ -44,6 +44,9 @@ extension World {
             case .writeError, .flushError: failDisk(node, fault)
             case .wipe: wipe(node, fault)
             case .rot: rot(node, fault, &random)
+            case .blindness: blind(node, fault, &random)
+            case .lateProposals: delayProposals(node, fault, &random)
+            case .lateCopies: delayCopies(node, fault, &random)
             }
         if isDone, let index = FaultKind.allCases.firstIndex(of: fault.kind) { faultCounts[index] += 1 }
     }
@@ -149,7 +152,7 @@ extension World {
 
     // MARK: Processes
 
-    private func pause(_ node: SimulatedNode, _ fault: Fault) -> Bool {
+    func pause(_ node: SimulatedNode, _ fault: Fault) -> Bool {
         guard node.isRunning, !node.isPaused else { return false }
         let life = node.life
         trace.note(now, "FAULT node \(node.id) pauses for \(fault.durationMs) ms")
@@ -328,6 +331,7 @@ extension World {
             node.disk.noSpaceForNamesEndingIn = nil
             (node.disk.failNextWrite, node.disk.failNextFlush) = (nil, nil)
             node.diskDelay = 0
+            node.blindUntil = 0
             setDrift(of: node, ppm: 0)
             if node.isPaused { resume(node) }
         }

@@ -107,6 +107,7 @@ extension World {
     func load(_ cargo: Cargo, on connection: Connection, towards side: Side) {
         var notBefore = now + drawDelay(connection)
         if stallUntil > now, Lots.mixed(connection.key, stallLot) & 1 == 1 { notBefore = max(notBefore, stallUntil) }
+        notBefore = max(notBefore, lateness(connection, towards: side))
         if side == .acceptor {
             connection.toAcceptor.cargo.append((notBefore, cargo))
         } else {
