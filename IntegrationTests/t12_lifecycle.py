@@ -142,6 +142,38 @@ def test_directory_in_use_is_refused(alone):
     wait_serving(first)
 
 
+@pytest.mark.parametrize("file, change, words", [
+    ("__cluster_metadata-0/quorum-state", lambda text: text.replace('"votedId":1', '"votedId":2'), "is damaged"),
+    ("__cluster_metadata-0/quorum-state", None, "is gone"),
+    ("meta.properties", lambda text: text.replace("node.id=1", "node.id=3"), "is damaged"),
+    ("log-start-offset-checkpoint", lambda text: text.replace("kept 0 0", "kept 0 1"), "is damaged"),
+])
+def test_a_damaged_or_missing_promise_is_refused_in_one_sentence(alone, file, change, words):
+    """And with the file as it was the node serves again: nothing was changed by the refusal."""
+    port = free_port()
+    node = alone(port, "--port", str(port), "--data", "promises")
+    node.start()
+    wait_serving(node)
+    ConfluentClient(f"127.0.0.1:{port}").create_topic("kept", 1)
+    node.stop()
+    path = os.path.join(node.folder, "promises", file)
+    with open(path, encoding="utf-8") as handle:
+        text = handle.read()
+    if change:
+        assert change(text) != text
+        with open(path, "w", encoding="utf-8") as handle:
+            handle.write(change(text))
+    else:
+        os.remove(path)
+    sentence = refused(node)
+    assert file in sentence and words in sentence and "move" in sentence
+    with open(path, "w", encoding="utf-8") as handle:
+        handle.write(text)
+    node.start()
+    wait_serving(node)
+    node.stop()
+
+
 def test_directory_of_another_cluster_is_refused(new_cluster):
     cluster, other = new_cluster(count=3), new_cluster(count=3)
     cluster.start()

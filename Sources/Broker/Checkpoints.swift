@@ -10,6 +10,8 @@ struct Checkpoints {
     private(set) var recoveryPoints = SortedMap<String, Offset>()
     private(set) var logStartOffsets = SortedMap<String, Offset>()
     private(set) var highWatermarks = SortedMap<String, Offset>()
+    /// Caches that were there and are not what was written: they say nothing.
+    private(set) var damagedFiles: [String] = []
     private var isChanged = false
     private var sequence: UInt64 = 0
 
@@ -25,11 +27,24 @@ struct Checkpoints {
 
     init() {}
 
-    /// A file that is missing or cannot be read says nothing.
-    init(reading disk: any Disk, _ directory: DataDirectory) {
-        recoveryPoints = Self.read("\(directory.path)/\(Self.recoveryPointFile)", disk)
-        logStartOffsets = Self.read("\(directory.path)/\(Self.logStartFile)", disk)
-        highWatermarks = Self.read("\(directory.path)/\(Self.highWatermarkFile)", disk)
+    /// A file that is missing says nothing, nor does a cache that is damaged. Damaged log starts would delete records,
+    /// or bring deleted ones back.
+    init(reading disk: any Disk, _ directory: DataDirectory) throws(BootError) {
+        recoveryPoints = readCache("\(directory.path)/\(Self.recoveryPointFile)", disk)
+        highWatermarks = readCache("\(directory.path)/\(Self.highWatermarkFile)", disk)
+        let path = "\(directory.path)/\(Self.logStartFile)"
+        guard let starts = Self.read(path, disk) else {
+            throw .refused(
+                "\(path) is damaged: where the logs begin is not known; move it away, and each begins where its "
+                    + "first segment does, with what was deleted of that")
+        }
+        logStartOffsets = starts
+    }
+
+    private mutating func readCache(_ path: String, _ disk: any Disk) -> SortedMap<String, Offset> {
+        if let offsets = Self.read(path, disk) { return offsets }
+        damagedFiles.append(path)
+        return SortedMap()
     }
 
     mutating func note(_ name: String, recoveryPoint: Offset, logStartOffset: Offset, highWatermark: Offset) {
@@ -107,24 +122,34 @@ struct Checkpoints {
         ]
     }
 
-    /// Version, count, then `topic partition offset` a line.
-    private static func text(_ offsets: SortedMap<String, Offset>) -> ByteBuffer {
-        var text = "0\n\(offsets.count)\n"
+    /// No topic can be called so: to Kafka's readers one more partition that is not here.
+    private static let checksumTopic = ":crc32c"
+
+    /// Version, count, then `topic partition offset` a line; the last one holds the checksum of all lines before it.
+    static func text(_ offsets: SortedMap<String, Offset>) -> ByteBuffer {
+        var text = "0\n\(offsets.count + 1)\n"
         for (name, offset) in offsets {
             guard let dash = name.lastIndex(of: "-") else { continue }
             text += "\(name[..<dash]) \(name[name.index(after: dash)...]) \(offset)\n"
         }
-        return ByteBuffer(string: text)
+        return ByteBuffer(string: "\(text)\(checksumTopic) 0 \(TextChecksum.of(text))\n")
     }
 
-    private static func read(_ path: String, _ disk: any Disk) -> SortedMap<String, Offset> {
-        guard let text = try? DataDirectory.readText(path, on: disk) else { return SortedMap() }
+    /// Nil for a file that is there and is not what was written.
+    static func read(_ path: String, _ disk: any Disk) -> SortedMap<String, Offset>? {
+        let text: String
+        do throws(DiskError) { text = try DataDirectory.readText(path, on: disk) } catch {
+            if case .notFound = error { return SortedMap() }
+            return nil
+        }
         let lines = text.split(separator: "\n")
-        guard lines.count >= 2, lines[0] == "0", Int(lines[1]) == lines.count - 2 else { return SortedMap() }
+        guard lines.count >= 2, lines[0] == "0", Int(lines[1]) == lines.count - 2,
+            TextChecksum.holds(text, after: "\(checksumTopic) 0 ", endingIn: "\n")
+        else { return nil }
         var offsets = SortedMap<String, Offset>()
-        for line in lines.dropFirst(2) {
+        for line in lines.dropFirst(2) where !line.hasPrefix("\(checksumTopic) ") {
             let parts = line.split(separator: " ")
-            guard parts.count == 3, let offset = Offset(parts[2]), offset >= 0 else { return SortedMap() }
+            guard parts.count == 3, let offset = Offset(parts[2]), offset >= 0 else { return nil }
             offsets["\(parts[0])-\(parts[1])"] = offset
         }
         return offsets

@@ -166,16 +166,12 @@ extension Control {
 
     // MARK: Start
 
-    /// What a fresh process does first.
-    func start() {
+    /// What a fresh process does first. Throws where it cannot know what it promised.
+    func start() throws {
         if isFormed {
-            do {
-                let saved = try QuorumStateSaves.read(directory.quorumStatePath, on: disk)
-                startQuorum(
-                    saved: saved, voters: formation.voters ?? VoterSet([]), later: try metadataLog.votersInLog())
-            } catch {
-                halt("the quorum's state cannot be read: \(error)")
-            }
+            let saved = try QuorumStateSaves.read(
+                directory.quorumStatePath, beside: metadataLog.positions.end.epoch, on: disk)
+            startQuorum(saved: saved, voters: formation.voters ?? VoterSet([]), later: try metadataLog.votersInLog())
         } else {
             formIfPossible()
         }

@@ -88,7 +88,13 @@ package final class Control {
 
     package func step(_ input: ControlInput, at reading: ClockReading, into output: inout [ControlEffect]) {
         self.reading = reading
-        guard !isHalted else { return }
+        if !isHalted { take(input) }
+        // What the start brought up goes out with the first step, the reason why it came to nothing too.
+        output += effects
+        effects.removeAll(keepingCapacity: true)
+    }
+
+    private func take(_ input: ControlInput) {
         switch input {
         case .link(let event): linkEvent(event)
         case .flushed(let ticket, let result): flushed(ticket, result)
@@ -98,8 +104,6 @@ package final class Control {
         }
         runTimers()
         settle()
-        output += effects
-        effects.removeAll(keepingCapacity: true)
     }
 
     package var nextDeadline: Instant {

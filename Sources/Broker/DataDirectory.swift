@@ -59,7 +59,8 @@ package struct DataDirectory: Sendable {
 
     private static func readIdentity(_ path: String, on disk: any Disk) throws(DiskError) -> DirectoryIdentity {
         var fields: [String: String] = [:]
-        for line in try readText(path, on: disk).split(separator: "\n") where !line.hasPrefix("#") {
+        let text = try readText(path, on: disk)
+        for line in text.split(separator: "\n") where !line.hasPrefix("#") {
             let parts = line.split(separator: "=", maxSplits: 1)
             if parts.count == 2 { fields[String(parts[0])] = String(parts[1]) }
         }
@@ -69,14 +70,25 @@ package struct DataDirectory: Sendable {
             throw BootRefusal.words("\(path) cannot be read: version=1, node.id and directory.id are expected")
                 .asDiskError
         }
+        guard TextChecksum.holds(text, after: checksumMark, endingIn: "\n") else {
+            throw BootRefusal.words(
+                "\(path) is damaged: it is not what its checksum says; move the data directory away, and this node "
+                    + "comes back as a new replica"
+            )
+            .asDiskError
+        }
         return DirectoryIdentity(nodeID: node, directoryID: directoryID, clusterID: fields["cluster.id"])
     }
+
+    /// To other readers of properties files a remark.
+    private static let checksumMark = "# crc32c="
 
     /// Durable when it returns.
     private func writeIdentity(to disk: any Disk) throws(DiskError) {
         var text = "version=1\n"
         if let clusterID = identity.clusterID { text += "cluster.id=\(clusterID)\n" }
         text += "node.id=\(identity.nodeID)\ndirectory.id=\(identity.directoryID)\n"
+        text += "\(Self.checksumMark)\(TextChecksum.of(text))\n"
         try disk.replaceNow(path: metaPath, contents: ByteBuffer(string: text))
     }
 
@@ -145,9 +157,9 @@ package struct DataDirectory: Sendable {
     }
 
     func identify(partition directory: String, topicID: UUID128, _ ticket: FlushTicket, on disk: any Disk) {
-        disk.replace(
-            ticket, path: "\(directory)/partition.metadata",
-            contents: ByteBuffer(string: "version: 0\ntopic_id: \(topicID)\n"))
+        var text = "version: 0\ntopic_id: \(topicID)\n"
+        text += "\(Self.partitionChecksumMark)\(TextChecksum.of(text))\n"
+        disk.replace(ticket, path: "\(directory)/partition.metadata", contents: ByteBuffer(string: text))
     }
 
     /// Whether the directory of that name belongs to another topic, beyond doubt.
@@ -171,12 +183,17 @@ package struct DataDirectory: Sendable {
         try disk.remove(doomed)
     }
 
+    /// Behind the two lines that Kafka reads.
+    private static let partitionChecksumMark = "crc32c: "
+
+    /// Nil where there is no such file, and where it is not what was written: whose the directory is nobody can tell
+    /// then. It is set aside, and what the checkpoints remember of it tells of the loss.
     private static func topicID(_ file: String, on disk: any Disk) throws(DiskError) -> UUID128? {
-        for line in (try readTextIfPresent(file, on: disk) ?? "").split(separator: "\n")
-        where line.hasPrefix("topic_id: ") {
-            return UUID128(line.dropFirst("topic_id: ".count))
-        }
-        return nil
+        guard let text = try readTextIfPresent(file, on: disk),
+            TextChecksum.holds(text, after: partitionChecksumMark, endingIn: "\n")
+        else { return nil }
+        let line = text.split(separator: "\n").first { $0.hasPrefix("topic_id: ") }
+        return line.flatMap { UUID128($0.dropFirst("topic_id: ".count)) }
     }
 
     static func readTextIfPresent(_ path: String, on disk: any Disk) throws(DiskError) -> String? {

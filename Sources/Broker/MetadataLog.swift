@@ -10,7 +10,16 @@ import Storage
 import Wire
 
 /// A file of the metadata log that says what it should not. The node cannot know the cluster's state, and says so.
-struct MetadataCorruption: Error { var text: String }
+struct MetadataCorruption: Error {
+    var text: String
+
+    /// What is wrong, and what to do about a voter whose promises are lost with it.
+    static func abstention(_ trouble: String) -> MetadataCorruption {
+        MetadataCorruption(
+            text: "\(trouble): this node must not vote; move its data directory away, and it comes back as a new"
+                + " replica")
+    }
+}
 
 /// What one whole snapshot holds.
 struct MetadataSnapshot {
@@ -51,9 +60,8 @@ final class MetadataLog {
             // A snapshot that was durable before the log could begin anew behind it: whatever is missing lies below it.
             try log.truncateFully(startingAt: end)
         } else if let damage = log.recovery.damage {
-            throw MetadataCorruption(
-                text: "the metadata log is damaged (\(damage.reason) in \(damage.file), offsets \(damage.offsets)):"
-                    + " this node must not vote; move its data directory away, and it comes back as a new replica")
+            throw MetadataCorruption.abstention(
+                "the metadata log is damaged (\(damage.reason) in \(damage.file), offsets \(damage.offsets))")
         }
         return (MetadataLog(log: log, disk: disk, directory: directory, snapshotEnd: snapshot?.end), snapshot)
     }
@@ -71,16 +79,20 @@ final class MetadataLog {
     private static func readRecoveryPoint(
         _ disk: any Disk, _ directory: String, _ snapshotEnd: Offset
     ) throws -> Offset {
-        let text = try DataDirectory.readTextIfPresent("\(directory)/\(recoveryPointFile)", on: disk) ?? ""
-        let words = text.split(whereSeparator: { $0 == "\n" || $0 == " " })
-        guard words.count == 5, words[0] == "0", words[1] == "1", let offset = Offset(words[4]) else {
-            return snapshotEnd
+        let path = "\(directory)/\(recoveryPointFile)"
+        guard let points = Checkpoints.read(path, disk) else {
+            throw MetadataCorruption.abstention(
+                "\(path) is damaged, and how much of the metadata log was promised is not known")
         }
-        return max(offset, snapshotEnd)
+        return max(points[recoveryPointName] ?? 0, snapshotEnd)
     }
 
+    private static let recoveryPointName = "\(MetadataTopic.name)-0"
+
     private func recoveryPointText(_ offset: Offset) -> ByteBuffer {
-        ByteBuffer(string: "0\n1\n\(MetadataTopic.name) 0 \(offset)\n")
+        var points = SortedMap<String, Offset>()
+        points[Self.recoveryPointName] = offset
+        return Checkpoints.text(points)
     }
 
     /// What is committed is never cut, and what is flushed here was durable once: both make the point.

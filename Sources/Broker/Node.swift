@@ -34,13 +34,15 @@ package struct Node {
             let control = Control(
                 configuration: configuration, disk: controlDisk, shardCount: shardDisks.count, directory: directory,
                 metadataLog: log, snapshot: snapshot, previousBrokerEpoch: previousEpoch, random: random, at: reading)
-            let shards = shardDisks.enumerated().map { index, disk in
+            let shards = try shardDisks.enumerated().map { index, disk in
                 Shard(
                     index: index, configuration: configuration, directory: directory, disk: disk,
-                    checkpoints: Checkpoints(reading: disk, directory), at: reading)
+                    checkpoints: try Checkpoints(reading: disk, directory), at: reading)
             }
-            control.start()
+            try control.start()
             return Node(control: control, shards: shards)
+        } catch let error as BootError {
+            throw error
         } catch let error as MetadataCorruption {
             throw .refused(error.text)
         } catch {

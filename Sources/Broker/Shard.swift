@@ -77,6 +77,9 @@ package final class Shard {
         timers.add(.partitions, at: reading.now.advanced(byMs: Self.partitionTickMs))
         timers.add(.retention, at: reading.now.advanced(byMs: configuration.log.retentionCheckIntervalMs))
         timers.add(.scrub, at: reading.now.advanced(byMs: Self.scrubTickMs))
+        for path in checkpoints.damagedFiles {
+            log(.warning, "\(path) is damaged: the logs are looked at from their beginning")
+        }
     }
 
     /// How often leaders look for lagging followers.

@@ -211,17 +211,27 @@ struct LogOpening {
                 }
             }
             let fileBytes = segment.sizeBytes
-            let start = scanStart(in: segment, isFirst: index == firstIndex)
+            var start = scanStart(in: segment, isFirst: index == firstIndex)
+            var scan = BatchScan(
+                segment, fileBytes: fileBytes, from: start, lastEpoch: lastEpoch, bug: settings.plantedBug)
+            var sound = try scan.next()
+            if sound == nil, start.position > 0 {
+                // Only the index vouches for what lies before it, and it led to a batch that is not sound: where the
+                // damage begins is seen from the segment's first batch on.
+                start = Boundary(position: 0, offset: segment.baseOffset)
+                scan = BatchScan(
+                    segment, fileBytes: fileBytes, from: start, lastEpoch: lastEpoch, bug: settings.plantedBug)
+                sound = try scan.next()
+            }
             if index == firstIndex { scanStart = start }
             segment.startIndexes(keepingBelow: start)
             segment.indexesProven = start.position == 0
             segment.sizeBytes = start.position
             segment.nextOffset = start.offset
-            var scan = BatchScan(
-                segment, fileBytes: fileBytes, from: start, lastEpoch: lastEpoch, bug: settings.plantedBug)
-            while let header = try scan.next() {
+            while let header = sound {
                 segment.note(header, indexIntervalBytes: settings.indexIntervalBytes)
                 noteEpoch(header)
+                sound = try scan.next()
             }
             lastEpoch = scan.lastEpoch
             segment.noteProven(start.position..<Int64.max)

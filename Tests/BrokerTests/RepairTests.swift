@@ -213,6 +213,25 @@ struct RepairTests {
         damaged.expectRepaired(host)
     }
 
+    /// A directory that names another topic by one flipped bit is not this one's any more; what was in the ISR with it
+    /// must not come back empty.
+    @Test(arguments: [false, true])
+    func aFlippedTopicIDIsDamageAndNoOtherTopic(isLeader: Bool) throws {
+        let damaged = try Damaged()
+        let host = try #require(isLeader ? damaged.leader : damaged.follower)
+        for other in damaged.world.hosts { damaged.world.kill(other) }
+        let file = path + "partition.metadata"
+        let contents = try #require(host.shardDisk.contents(of: file))
+        let digits = Set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789".utf8)
+        let position = try #require((21..<42).first { digits.contains(contents[$0] ^ 1) })
+        host.shardDisk.corrupt(file, at: position)
+        try damaged.world.start(host)
+        damaged.world.run(forMs: 2_000)
+        for other in damaged.world.hosts where other !== host { try damaged.world.start(other) }
+        damaged.expectRepaired(host)
+        try damaged.produce(100)
+    }
+
     @Test func theScrubFindsWhatNobodyReadsAndTheLeaderGivesWay() throws {
         let damaged = try Damaged(scrubIntervalMs: 60_000)
         let leader = try #require(damaged.leader)

@@ -80,8 +80,8 @@ final class Host {
     }
 
     let configuration: NodeConfiguration
-    let controlDisk: SimulatedDisk
-    let shardDisk: SimulatedDisk
+    var controlDisk: SimulatedDisk
+    var shardDisk: SimulatedDisk
     var node: Node?
     /// Counts the starts: what was posted to an earlier one is dropped.
     var life = 0
@@ -119,7 +119,8 @@ final class World {
     private(set) var nowMs: Int64 = 1_000
     private var events: [Event] = []
     private var nextConnection: UInt64 = 1
-    private var seed: UInt64 = 7
+    /// Of the last start; another world that goes on with the same disks must begin elsewhere.
+    var seed: UInt64 = 7
     var clients: [ConnectionID: Client] = [:]
     var hosts: [Host] = []
 

@@ -90,6 +90,22 @@ import Testing
         #expect(try test.append([1], epoch: 99) == victim.baseOffset)
     }
 
+    /// The index led to the second of two damaged batches, and the next opening found the first.
+    @Test func damageBeforeTheBatchThatTheIndexLeadsToIsFoundAtOnce() throws {
+        let test = try TestLog(LogSettings(segmentBytes: 10_000, indexIntervalBytes: 100))
+        for index in 0..<20 { try test.append([Int64(index)], sizeBytes: 80) }
+        try test.flush()
+        let path = test.path(0, ".log")
+        let size = try #require(test.disk.contents(of: path)).count
+        let batchBytes = size / 20
+        for index in [17, 18, 19] { test.disk.corrupt(path, at: (index + 1) * batchBytes - 3) }
+        for _ in 0..<3 {
+            try test.reopen(recoveryPoint: 20)
+            #expect(test.log.damages.map(\.offsets) == [17..<20])
+            #expect(test.log.epochs.latestEpoch == 0)
+        }
+    }
+
     @Test func missingMiddleSegmentIsDamage() throws {
         let test = try filled()
         let segments = test.log.segmentSummaries
