@@ -136,6 +136,25 @@ final class Replica {
         try replayProducers(from: start)
     }
 
+    /// What the log says of producers below an offset.
+    func producers(below offset: Offset, on disk: any Disk) throws(LogError) -> ProducerTable {
+        var table = ProducerTable()
+        var start: Offset = 0
+        do throws(DiskError) {
+            if let snapshot = try ProducerSnapshots.newest(in: directory, below: offset, on: disk) {
+                table = snapshot.table
+                start = snapshot.offset
+            }
+        } catch {
+            throw .disk(error)
+        }
+        try log.forEachHeader(from: start) { header in
+            guard header.nextOffset <= offset, header.hasProducer, !header.isControl else { return }
+            table.record(ProducedBatch(header))
+        }
+        return table
+    }
+
     /// Remembers a batch that was just appended, and takes note of a roll that it brought.
     func record(_ headers: [BatchHeader]) {
         let roll = log.activeBaseOffset

@@ -20,6 +20,8 @@ struct StartMove {
     /// The log's; a truncation ends the move.
     var generation: UInt32
     var stage: Stage
+    /// It was found waiting for a commit before.
+    var isLate = false
 }
 
 /// A writing of the checkpoint file and the replicas whose new starts are in it.
@@ -128,7 +130,29 @@ extension Shard {
 
     /// What the disk refused is tried again.
     func retryStartMoves() {
-        for replica in replicas.values where replica.startMove != nil { continueStartMove(of: replica) }
+        for replica in replicas.values where replica.startMove != nil {
+            do throws(LogError) {
+                try lookBack(on: replica)
+            } catch {
+                logFailed(replica, error)
+            }
+            continueStartMove(of: replica)
+        }
+    }
+
+    /// The commit that a move waits for may wait for the move: a leader below its minimum ISR takes this copy back only
+    /// when it has deleted as much as the leader has. So the second time the producers are looked up as they stood at
+    /// the high watermark, where the snapshot is as good.
+    private func lookBack(on replica: Replica) throws(LogError) {
+        let committed = replica.partition.highWatermark
+        guard case .awaitingCommit(let end, _) = replica.startMove?.stage, end > committed else { return }
+        guard replica.startMove?.isLate == true, committed >= replica.startMove?.offset ?? 0, !replica.isUnderRepair
+        else {
+            replica.startMove?.isLate = true
+            return
+        }
+        let table = try replica.producers(below: committed, on: disk)
+        replica.startMove?.stage = .awaitingCommit(end: committed, table)
     }
 
     /// The log is about to be cut: a start that is on its way belongs to what was there before.
