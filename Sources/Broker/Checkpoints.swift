@@ -19,17 +19,31 @@ struct Checkpoints {
     private static let startSnapshotGeneration: UInt32 = 3
     static let intervalMs: Int64 = 1_000
 
-    private static let recoveryPointFile = "recovery-point-offset-checkpoint"
-    private static let logStartFile = "log-start-offset-checkpoint"
-    private static let highWatermarkFile = "replication-offset-checkpoint"
+    /// Behind the names of this shard's files.
+    private var ending = ""
+
+    static let recoveryPointFile = "recovery-point-offset-checkpoint"
+    static let logStartFile = "log-start-offset-checkpoint"
+    static let highWatermarkFile = "replication-offset-checkpoint"
 
     init() {}
 
-    /// A file that is missing or cannot be read says nothing.
-    init(reading disk: any Disk, _ directory: DataDirectory) {
-        recoveryPoints = Self.read("\(directory.path)/\(Self.recoveryPointFile)", disk)
-        logStartOffsets = Self.read("\(directory.path)/\(Self.logStartFile)", disk)
-        highWatermarks = Self.read("\(directory.path)/\(Self.highWatermarkFile)", disk)
+    /// What concerns one shard of a node that has `count`. A file that is missing or cannot be read says nothing.
+    init(reading disk: any Disk, _ directory: DataDirectory, shard: Int, of count: Int) {
+        ending = count > 1 ? CheckpointShare(shard: shard, count: count).ending : ""
+        let names = (try? disk.list(directory.path)) ?? []
+        func own(_ file: String) -> SortedMap<String, Offset> {
+            var lines = CheckpointShare.lines(of: file, among: names) { Self.read("\(directory.path)/\($0)", disk) }
+            if count > 1 {
+                for name in lines.keys where Placement.shard(ofDirectory: name, count: count) != shard {
+                    lines.removeValue(forKey: name)
+                }
+            }
+            return lines
+        }
+        recoveryPoints = own(Self.recoveryPointFile)
+        logStartOffsets = own(Self.logStartFile)
+        highWatermarks = own(Self.highWatermarkFile)
     }
 
     mutating func note(_ name: String, recoveryPoint: Offset, logStartOffset: Offset, highWatermark: Offset) {
@@ -60,7 +74,7 @@ struct Checkpoints {
         sequence += 1
         let ticket = FlushTicket(owner: Self.owner, generation: Self.startGeneration, sequence: sequence)
         disk.replace(
-            ticket, path: "\(directory.path)/\(Self.logStartFile)", contents: Self.text(logStartOffsets))
+            ticket, path: "\(directory.path)/\(Self.logStartFile)\(ending)", contents: Self.text(logStartOffsets))
         return ticket
     }
 
@@ -102,13 +116,14 @@ struct Checkpoints {
 
     private var files: [(String, ByteBuffer)] {
         [
-            (Self.recoveryPointFile, Self.text(recoveryPoints)), (Self.logStartFile, Self.text(logStartOffsets)),
-            (Self.highWatermarkFile, Self.text(highWatermarks)),
+            (Self.recoveryPointFile + ending, Self.text(recoveryPoints)),
+            (Self.logStartFile + ending, Self.text(logStartOffsets)),
+            (Self.highWatermarkFile + ending, Self.text(highWatermarks)),
         ]
     }
 
     /// Version, count, then `topic partition offset` a line.
-    private static func text(_ offsets: SortedMap<String, Offset>) -> ByteBuffer {
+    static func text(_ offsets: SortedMap<String, Offset>) -> ByteBuffer {
         var text = "0\n\(offsets.count)\n"
         for (name, offset) in offsets {
             guard let dash = name.lastIndex(of: "-") else { continue }
@@ -117,8 +132,11 @@ struct Checkpoints {
         return ByteBuffer(string: text)
     }
 
-    private static func read(_ path: String, _ disk: any Disk) -> SortedMap<String, Offset> {
-        guard let text = try? DataDirectory.readText(path, on: disk) else { return SortedMap() }
+    static func read(_ path: String, _ disk: any Disk) -> SortedMap<String, Offset> {
+        (try? DataDirectory.readText(path, on: disk)).map(parse) ?? SortedMap()
+    }
+
+    static func parse(_ text: String) -> SortedMap<String, Offset> {
         let lines = text.split(separator: "\n")
         guard lines.count >= 2, lines[0] == "0", Int(lines[1]) == lines.count - 2 else { return SortedMap() }
         var offsets = SortedMap<String, Offset>()

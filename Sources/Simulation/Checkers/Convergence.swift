@@ -45,7 +45,7 @@ enum Convergence {
     private static func rot(in world: World) -> (Invariant, String)? {
         guard let rotten = world.rotten else { return nil }
         var found: (Invariant, String)?
-        world.node(rotten).process?.shards[0].inspectReplicas { replica in
+        world.node(rotten).inspectReplicas { replica in
             if found == nil, let wrong = PartitionChecker.whatIsUnsound(in: replica.log) {
                 found = (.s5, "partition \(replica.topicPartition.partition) of node \(rotten): \(wrong)")
             }
@@ -59,7 +59,7 @@ enum Convergence {
         var found: (Invariant, String)?
         var replicas = 0
         for node in world.nodes {
-            node.process?.shards[0].inspectReplicas { replica in
+            node.inspectReplicas { replica in
                 replicas += 1
                 let name = "partition \(replica.topicPartition.partition) of node \(node.id)"
                 if replica.highWatermark != replica.log.endOffset {
@@ -104,7 +104,7 @@ enum Convergence {
                     world.violated("M3", "node \(node.id) knows the topic \(name), which was deleted")
                 }
             }
-            node.process?.shards[0].inspectReplicas { replica in
+            node.inspectReplicas { replica in
                 guard world.checkers.partitions.isBinding(replica.topicPartition, world),
                     let log = world.checkers.partitions.committedLog(replica.topicPartition)
                 else { return }
