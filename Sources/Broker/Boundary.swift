@@ -106,6 +106,13 @@ package enum OutboundPiece: Sendable {
     case bytes(ByteBuffer)
     /// Goes out by sendfile where the connection is plain. Of the shard's own disk.
     case file(LogSlice)
+
+    var sizeBytes: Int {
+        switch self {
+        case .bytes(let buffer): buffer.readableBytes
+        case .file(let slice): slice.length
+        }
+    }
 }
 
 package enum ShardEffect: Sendable {
@@ -121,6 +128,8 @@ package enum ShardEffect: Sendable {
     /// will be reported.
     case send(LinkID, ByteBuffer)
     case mail(ControlMail)
+    /// To another shard of the node, by its index.
+    case mailShard(Int, ShardMail)
     case log(LogLine)
     /// The node cannot go on: print and end the process with a failure.
     case halt(String)

@@ -21,30 +21,44 @@ struct Checkpoints {
     private static let startSnapshotGeneration: UInt32 = 3
     static let intervalMs: Int64 = 1_000
 
-    private static let recoveryPointFile = "recovery-point-offset-checkpoint"
-    private static let logStartFile = "log-start-offset-checkpoint"
-    private static let highWatermarkFile = "replication-offset-checkpoint"
+    /// Behind the names of this shard's files.
+    private var ending = ""
+
+    static let recoveryPointFile = "recovery-point-offset-checkpoint"
+    static let logStartFile = "log-start-offset-checkpoint"
+    static let highWatermarkFile = "replication-offset-checkpoint"
 
     init() {}
 
-    /// A file that is missing says nothing, nor does a cache that is damaged. Damaged log starts would delete records,
-    /// or bring deleted ones back.
-    init(reading disk: any Disk, _ directory: DataDirectory) throws(BootError) {
-        recoveryPoints = readCache("\(directory.path)/\(Self.recoveryPointFile)", disk)
-        highWatermarks = readCache("\(directory.path)/\(Self.highWatermarkFile)", disk)
-        let path = "\(directory.path)/\(Self.logStartFile)"
-        guard let starts = Self.read(path, disk) else {
-            throw .refused(
-                "\(path) is damaged: where the logs begin is not known; move it away, and each begins where its "
-                    + "first segment does, with what was deleted of that")
+    /// What concerns one shard of a node that has `count`. A file that is missing says nothing, nor does a cache that
+    /// is damaged. Damaged log starts would delete records, or bring deleted ones back.
+    init(reading disk: any Disk, _ directory: DataDirectory, shard: Int, of count: Int) throws(BootError) {
+        ending = count > 1 ? CheckpointShare(shard: shard, count: count).ending : ""
+        let names = (try? disk.list(directory.path)) ?? []
+        func own(_ file: String) -> SortedMap<String, Offset>? {
+            guard
+                var lines = CheckpointShare.lines(
+                    of: file, among: names, read: { Self.read("\(directory.path)/\($0)", disk) })
+            else { return nil }
+            if count > 1 {
+                for name in lines.keys where Placement.shard(ofDirectory: name, count: count) != shard {
+                    lines.removeValue(forKey: name)
+                }
+            }
+            return lines
         }
+        if let points = own(Self.recoveryPointFile) {
+            recoveryPoints = points
+        } else {
+            damagedFiles.append("\(directory.path)/\(Self.recoveryPointFile)")
+        }
+        if let marks = own(Self.highWatermarkFile) {
+            highWatermarks = marks
+        } else {
+            damagedFiles.append("\(directory.path)/\(Self.highWatermarkFile)")
+        }
+        guard let starts = own(Self.logStartFile) else { throw Self.refusal(of: directory) }
         logStartOffsets = starts
-    }
-
-    private mutating func readCache(_ path: String, _ disk: any Disk) -> SortedMap<String, Offset> {
-        if let offsets = Self.read(path, disk) { return offsets }
-        damagedFiles.append(path)
-        return SortedMap()
     }
 
     mutating func note(_ name: String, recoveryPoint: Offset, logStartOffset: Offset, highWatermark: Offset) {
@@ -75,7 +89,7 @@ struct Checkpoints {
         sequence += 1
         let ticket = FlushTicket(owner: Self.owner, generation: Self.startGeneration, sequence: sequence)
         disk.replace(
-            ticket, path: "\(directory.path)/\(Self.logStartFile)", contents: Self.text(logStartOffsets))
+            ticket, path: "\(directory.path)/\(Self.logStartFile)\(ending)", contents: Self.text(logStartOffsets))
         return ticket
     }
 
@@ -117,8 +131,9 @@ struct Checkpoints {
 
     private var files: [(String, ByteBuffer)] {
         [
-            (Self.recoveryPointFile, Self.text(recoveryPoints)), (Self.logStartFile, Self.text(logStartOffsets)),
-            (Self.highWatermarkFile, Self.text(highWatermarks)),
+            (Self.recoveryPointFile + ending, Self.text(recoveryPoints)),
+            (Self.logStartFile + ending, Self.text(logStartOffsets)),
+            (Self.highWatermarkFile + ending, Self.text(highWatermarks)),
         ]
     }
 
@@ -137,11 +152,20 @@ struct Checkpoints {
 
     /// Nil for a file that is there and is not what was written.
     static func read(_ path: String, _ disk: any Disk) -> SortedMap<String, Offset>? {
-        let text: String
-        do throws(DiskError) { text = try DataDirectory.readText(path, on: disk) } catch {
+        do throws(DiskError) { return parse(try DataDirectory.readText(path, on: disk)) } catch {
             if case .notFound = error { return SortedMap() }
             return nil
         }
+    }
+
+    static func refusal(of directory: DataDirectory) -> BootError {
+        .refused(
+            "\(directory.path)/\(logStartFile) is damaged: where the logs begin is not known; move it away, and each "
+                + "begins where its first segment does, with what was deleted of that")
+    }
+
+    /// Nil for what is not what was written.
+    static func parse(_ text: String) -> SortedMap<String, Offset>? {
         let lines = text.split(separator: "\n")
         guard lines.count >= 2, lines[0] == "0", Int(lines[1]) == lines.count - 2,
             TextChecksum.holds(text, after: "\(checksumTopic) 0 ", endingIn: "\n")

@@ -52,12 +52,7 @@ final class ClientConnection {
             leaving += next
             nextAnswer += 1
         }
-        for piece in leaving {
-            switch piece {
-            case .bytes(let buffer): undrainedBytes += buffer.readableBytes
-            case .file(let slice): undrainedBytes += slice.length
-            }
-        }
+        for piece in leaving { undrainedBytes += piece.sizeBytes }
         return leaving
     }
 

@@ -76,10 +76,22 @@ final class FetchSession {
 struct FetchSessions {
     private var sessions = SortedMap<Int32, FetchSession>()
     private var nextID: Int32
+    /// The shards of a node share the numbers: each takes every so manieth.
+    private let step: Int32
 
     /// Ids begin at a place of their own with every start, or a reader of the process before would go on in a session
     /// of somebody else's.
-    init(wallMs: Int64) { nextID = Int32(1 + (wallMs & .max) % Int64(Int32.max)) }
+    init(wallMs: Int64, shard: Int, of shardCount: Int) {
+        step = Int32(shardCount)
+        let place = Int32(1 + (wallMs & .max) % Int64(Int32.max))
+        nextID = Self.id(atOrAbove: place, shard, step)
+    }
+
+    /// A reader that comes again to another shard must not go on in a session of that one's.
+    private static func id(atOrAbove place: Int32, _ shard: Int, _ step: Int32) -> Int32 {
+        guard place <= .max - 2 * step else { return id(atOrAbove: 1, shard, step) }
+        return place + (Int32(shard) + step - place % step) % step
+    }
 
     /// An unused session may be dropped for a new one after this, Kafka's `min.incremental.fetch.session.eviction.ms`.
     static let evictionMs: Int64 = 120_000
@@ -88,9 +100,9 @@ struct FetchSessions {
 
     /// Nil when the cache is full of sessions in use: the reader goes on without one.
     mutating func open(_ targets: [FetchTarget], at now: Instant) -> FetchSession? {
-        guard sessions.count < Limits.fetchSessionsMax else { return nil }
+        guard sessions.count < Limits.fetchSessionsMax / Int(step) else { return nil }
         let session = FetchSession(id: nextID, targets: targets, at: now)
-        nextID = nextID == .max ? 1 : nextID + 1
+        nextID = Self.id(atOrAbove: nextID > .max - step ? 1 : nextID + step, Int(nextID % step), step)
         sessions[session.id] = session
         return session
     }

@@ -1,4 +1,5 @@
-// What control and the shards of one node tell each other: messages and immutable images, never references.
+// What control and the shards of one node, and these among themselves, tell each other: messages and immutable images,
+// never references.
 
 import Metadata
 import Model
@@ -58,4 +59,13 @@ package enum ShardMail: Sendable {
     /// node.
     case directoryAnswered(TopicPartition, directory: UUID128, ErrorCode)
     case stopRequested
+    /// A share of a request that came to another shard; answered by `partAnswered`.
+    case partAsked(RequestPart)
+    case partAnswered(PartAnswer)
+    /// Answer now, with what there is; a share that was answered already is meant by nobody.
+    case partHurried(PartID)
+    /// Its answer is wanted no more.
+    case partCancelled(PartID)
+    /// A share of what is never answered failed, with the reason: the connection ends.
+    case partRefused(ConnectionID, String)
 }

@@ -20,7 +20,6 @@ package struct Node {
         _ configuration: NodeConfiguration, controlDisk: any Disk, shardDisks: [any Disk], seed: UInt64,
         at reading: ClockReading
     ) throws(BootError) -> Node {
-        precondition(shardDisks.count == 1, "one shard a node, for now")
         var random = SeededRandom(seed: seed)
         let directory = try DataDirectory.open(
             configuration.dataDirectory, nodeID: configuration.nodeID, on: controlDisk, random: &random)
@@ -34,10 +33,12 @@ package struct Node {
             let control = Control(
                 configuration: configuration, disk: controlDisk, shardCount: shardDisks.count, directory: directory,
                 metadataLog: log, snapshot: snapshot, previousBrokerEpoch: previousEpoch, random: random, at: reading)
+            try Checkpoints.gather(forShards: shardDisks.count, on: shardDisks[0], directory)
             let shards = try shardDisks.enumerated().map { index, disk in
                 Shard(
-                    index: index, configuration: configuration, directory: directory, disk: disk,
-                    checkpoints: try Checkpoints(reading: disk, directory), at: reading)
+                    index: index, of: shardDisks.count, configuration: configuration, directory: directory, disk: disk,
+                    checkpoints: try Checkpoints(reading: disk, directory, shard: index, of: shardDisks.count),
+                    at: reading)
             }
             try control.start()
             return Node(control: control, shards: shards)

@@ -11,6 +11,8 @@ struct RequestContext {
     var connection: ConnectionID
     var slot: UInt64
     var header: RequestHeader
+    /// This is one shard's share of the request: the answer goes to the shard that divided it.
+    var part: PartID?
 }
 
 extension Shard {
@@ -52,14 +54,22 @@ extension Shard {
         switch header.api {
         case .produce: try produce(id, header, body)
         case .fetch: fetch(try read(FetchRequest.self, header, body), context(id, header))
-        case .listOffsets: listOffsets(try read(ListOffsetsRequest.self, header, body), context(id, header))
+        case .listOffsets:
+            let request = try read(ListOffsetsRequest.self, header, body)
+            let context = context(id, header)
+            if !divide(request, context) { listOffsets(request, context) }
         case .metadata: metadata(try read(MetadataRequest.self, header, body), context(id, header))
         case .findCoordinator:
             findCoordinator(try read(FindCoordinatorRequest.self, header, body), context(id, header))
         case .apiVersions: try apiVersions(body, context(id, header))
         case .offsetForLeaderEpoch:
-            offsetForLeaderEpoch(try read(OffsetForLeaderEpochRequest.self, header, body), context(id, header))
-        case .deleteRecords: deleteRecords(try read(DeleteRecordsRequest.self, header, body), context(id, header))
+            let request = try read(OffsetForLeaderEpochRequest.self, header, body)
+            let context = context(id, header)
+            if !divide(request, context) { offsetForLeaderEpoch(request, context) }
+        case .deleteRecords:
+            let request = try read(DeleteRecordsRequest.self, header, body)
+            let context = context(id, header)
+            if !divide(request, context) { deleteRecords(request, context) }
         case .describeCluster:
             describeCluster(try read(DescribeClusterRequest.self, header, body), context(id, header))
         case .describeTopicPartitions:
@@ -79,6 +89,7 @@ extension Shard {
     }
 
     func respond<M: WireRequest>(_ response: M.Response, to request: M.Type, _ context: RequestContext) {
+        if let part = context.part { return answerPart(part, .whole(response)) }
         let frame = encodeResponseFrame(
             response, to: request, version: context.header.version, correlationID: context.header.correlationID)
         answer(context.connection, context.slot, [.bytes(frame)])

@@ -27,7 +27,8 @@ extension Shard {
         }
         for id in changes.topics {
             guard let topic = view.image.topic(id: id) else { continue }
-            for (index, registration) in topic.partitions.enumerated() {
+            for (index, registration) in topic.partitions.enumerated()
+            where owner(of: topic.name, Int32(index)) == self.index {
                 let topicPartition = TopicPartition(id, Int32(index))
                 if let replica = replicas[topicPartition] {
                     assign(replica)

@@ -43,7 +43,7 @@ extension Shard {
             scrub.cursor = nil
             scrub.nextPassAt = reading.now.advanced(byMs: configuration.log.scrubIntervalMs)
         }
-        var left = max(1, configuration.log.scrubBytesPerSecond * Self.scrubTickMs / 1_000)
+        var left = max(1, configuration.log.scrubBytesPerSecond * Self.scrubTickMs / 1_000 / Int64(shardCount))
         var visited = 0
         while left > 0, visited < Self.scrubbedReplicasMax {
             guard let key = scrub.at else { return }

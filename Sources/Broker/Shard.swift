@@ -10,6 +10,8 @@ import Wire
 
 package final class Shard {
     let index: Int
+    /// How many shards the node has.
+    let shardCount: Int
     let configuration: NodeConfiguration
     let directory: DataDirectory
     let disk: any Disk
@@ -31,6 +33,9 @@ package final class Shard {
     var nextRequest: UInt64 = 0
     /// Parked fetches to run again before this step ends.
     var wokenFetches = SortedMap<UInt64, Bool>()
+    /// Answers that several shards give together, and shares of other shards' fetches that are parked here.
+    var gathers = SortedMap<UInt64, any Gathering>()
+    var fetchParts = SortedMap<PartID, UInt64>()
     var timers = Timers<ShardTimer>()
     var sessions: FetchSessions
     var fetchers = SortedMap<LinkID, Fetcher>()
@@ -59,11 +64,12 @@ package final class Shard {
 
     /// What lies in the data directory from before: recovery points and high watermarks by "topic-partition".
     init(
-        index: Int, configuration: NodeConfiguration, directory: DataDirectory, disk: any Disk,
+        index: Int, of shardCount: Int, configuration: NodeConfiguration, directory: DataDirectory, disk: any Disk,
         checkpoints: Checkpoints,
         at reading: ClockReading
     ) {
         self.index = index
+        self.shardCount = shardCount
         self.configuration = configuration
         self.directory = directory
         self.disk = disk
@@ -71,7 +77,7 @@ package final class Shard {
         self.reading = reading
         scrub = Scrub(firstPassAt: reading.now.advanced(byMs: configuration.log.scrubIntervalMs / 60))
         proofsForgottenAt = reading.now
-        self.sessions = FetchSessions(wallMs: reading.wallMs)
+        self.sessions = FetchSessions(wallMs: reading.wallMs, shard: index, of: shardCount)
         self.view = ClusterView(image: .empty, clusterID: "", controllerID: nil, brokerEpoch: -1, incarnationID: .zero)
         timers.add(.checkpoint, at: reading.now.advanced(byMs: Checkpoints.intervalMs))
         timers.add(.partitions, at: reading.now.advanced(byMs: Self.partitionTickMs))
@@ -130,6 +136,11 @@ package final class Shard {
         case .directoryAnswered(let topicPartition, let directory, let error):
             directoryAnswered(topicPartition, directory: directory, error)
         case .stopRequested: stop()
+        case .partAsked(let part): partAsked(part)
+        case .partAnswered(let answer): partAnswered(answer)
+        case .partHurried(let id): partHurried(id)
+        case .partCancelled(let id): partCancelled(id)
+        case .partRefused(let id, let reason): close(id, because: reason)
         }
     }
 

@@ -30,6 +30,15 @@ struct FaultChoice: ParsableArguments {
     @Flag(help: "Allow no faults.")
     var calm = false
 
+    @Option(help: "Give every node so many shards, 1 to \(Swarm.shardsMax), whatever the seed draws.")
+    var shards: Int?
+
+    func validate() throws {
+        if let shards, !(1...Swarm.shardsMax).contains(shards) {
+            throw ValidationError("--shards is \(shards), but must be 1 to \(Swarm.shardsMax)")
+        }
+    }
+
     var faults: [FaultKind] {
         return calm ? [] : fault.isEmpty ? Swarm.defaultFaults : fault
     }
@@ -37,11 +46,15 @@ struct FaultChoice: ParsableArguments {
     /// A whole run with all of them may be asked for all invariants.
     var isWhole: Bool { fault.isEmpty && !calm }
 
-    func swarm(_ seed: UInt64) -> Swarm { Swarm(seed: seed, allowing: faults) }
+    func swarm(_ seed: UInt64) -> Swarm {
+        let drawn = Swarm(seed: seed, allowing: faults)
+        return shards.map { drawn.divided(into: $0) } ?? drawn
+    }
 
     /// As they were given.
     var words: String {
         (calm ? " --calm" : "") + fault.map { " --fault \($0.rawValue)" }.joined()
+            + (shards.map { " --shards \($0)" } ?? "")
     }
 }
 
@@ -66,7 +79,6 @@ struct Run: ParsableCommand {
     var keepGoing = false
 
     func run() throws {
-        let faults = choice.faults
         var summary = Summary()
         let start = ContinuousClock.now
         func seconds() -> Double { Double((ContinuousClock.now - start) / .milliseconds(1)) / 1_000 }
@@ -75,8 +87,9 @@ struct Run: ParsableCommand {
         let showsProgress = !trace && isatty(STDERR_FILENO) == 1
         for seed in seeds.seeds {
             trap?.note(seed)
+            let swarm = choice.swarm(seed)
             let result = SeedRun.run(
-                seed: seed, allowing: faults, bug: bug,
+                seed: seed, swarm: swarm, schedule: Schedule(seed: seed, swarm: swarm), bug: bug,
                 trace: Trace(trace && !json ? .words : .none) { line in
                     print(line)
                     // A trap must not swallow the lines that tell of it.
@@ -84,7 +97,7 @@ struct Run: ParsableCommand {
                 })
             summary.add(result)
             if result.violation != nil {
-                if !json { report(result, faults) }
+                if !json { report(result) }
                 if !keepGoing { break }
             }
             if showsProgress { showProgress(summary, seconds()) }
@@ -115,10 +128,13 @@ struct Run: ParsableCommand {
         _ = write(STDERR_FILENO, bytes, bytes.count)
     }
 
-    private func report(_ result: SeedResult, _ faults: [FaultKind]) {
+    private func report(_ result: SeedResult) {
         // The same seed again, this time with words.
         let told =
-            trace ? result : SeedRun.run(seed: result.seed, allowing: faults, bug: bug, trace: Trace(.words))
+            trace
+            ? result
+            : SeedRun.run(
+                seed: result.seed, swarm: result.swarm, schedule: result.schedule, bug: bug, trace: Trace(.words))
         guard let violation = result.violation else { return }
         print("seed \(result.seed) FAILED: \(result.description)")
         for line in told.lastLines where !trace { print("  \(line)") }

@@ -17,10 +17,10 @@ final class Client {
     private var nextCorrelationID: Int32 = 1
     private let world: World
 
-    init(_ host: Host, _ world: World) {
+    init(_ host: Host, _ world: World, shard: Int? = nil) {
         self.host = host
         self.world = world
-        self.id = world.accept(on: host)
+        self.id = world.accept(on: host, shard: shard)
         world.clients[id] = self
     }
 
@@ -44,7 +44,7 @@ final class Client {
         return nextCorrelationID
     }
 
-    func sendRaw(_ frame: ByteBuffer) { world.post(host, .shard(.frameReceived(id, frame))) }
+    func sendRaw(_ frame: ByteBuffer) { world.post(host, .shard(.frameReceived(id, frame), at: world.shard(of: id))) }
 
     /// The oldest answer not yet taken, as an answer to `type`.
     func take<M: WireRequest>(_ type: M.Type, version: Int16? = nil) throws -> M.Response {
@@ -63,7 +63,7 @@ final class Client {
 
 final class Host {
     enum Input {
-        case shard(ShardInput)
+        case shard(ShardInput, at: Int = 0)
         case control(ControlInput)
     }
 
@@ -73,6 +73,12 @@ final class Host {
         var error: ErrorCode
     }
 
+    /// A link of one of its machines; control is −1.
+    struct LinkKey: Hashable {
+        var machine: Int
+        var id: LinkID
+    }
+
     struct Link {
         var endpoint: Endpoint
         /// The connection at the other end.
@@ -80,14 +86,16 @@ final class Host {
     }
 
     let configuration: NodeConfiguration
+    /// From the next start on.
+    var shards: Int
     var controlDisk: SimulatedDisk
     var shardDisk: SimulatedDisk
     var node: Node?
     /// Counts the starts: what was posted to an earlier one is dropped.
     var life = 0
     var holdsShardFlushes = false
-    var links: [LinkID: Link] = [:]
-    var served: [ConnectionID: (host: Host, link: LinkID)] = [:]
+    var links: [LinkKey: Link] = [:]
+    var served: [ConnectionID: (host: Host, link: LinkKey)] = [:]
     var lines: [LogLine] = []
     var halted: String?
     var isReady = false
@@ -98,8 +106,9 @@ final class Host {
     /// Requests of other nodes that this one must not see, by API and sender.
     var deaf: (APIKey, NodeID) -> Bool = { _, _ in false }
 
-    init(_ configuration: NodeConfiguration, seed: UInt64) {
+    init(_ configuration: NodeConfiguration, seed: UInt64, shards: Int) {
         self.configuration = configuration
+        self.shards = shards
         controlDisk = SimulatedDisk(seed: seed)
         shardDisk = SimulatedDisk(seed: seed + 1)
     }
@@ -122,20 +131,23 @@ final class World {
     /// Of the last start; another world that goes on with the same disks must begin elsewhere.
     var seed: UInt64 = 7
     var clients: [ConnectionID: Client] = [:]
+    private var shardOfConnection: [ConnectionID: Int] = [:]
     var hosts: [Host] = []
 
-    init(nodes: Int, _ configure: (inout NodeConfiguration) -> Void = { _ in }) {
+    init(nodes: Int, shards: Int = 1, _ configure: (inout NodeConfiguration) -> Void = { _ in }) {
         let voters = SortedMap((1...nodes).map { (NodeID($0), Endpoint(host: "n\($0)", port: UInt16(9000 + $0))) })
         for (id, endpoint) in voters {
             var configuration = NodeConfiguration(nodeID: id, voters: voters, advertised: endpoint, dataDirectory: "/d")
             configure(&configuration)
-            hosts.append(Host(configuration, seed: UInt64(id) * 100))
+            hosts.append(Host(configuration, seed: UInt64(id) * 100, shards: shards))
         }
     }
 
     /// Formed, with all nodes ready.
-    static func running(nodes: Int = 1, _ configure: (inout NodeConfiguration) -> Void = { _ in }) throws -> World {
-        let world = World(nodes: nodes, configure)
+    static func running(
+        nodes: Int = 1, shards: Int = 1, _ configure: (inout NodeConfiguration) -> Void = { _ in }
+    ) throws -> World {
+        let world = World(nodes: nodes, shards: shards, configure)
         for host in world.hosts { try world.start(host) }
         world.run(forMs: 10_000) { world.hosts.allSatisfy(\.isReady) }
         let waiting = world.hosts.filter { !$0.isReady }.map(\.id)
@@ -155,9 +167,11 @@ final class World {
         host.isReady = false
         host.isStopped = false
         host.node = try Node.boot(
-            host.configuration, controlDisk: host.controlDisk, shardDisks: [host.shardDisk], seed: seed, at: reading)
+            host.configuration, controlDisk: host.controlDisk,
+            shardDisks: (0..<host.shards).map { DiskView(host.shardDisk, machine: UInt32($0)) }, seed: seed,
+            at: reading)
         post(host, .control(.ticked))
-        post(host, .shard(.ticked))
+        for index in 0..<host.shards { post(host, .shard(.ticked, at: index)) }
     }
 
     /// kill -9: the page cache stays, every connection breaks.
@@ -179,12 +193,16 @@ final class World {
 
     func leader() -> Host? { hosts.first { $0.node?.control.inspectedQuorum?.isLeader == true } }
 
-    func accept(on host: Host) -> ConnectionID {
+    /// By turns, unless a shard is named.
+    func accept(on host: Host, shard: Int? = nil) -> ConnectionID {
         let id = ConnectionID(number: nextConnection)
         nextConnection += 1
-        post(host, .shard(.connectionOpened(id, client: "client\(id)")))
+        shardOfConnection[id] = shard ?? Int(id.number) % host.shards
+        post(host, .shard(.connectionOpened(id, client: "client\(id)"), at: self.shard(of: id)))
         return id
     }
+
+    func shard(of connection: ConnectionID) -> Int { shardOfConnection[connection] ?? 0 }
 
     // MARK: Time
 
@@ -217,22 +235,21 @@ final class World {
                 if let host = event.host, let input = event.input, host.life == event.life { step(host, input) }
                 event.action?()
             } else {
-                for (host, atMs, isShard) in due where atMs <= nowMs {
-                    step(host, isShard ? .shard(.ticked) : .control(.ticked))
+                for (host, atMs, shard) in due where atMs <= nowMs {
+                    step(host, shard.map { .shard(.ticked, at: $0) } ?? .control(.ticked))
                 }
             }
         }
     }
 
-    private func deadlines() -> [(host: Host, atMs: Int64, isShard: Bool)] {
+    private func deadlines() -> [(host: Host, atMs: Int64, shard: Int?)] {
         func ms(_ instant: Instant) -> Int64 {
             instant == .distantFuture ? .max : (instant.nanoseconds + 999_999) / 1_000_000
         }
-        return hosts.flatMap { host -> [(host: Host, atMs: Int64, isShard: Bool)] in
+        return hosts.flatMap { host -> [(host: Host, atMs: Int64, shard: Int?)] in
             guard let node = host.node else { return [] }
-            return [
-                (host, ms(node.control.nextDeadline), false), (host, ms(node.shards[0].nextDeadline), true),
-            ]
+            return [(host, ms(node.control.nextDeadline), nil)]
+                + node.shards.enumerated().map { (host, ms($1.nextDeadline), $0) }
         }
     }
 
@@ -241,10 +258,10 @@ final class World {
     private func step(_ host: Host, _ input: Host.Input) {
         guard let node = host.node else { return }
         switch input {
-        case .shard(let input):
+        case .shard(let input, let index):
             var effects: [ShardEffect] = []
-            node.shards[0].step(input, at: reading, into: &effects)
-            for effect in effects { run(effect, of: host) }
+            node.shards[index].step(input, at: reading, into: &effects)
+            for effect in effects { run(effect, of: host, index) }
             if !host.holdsShardFlushes { completeFlushes(of: host) }
         case .control(let input):
             var effects: [ControlEffect] = []
@@ -263,12 +280,13 @@ final class World {
     func completeFlushes(of host: Host) {
         for ticket in host.shardDisk.pendingBarriers {
             if let done = host.shardDisk.completeBarrier(ticket) {
-                post(host, .shard(.flushed(done.ticket, done.result)), afterMs: 1)
+                let (machine, own) = DiskView.unmarked(done.ticket)
+                post(host, .shard(.flushed(own, done.result), at: Int(machine)), afterMs: 1)
             }
         }
     }
 
-    private func run(_ effect: ShardEffect, of host: Host) {
+    private func run(_ effect: ShardEffect, of host: Host, _ index: Int) {
         switch effect {
         case .respond(let id, let pieces): respond(id, pieces, from: host)
         case .close(let id):
@@ -277,12 +295,13 @@ final class World {
                 owner.host.links[owner.link]?.peer = nil
                 fail(owner.host, owner.link, .reset)
             }
-            post(host, .shard(.connectionClosed(id)))
+            post(host, .shard(.connectionClosed(id), at: index))
         case .pauseReading, .resumeReading: break
-        case .openLink(let link, let endpoint): open(link, endpoint, of: host)
-        case .closeLink(let link): close(link, of: host)
-        case .send(let link, let frame): send(frame, on: link, of: host)
+        case .openLink(let link, let endpoint): open(Host.LinkKey(machine: index, id: link), endpoint, of: host)
+        case .closeLink(let link): close(Host.LinkKey(machine: index, id: link), of: host)
+        case .send(let link, let frame): send(frame, on: Host.LinkKey(machine: index, id: link), of: host)
         case .mail(let mail): post(host, .control(.mailed(mail)))
+        case .mailShard(let other, let mail): post(host, .shard(.mailed(mail), at: other))
         case .log(let line): host.lines.append(line)
         case .halt(let reason): host.halted = reason
         }
@@ -290,14 +309,14 @@ final class World {
 
     private func run(_ effect: ControlEffect, of host: Host) {
         switch effect {
-        case .openLink(let link, let endpoint): open(link, endpoint, of: host)
-        case .closeLink(let link): close(link, of: host)
-        case .send(let link, let frame): send(frame, on: link, of: host)
-        case .mail(let mail, _):
+        case .openLink(let link, let endpoint): open(Host.LinkKey(machine: -1, id: link), endpoint, of: host)
+        case .closeLink(let link): close(Host.LinkKey(machine: -1, id: link), of: host)
+        case .send(let link, let frame): send(frame, on: Host.LinkKey(machine: -1, id: link), of: host)
+        case .mail(let mail, let index):
             if case .directoryAnswered(let key, let directory, let error) = mail {
                 host.directoryAnswers.append(Host.DirectoryAnswer(key: key, directory: directory, error: error))
             }
-            post(host, .shard(.mailed(mail)))
+            post(host, .shard(.mailed(mail), at: index))
         case .log(let line): host.lines.append(line)
         case .ready: host.isReady = true
         case .stopped: host.isStopped = true
@@ -319,59 +338,59 @@ final class World {
             if let client = clients[id] {
                 client.frames.append(frame)
             } else if let owner = host.served[id] {
-                post(owner.host, input(of: owner.link, .frameReceived(owner.link, frame)), afterMs: 1)
+                post(owner.host, input(of: owner.link, .frameReceived(owner.link.id, frame)), afterMs: 1)
             }
         }
-        post(host, .shard(.outboundDrained(id)))
+        post(host, .shard(.outboundDrained(id), at: shard(of: id)))
     }
 
     // MARK: Links
 
-    private func input(of link: LinkID, _ event: LinkEvent) -> Host.Input {
-        link.kind == .quorum || link.kind == .control ? .control(.link(event)) : .shard(.link(event))
+    private func input(of link: Host.LinkKey, _ event: LinkEvent) -> Host.Input {
+        link.machine < 0 ? .control(.link(event)) : .shard(.link(event), at: link.machine)
     }
 
-    private func open(_ link: LinkID, _ endpoint: Endpoint, of host: Host) {
+    private func open(_ link: Host.LinkKey, _ endpoint: Endpoint, of host: Host) {
         host.links[link] = Host.Link(endpoint: endpoint)
         connect(link, of: host)
     }
 
-    private func connect(_ link: LinkID, of host: Host) {
+    private func connect(_ link: Host.LinkKey, of host: Host) {
         guard let entry = host.links[link], entry.peer == nil, host.node != nil else { return }
         guard let target = hosts.first(where: { $0.configuration.advertised == entry.endpoint }), target.node != nil
         else { return fail(host, link, .refused) }
         let connection = accept(on: target)
         target.served[connection] = (host, link)
         host.links[link]?.peer = (target, connection)
-        post(host, input(of: link, .connected(link)), afterMs: 1)
+        post(host, input(of: link, .connected(link.id)), afterMs: 1)
     }
 
-    private func fail(_ host: Host, _ link: LinkID, _ failure: LinkFailure) {
+    private func fail(_ host: Host, _ link: Host.LinkKey, _ failure: LinkFailure) {
         guard host.node != nil, host.links[link] != nil else { return }
-        post(host, input(of: link, .failed(link, failure)), afterMs: 1)
+        post(host, input(of: link, .failed(link.id, failure)), afterMs: 1)
         let life = host.life
         later(failure == .reset ? 2 : LinkTiming.retryMs) { [weak self] in
             if host.life == life { self?.connect(link, of: host) }
         }
     }
 
-    private func close(_ link: LinkID, of host: Host) {
+    private func close(_ link: Host.LinkKey, of host: Host) {
         guard let peer = host.links.removeValue(forKey: link)?.peer else { return }
         drop(peer.connection, at: peer.host, of: host, link)
     }
 
-    private func drop(_ connection: ConnectionID, at target: Host, of host: Host, _ link: LinkID) {
+    private func drop(_ connection: ConnectionID, at target: Host, of host: Host, _ link: Host.LinkKey) {
         guard target.served.removeValue(forKey: connection) != nil else { return }
-        post(target, .shard(.connectionClosed(connection)), afterMs: 1)
+        post(target, .shard(.connectionClosed(connection), at: shard(of: connection)), afterMs: 1)
     }
 
-    private func send(_ frame: ByteBuffer, on link: LinkID, of host: Host) {
+    private func send(_ frame: ByteBuffer, on link: Host.LinkKey, of host: Host) {
         guard let peer = host.links[link]?.peer else { return }
         host.framesSent += 1
         var frame = frame
         frame.moveReaderIndex(forwardBy: 4)
         let api = APIKey(rawValue: frame.getInteger(at: frame.readerIndex, as: Int16.self) ?? -1)
         guard !peer.host.deaf(api, host.id) else { return }
-        post(peer.host, .shard(.frameReceived(peer.connection, frame)), afterMs: 1)
+        post(peer.host, .shard(.frameReceived(peer.connection, frame), at: shard(of: peer.connection)), afterMs: 1)
     }
 }

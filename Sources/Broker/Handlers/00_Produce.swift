@@ -23,8 +23,18 @@ struct PendingProduce {
 extension Shard {
     func produce(_ id: ConnectionID, _ header: RequestHeader, _ body: ByteBuffer) throws(WireError) {
         let request = try read(ProduceRequest.self, header, body)
-        guard request.acks != 0 else { return produceUnanswered(id, header, request) }
+        guard request.acks != 0 else {
+            let context = RequestContext(connection: id, slot: 0, header: header)
+            if !divide(request, context, isAnswered: false) { produceUnanswered(request, context) }
+            return
+        }
         let context = context(id, header)
+        if !divide(request, context) { produce(request, context) }
+    }
+
+    func produce(_ request: ProduceRequest, _ context: RequestContext) {
+        guard request.acks != 0 else { return produceUnanswered(request, context) }
+        let version = context.header.version
         var pending = PendingProduce(context: context, response: ProduceResponse(), places: [], waiting: 0)
         let requestID = takeRequestNumber()
         for topic in request.topics {
@@ -35,7 +45,7 @@ extension Shard {
                 var place = ProduceResponse.Partition()
                 place.partitionIndex = partition.partitionIndex
                 let index = pending.places.count
-                switch complaining(id, topic, partition, produce(partition, of: topic, request, header.version)) {
+                switch complaining(context, topic, partition, produce(partition, of: topic, request, version)) {
                 case .failed(let error, let message, let replica):
                     place.baseOffset = -1
                     place.errorCode = error
@@ -65,12 +75,12 @@ extension Shard {
 
     /// acks=0: nothing is ever answered, so an error has only one voice left: the connection ends, as in Kafka, and the
     /// client looks again.
-    private func produceUnanswered(_ id: ConnectionID, _ header: RequestHeader, _ request: ProduceRequest) {
+    private func produceUnanswered(_ request: ProduceRequest, _ context: RequestContext) {
         for topic in request.topics {
             for partition in topic.partitions {
-                if case .failed(let error, _, _) = produce(partition, of: topic, request, header.version) {
+                if case .failed(let error, _, _) = produce(partition, of: topic, request, context.header.version) {
                     return close(
-                        id, because: "produced with acks=0 to \(topic.name)-\(partition.partitionIndex): \(error)")
+                        context, because: "produced with acks=0 to \(topic.name)-\(partition.partitionIndex): \(error)")
                 }
             }
         }
@@ -78,10 +88,11 @@ extension Shard {
 
     /// A batch that no sane producer makes is named in the log; what ordinary life brings is not.
     private func complaining(
-        _ id: ConnectionID, _ topic: ProduceRequest.Topic, _ partition: ProduceRequest.Partition, _ outcome: Produced
+        _ context: RequestContext, _ topic: ProduceRequest.Topic, _ partition: ProduceRequest.Partition,
+        _ outcome: Produced
     ) -> Produced {
         if case .failed(let error, let message?, _) = outcome, !error.isRetriable || error == .corruptMessage {
-            complain(id, "a batch for \(topic.name.prefix(64))-\(partition.partitionIndex): \(error), \(message)")
+            complain(context, "a batch for \(topic.name.prefix(64))-\(partition.partitionIndex): \(error), \(message)")
         }
         return outcome
     }
@@ -239,7 +250,7 @@ extension Shard {
         return hint
     }
 
-    private func endpoints(of response: ProduceResponse) -> [ProduceResponse.NodeEndpoint] {
+    func endpoints(of response: ProduceResponse) -> [ProduceResponse.NodeEndpoint] {
         var hinted = SortedMap<NodeID, Bool>()
         for topic in response.topics {
             for partition in topic.partitions where partition.currentLeader.leaderID >= 0 {

@@ -12,11 +12,10 @@ import Wire
 /// A fetch with all that its answer needs, parked or about to be answered.
 struct PendingFetch {
     var context: RequestContext
-    /// The replica that asks; nil for a consumer.
-    var replica: (id: NodeID, brokerEpoch: BrokerEpoch, said: NodeIdentity?)?
-    /// Another node repairs its copy of these partitions.
-    var isRepair: Bool
+    var reader: FetchReader
     var session: FetchSession?
+    /// The session may be another shard's.
+    var hasSession: Bool
     /// The session's targets stand in the session, and are not copied here.
     var targets: [FetchTarget]
     var isIncremental: Bool
@@ -24,13 +23,26 @@ struct PendingFetch {
     var maxBytes: Int
     var deadline: Instant
     var timer: Timers<ShardTimer>.ID?
+    /// Other shards' shares of it; nil when all its partitions are here.
+    var gather: FetchGather?
+}
+
+/// Who asks.
+struct FetchReader: Sendable {
+    /// Nil for a consumer.
+    var replica: (id: NodeID, brokerEpoch: BrokerEpoch, said: NodeIdentity?)?
+    /// Another node repairs its copy of these partitions.
+    var isRepair: Bool
 }
 
 /// What one round over the partitions found.
 private struct FetchRound {
     var response = FetchResponse()
-    var slices: [LogSlice] = []
+    /// The records, in the order of the answer.
+    var pieces: [OutboundPiece] = []
     var sizeBytes = 0
+    /// Instead of `response`, where this is a share of another shard's fetch.
+    var found: [FetchedPartition] = []
     /// An error, a divergence or the like: answer now.
     var isUrgent = false
     /// Which targets gave records, and whether the answer's limit left others behind.
@@ -43,12 +55,13 @@ extension Shard {
         let version = context.header.version
         let replicaID = version >= 15 ? request.replicaState.replicaID : request.replicaID
         let targets = request.topics.flatMap { topic in topic.partitions.map { target($0, of: topic, version) } }
+        let said = connections[context.connection]?.node
+        let reader = FetchReader(
+            replica: replicaID >= 0 ? (replicaID, request.replicaState.replicaEpoch, said) : nil,
+            isRepair: replicaID == FetchRequest.anyReplicaID && isRegistered(said))
         var pending = PendingFetch(
-            context: context,
-            replica: replicaID >= 0
-                ? (replicaID, request.replicaState.replicaEpoch, connections[context.connection]?.node) : nil,
-            isRepair: replicaID == FetchRequest.anyReplicaID && isRegistered(connections[context.connection]?.node),
-            session: nil, targets: targets, isIncremental: false, minBytes: max(0, Int(request.minBytes)),
+            context: context, reader: reader, session: nil, hasSession: false, targets: targets, isIncremental: false,
+            minBytes: max(0, Int(request.minBytes)),
             maxBytes: min(max(0, Int(request.maxBytes)), Limits.fetchBytesMax),
             deadline: reading.now.advanced(byMs: Int64(max(0, request.maxWaitMs))))
         if let error = attachSession(request, &pending) {
@@ -56,8 +69,10 @@ extension Shard {
             response.errorCode = error
             return respond(response, to: FetchRequest.self, context)
         }
-        if answerIfReady(&pending, isLast: reading.now >= pending.deadline) { return }
-        park(pending)
+        if shardCount > 1, divide(pending) { return }
+        let number = takeRequestNumber()
+        let isLast = reading.now >= pending.deadline || !mayPark
+        if !answerIfReady(&pending, number, isLast: isLast) { park(pending, as: number) }
     }
 
     /// Whether whoever said NodeHello named the incarnation that the cluster knows.
@@ -87,6 +102,7 @@ extension Shard {
             if request.sessionID != 0 { sessions.close(request.sessionID) }
             if request.sessionEpoch == 0, !pending.targets.isEmpty {
                 pending.session = sessions.open(pending.targets, at: reading.now)
+                pending.hasSession = pending.session != nil
             }
             return nil
         }
@@ -94,13 +110,17 @@ extension Shard {
         guard session.nextEpoch == request.sessionEpoch else { return .invalidFetchSessionEpoch }
         session.nextEpoch = session.nextEpoch == .max ? 1 : session.nextEpoch + 1
         session.lastUsed = reading.now
-        if let parked = session.parked { fetchTimedOut(parked) }
+        if let parked = session.parked {
+            if let gather = pendingFetches[parked]?.gather { giveUpParts(of: gather, parked) }
+            fetchTimedOut(parked)
+        }
         for target in pending.targets { session.update(target) }
         for topic in request.forgottenTopics {
             let id = view.image.topic(named: topic.name)?.id ?? topic.topicID
             for partition in topic.partitions { session.forget(TopicPartition(id, partition), topic.name) }
         }
         pending.session = session
+        pending.hasSession = true
         pending.targets = []
         pending.isIncremental = true
         return nil
@@ -108,13 +128,9 @@ extension Shard {
 
     // MARK: Waiting
 
-    private func park(_ pending: PendingFetch) {
-        guard pendingFetches.count < Limits.parkedRequestsMax else {
-            var pending = pending
-            _ = answerIfReady(&pending, isLast: true)
-            return
-        }
-        let id = takeRequestNumber()
+    var mayPark: Bool { pendingFetches.count < Limits.parkedRequestsMax / shardCount }
+
+    func park(_ pending: PendingFetch, as id: UInt64) {
         var pending = pending
         pending.timer = timers.add(.fetch(id), at: pending.deadline)
         pendingFetches[id] = pending
@@ -128,6 +144,8 @@ extension Shard {
         guard let pending = pendingFetches.removeValue(forKey: id) else { return }
         pending.session?.parked = nil
         timers.cancel(pending.timer)
+        if let gather = pending.gather { giveUpParts(of: gather, id) }
+        if let part = pending.context.part { fetchParts.removeValue(forKey: part) }
         for target in pending.session?.targets ?? pending.targets {
             replicas[target.topicPartition]?.parkedFetches.removeAll { $0 == id }
         }
@@ -142,25 +160,44 @@ extension Shard {
         while let id = wokenFetches.keys.first {
             wokenFetches.removeValue(forKey: id)
             guard var pending = pendingFetches[id] else { continue }
-            if answerIfReady(&pending, isLast: false) { forgetFetch(id) }
+            if answerIfReady(&pending, id, isLast: false) { forgetFetch(id) }
         }
     }
 
     func fetchTimedOut(_ id: UInt64) {
         guard var pending = pendingFetches[id] else { return }
-        _ = answerIfReady(&pending, isLast: true)
-        forgetFetch(id)
+        if answerIfReady(&pending, id, isLast: true) { forgetFetch(id) }
     }
 
     // MARK: Reading
 
-    private func answerIfReady(_ pending: inout PendingFetch, isLast: Bool) -> Bool {
+    /// Whether what is here is reason enough to answer.
+    func isReady(_ pending: PendingFetch, isLast: Bool) -> Bool {
         var targets = pending.session?.targets ?? pending.targets
         let round = read(&targets, pending)
-        let isReady =
-            isLast || round.isUrgent || targets.isEmpty || round.sizeBytes >= max(pending.minBytes, 1)
+        return isReady(round, targets, pending, isLast: isLast)
+    }
+
+    private func isReady(
+        _ round: FetchRound, _ targets: [FetchTarget], _ pending: PendingFetch, isLast: Bool
+    ) -> Bool {
+        isLast || round.isUrgent || targets.isEmpty || round.sizeBytes >= max(pending.minBytes, 1)
             || pending.minBytes == 0
-        guard isReady else { return false }
+    }
+
+    func answerIfReady(_ pending: inout PendingFetch, _ number: UInt64, isLast: Bool) -> Bool {
+        if let gather = pending.gather, gather.isHurried, !gather.waiting.isEmpty { return false }
+        var targets = pending.session?.targets ?? pending.targets
+        let round = read(&targets, pending)
+        guard isReady(round, targets, pending, isLast: isLast) else { return false }
+        if let gather = pending.gather, !gather.waiting.isEmpty {
+            hurry(gather, number)
+            return false
+        }
+        if let part = pending.context.part {
+            answerPart(part, .fetched(withRecords(round.found, round.pieces, of: targets)))
+            return true
+        }
         if let session = pending.session {
             session.targets = targets
             // Or the first partitions of a busy session would starve the last.
@@ -171,19 +208,19 @@ extension Shard {
         if pending.context.header.version >= 16 { response.nodeEndpoints = endpoints(of: response) }
         let (head, gaps) = encodeFetchResponseFrame(
             response, version: pending.context.header.version, correlationID: pending.context.header.correlationID)
-        answer(pending.context.connection, pending.context.slot, splice(head, gaps, round.slices))
+        answer(pending.context.connection, pending.context.slot, splice(head, gaps, round.pieces))
         return true
     }
 
-    private func splice(_ head: ByteBuffer, _ gaps: [Int], _ slices: [LogSlice]) -> [OutboundPiece] {
-        precondition(gaps.count == slices.count, "\(gaps.count) gaps for \(slices.count) slices")
+    private func splice(_ head: ByteBuffer, _ gaps: [Int], _ records: [OutboundPiece]) -> [OutboundPiece] {
+        precondition(gaps.count == records.count, "\(gaps.count) gaps for \(records.count) pieces")
         var pieces: [OutboundPiece] = []
         var head = head
         var taken = 0
-        for (gap, slice) in zip(gaps, slices) {
+        for (gap, piece) in zip(gaps, records) {
             if gap > taken, let bytes = head.readSlice(length: gap - taken) { pieces.append(.bytes(bytes)) }
             taken = gap
-            pieces.append(.file(slice))
+            pieces.append(piece)
         }
         if head.readableBytes > 0 { pieces.append(.bytes(head)) }
         return pieces
@@ -192,20 +229,30 @@ extension Shard {
     private func read(_ targets: inout [FetchTarget], _ pending: PendingFetch) -> FetchRound {
         var round = FetchRound()
         for index in targets.indices {
-            resolve(&targets[index])
             var answer = FetchResponse.Partition()
-            answer.partitionIndex = targets[index].partition
-            answer.lastStableOffset = -1
-            answer.recordsLength = 0
-            answer.records = ByteBuffer()
-            let slice = read(targets[index], pending, &answer, &round)
+            let piece: OutboundPiece?
+            if let gather = pending.gather, gather.owners[index] != self.index {
+                // Others have not answered yet, or have no news.
+                guard let found = gather.answers[index] ?? missedAnswer(targets[index], pending, gather) else {
+                    continue
+                }
+                answer = found
+                piece = take(&answer, for: targets[index], pending, &round)
+            } else {
+                resolve(&targets[index])
+                answer.partitionIndex = targets[index].partition
+                answer.lastStableOffset = -1
+                answer.recordsLength = 0
+                answer.records = ByteBuffer()
+                piece = read(targets[index], pending, &answer, &round).map { .file($0) }
+            }
             let isNews =
-                slice != nil || answer.errorCode != targets[index].toldError || answer.divergingEpoch.epoch >= 0
+                piece != nil || answer.errorCode != targets[index].toldError || answer.divergingEpoch.epoch >= 0
                 || answer.errorCode != .none || answer.highWatermark != targets[index].toldHighWatermark
                 || answer.logStartOffset != targets[index].toldLogStartOffset
             // Followers delete when their leader does, and not half a second later.
-            if pending.replica != nil, answer.logStartOffset > targets[index].logStartOffset,
-                answer.logStartOffset != targets[index].toldLogStartOffset, pending.session != nil
+            if pending.reader.replica != nil, answer.logStartOffset > targets[index].logStartOffset,
+                answer.logStartOffset != targets[index].toldLogStartOffset, pending.hasSession
             {
                 round.isUrgent = true
             }
@@ -213,20 +260,48 @@ extension Shard {
             targets[index].toldHighWatermark = answer.highWatermark
             targets[index].toldLogStartOffset = answer.logStartOffset
             targets[index].toldError = answer.errorCode
-            if let slice {
+            if let piece {
+                let sizeBytes = piece.sizeBytes
                 round.served.append(index)
-                round.slices.append(slice)
-                round.sizeBytes += slice.length
-                answer.recordsLength = slice.length
+                round.pieces.append(piece)
+                round.sizeBytes += sizeBytes
+                answer.recordsLength = sizeBytes
             }
-            append(answer, for: targets[index], to: &round.response)
+            if pending.context.part == nil {
+                append(answer, for: targets[index], to: &round.response)
+            } else {
+                round.found.append(FetchedPartition(index: index, answer: answer))
+            }
         }
         return round
     }
 
+    /// The records of another shard's partition.
+    private func take(
+        _ answer: inout FetchResponse.Partition, for target: FetchTarget, _ pending: PendingFetch,
+        _ round: inout FetchRound
+    ) -> OutboundPiece? {
+        let room = min(target.maxBytes, pending.maxBytes - round.sizeBytes)
+        let (records, isCut) = take(&answer, room: room, isFirst: round.sizeBytes == 0)
+        if isCut { round.isCut = true }
+        return records.map { .bytes($0) }
+    }
+
+    /// A whole answer speaks of every partition, also of one whose shard was not waited for.
+    private func missedAnswer(
+        _ target: FetchTarget, _ pending: PendingFetch, _ gather: FetchGather
+    ) -> FetchResponse.Partition? {
+        guard !pending.isIncremental, gather.waiting.isEmpty else { return nil }
+        var answer = FetchResponse.Partition()
+        answer.partitionIndex = target.partition
+        answer.errorCode = .notLeaderOrFollower
+        answer.highWatermark = -1
+        return answer
+    }
+
     /// A session outlives the moment in which its topics were looked up: this node may have learned of one since, or a
     /// name may belong to another topic now.
-    private func resolve(_ target: inout FetchTarget) {
+    func resolve(_ target: inout FetchTarget) {
         guard target.unknown != nil || replicas[target.topicPartition] == nil else { return }
         let name = target.topicName
         let topic =
@@ -265,12 +340,12 @@ extension Shard {
             return nil
         }
         answer.logStartOffset =
-            pending.replica == nil && !pending.isRepair
+            pending.reader.replica == nil && !pending.reader.isRepair
             ? replica.visibleStart : replica.partition.startForFollowers(log: replica.logView)
         let decision = decide(target, pending, replica)
         answer.highWatermark = replica.partition.highWatermark
         answer.lastStableOffset = replica.partition.highWatermark
-        if pending.isRepair, replica.isLeader {
+        if pending.reader.isRepair, replica.isLeader {
             // By the leader's word a lost copy gives way.
             answer.currentLeader.leaderID = configuration.nodeID
             answer.currentLeader.leaderEpoch = replica.partition.leaderEpoch
@@ -281,7 +356,7 @@ extension Shard {
             answer.highWatermark = -1
             answer.lastStableOffset = -1
             // By this one a follower starts over: nothing above it may be missing.
-            if pending.replica != nil { answer.logStartOffset = replica.log.startOffset }
+            if pending.reader.replica != nil { answer.logStartOffset = replica.log.startOffset }
             if error == .notLeaderOrFollower || error == .fencedLeaderEpoch,
                 let registration = view.image.partition(target.topicPartition), let leader = registration.leader
             {
@@ -315,12 +390,12 @@ extension Shard {
     }
 
     private func decide(_ target: FetchTarget, _ pending: PendingFetch, _ replica: Replica) -> FetchDecision {
-        if pending.isRepair {
+        if pending.reader.isRepair {
             return replica.partition.repairFetch(
                 offset: target.fetchOffset, lastFetchedEpoch: target.lastFetchedEpoch,
                 currentLeaderEpoch: target.currentLeaderEpoch, log: replica.logView)
         }
-        guard let follower = pending.replica else {
+        guard let follower = pending.reader.replica else {
             return replica.partition.consumerFetch(
                 offset: target.fetchOffset,
                 currentLeaderEpoch: target.currentLeaderEpoch, lastFetchedEpoch: target.lastFetchedEpoch,
@@ -331,7 +406,7 @@ extension Shard {
             follower.said == NodeIdentity(id: follower.id, incarnationID: registered.incarnationID)
         else {
             complain(
-                pending.context.connection,
+                pending.context,
                 "a fetch as replica \(follower.id) under epoch \(follower.brokerEpoch), which is not its own")
             return .error(.notLeaderOrFollower)
         }

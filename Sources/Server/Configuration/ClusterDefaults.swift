@@ -15,6 +15,7 @@ package struct ClusterDefaults: Sendable {
     package var timing = NodeTiming()
     package var connections = ConnectionSettings()
     package var flusherThreads = 4
+    package var shardThreads = 1
     package var openFilesMax = Limits.openFilesMax
 
     package init() {}
@@ -48,6 +49,7 @@ package struct ClusterDefaults: Sendable {
         }
         try readConnections(mapping)
         if let value = try mapping.integer("flusher.threads", in: 1...64) { flusherThreads = Int(value) }
+        if let value = try mapping.integer("shard.threads", in: 1...64) { shardThreads = Int(value) }
         if let value = try mapping.integer("open.files.max", in: 16...1_000_000) { openFilesMax = Int(value) }
     }
 
@@ -104,7 +106,7 @@ package struct ClusterDefaults: Sendable {
             "metadata.log.segment.bytes",
             "metadata.log.max.record.bytes.between.snapshots", "connections.max.idle.ms",
             "frame.stall.ms", "max.connections", "socket.request.max.bytes", "queued.max.request.bytes",
-            "flusher.threads", "open.files.max",
+            "flusher.threads", "shard.threads", "open.files.max",
         ]
     }
 }

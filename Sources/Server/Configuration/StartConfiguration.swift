@@ -8,6 +8,8 @@ package struct StartConfiguration: Sendable {
     package var listen: Endpoint
     package var connections = ConnectionSettings()
     package var flusherThreads = 4
+    /// Event loops that own connections and partitions.
+    package var shardThreads = 1
     package var openFilesMax = Limits.openFilesMax
     /// `MARTLET_LOG`.
     package var logLevelName: String?
@@ -32,6 +34,7 @@ package struct StartConfiguration: Sendable {
         listen = own.listen
         connections = file.defaults.connections
         flusherThreads = file.defaults.flusherThreads
+        shardThreads = file.defaults.shardThreads
         openFilesMax = file.defaults.openFilesMax
         try apply(environment)
     }

@@ -12,8 +12,6 @@ import Storage
 
 /// `run` returns when the node has stopped: 0 after an orderly stop, 1 when it could not start or cannot go on.
 package enum NodeProcess {
-    private static let shardCount = 1
-
     package static func run(_ configuration: StartConfiguration) -> Int32 {
         let startedAt = NodeClock.now
         do throws(StartError) {
@@ -60,7 +58,7 @@ package enum NodeProcess {
         _ = Unmanaged.passRetained(try DirectoryLock(dataDirectory: configuration.node.dataDirectory))
         let controlGroup = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let controlLoop = controlGroup.next()
-        let shardGroup = MultiThreadedEventLoopGroup(numberOfThreads: shardCount)
+        let shardGroup = MultiThreadedEventLoopGroup(numberOfThreads: configuration.shardThreads)
         let shardLoops = Array(shardGroup.makeIterator()).map { $0 as any EventLoop }
 
         let hooks = ProcessHooks(
@@ -95,7 +93,7 @@ package enum NodeProcess {
         let flushers = FlusherPool(threadCount: configuration.flusherThreads)
         let shardDisks = boxes.shardFlushes.map { box in
             PosixDisk(
-                root: root, flushers: flushers, openFilesMax: configuration.openFilesMax / shardCount,
+                root: root, flushers: flushers, openFilesMax: configuration.openFilesMax / configuration.shardThreads,
                 reserve: reserve, deliver: { box.post([($0, $1)]) })
         }
         do throws(BootError) {
@@ -184,8 +182,8 @@ private struct Wiring: Sendable {
                 try onLoop(loop) {
                     let runner = ShardRunner(
                         machine: node.shards[index], disk: node.shardDisks[index], loop: loop, index: index,
-                        shardCount: loops.count, toControl: boxes.controlMail, settings: settings, budget: budget,
-                        count: count, hooks: hooks)
+                        shardCount: loops.count, toControl: boxes.controlMail, toShards: boxes.shardMail,
+                        settings: settings, budget: budget, count: count, hooks: hooks)
                     runner.start(flushes: boxes.shardFlushes[index], mail: boxes.shardMail[index])
                     return NIOLoopBound(runner, eventLoop: loop)
                 })

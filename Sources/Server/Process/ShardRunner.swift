@@ -15,6 +15,8 @@ package final class ShardRunner {
     private let machine: any ShardMachine
     private let disk: PosixDisk
     private let toControl: Mailbox<ControlMail>
+    /// To the node's shards, by index; this one's own is not used.
+    private let toShards: [Mailbox<ShardMail>]
     private let settings: ConnectionSettings
     private let budget: FrameBudget
     private let count: ConnectionCount
@@ -23,6 +25,7 @@ package final class ShardRunner {
     private var queue = StepQueue<ShardInput>()
     private var effects: [ShardEffect] = []
     private var mail: [ControlMail] = []
+    private var shardMail: [(shard: Int, mail: ShardMail)] = []
     private var connections: [ConnectionID: Connection] = [:]
     private var connectionsMade: UInt64 = 0
     private var unflushed: [Connection] = []
@@ -43,7 +46,8 @@ package final class ShardRunner {
 
     package init(
         machine: any ShardMachine, disk: PosixDisk, loop: any EventLoop, index: Int, shardCount: Int,
-        toControl: Mailbox<ControlMail>, settings: ConnectionSettings, budget: FrameBudget, count: ConnectionCount,
+        toControl: Mailbox<ControlMail>, toShards: [Mailbox<ShardMail>] = [], settings: ConnectionSettings,
+        budget: FrameBudget, count: ConnectionCount,
         hooks: ProcessHooks
     ) {
         self.machine = machine
@@ -52,6 +56,7 @@ package final class ShardRunner {
         self.index = index
         self.shardCount = shardCount
         self.toControl = toControl
+        self.toShards = toShards
         self.settings = settings
         self.budget = budget
         self.count = count
@@ -94,6 +99,10 @@ package final class ShardRunner {
             toControl.post(mail)
             mail.removeAll(keepingCapacity: true)
         }
+        if !shardMail.isEmpty {
+            for (shard, message) in shardMail { toShards[shard].post([message]) }
+            shardMail.removeAll(keepingCapacity: true)
+        }
     }
 
     private func carryOut(_ effect: ShardEffect) {
@@ -106,6 +115,7 @@ package final class ShardRunner {
         case .closeLink(let id): links.close(id)
         case .send(let id, let frame): links.send(id, frame)
         case .mail(let message): mail.append(message)
+        case .mailShard(let shard, let message): shardMail.append((shard, message))
         case .log(let line): hooks.log(line)
         case .halt(let reason): hooks.halt(reason)
         }

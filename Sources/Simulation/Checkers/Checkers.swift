@@ -51,8 +51,7 @@ final class Checkers {
         }
     }
 
-    func shardStepped(_ node: SimulatedNode, _ world: World) {
-        guard let shard = node.process?.shards[0] else { return }
+    func shardStepped(_ node: SimulatedNode, _ shard: Shard, _ world: World) {
         partitions.stepped(node, shard, world)
         starts.stepped(node, shard, world)
         disks.stepped(node, shard, world)
@@ -117,8 +116,10 @@ final class Checkers {
         world.violated("P7", "a consumer read \(key) up to \(offset), and now that is out of range")
     }
 
-    func endShown(_ key: TopicPartition, _ offset: Offset, by node: SimulatedNode, _ world: World) {
-        partitions.endShown(key, offset, by: node, world)
+    func endShown(
+        _ key: TopicPartition, _ offset: Offset, by node: SimulatedNode, _ asked: Asked, _ world: World
+    ) {
+        partitions.endShown(key, offset, by: node, asked, world)
     }
 
     func sequenceRefused(_ key: TopicPartition, _ values: [UInt64], _ error: ErrorCode, _ world: World) {

@@ -49,7 +49,7 @@ enum Convergence {
     private static func positions(of key: TopicPartition, in world: World) -> String {
         var words = ""
         for node in world.nodes {
-            node.process?.shards[0].inspectReplicas { replica in
+            node.inspectReplicas { replica in
                 guard replica.topicPartition == key else { return }
                 words +=
                     "; node \(node.id)\(replica.isLeader ? ", the leader" : "") in epoch \(replica.leaderEpoch): "
@@ -65,7 +65,7 @@ enum Convergence {
     private static func rot(in world: World) -> (Invariant, String)? {
         guard let rotten = world.rotten else { return nil }
         var found: (Invariant, String)?
-        world.node(rotten).process?.shards[0].inspectReplicas { replica in
+        world.node(rotten).inspectReplicas { replica in
             if found == nil, let wrong = PartitionChecker.whatIsUnsound(in: replica.log) {
                 found = (.s5, "partition \(replica.topicPartition.partition) of node \(rotten): \(wrong)")
             }
@@ -79,7 +79,7 @@ enum Convergence {
         var found: (Invariant, String)?
         var replicas = 0
         for node in world.nodes {
-            node.process?.shards[0].inspectReplicas { replica in
+            node.inspectReplicas { replica in
                 replicas += 1
                 let name = "partition \(replica.topicPartition.partition) of node \(node.id)"
                 if replica.highWatermark != replica.log.endOffset {
@@ -112,7 +112,7 @@ enum Convergence {
         var first = SortedMap<TopicPartition, (from: Offset, digest: ChainDigest)>()
         for node in world.nodes {
             var segments = node.process?.control.inspectedLog.segmentSummaries.count ?? 0
-            node.process?.shards[0].inspectReplicas { replica in
+            node.inspectReplicas { replica in
                 segments += replica.log.segmentSummaries.count
                 guard let found = digest(of: replica.log) else { return }
                 guard let other = first[replica.topicPartition], other.from == found.from else {
@@ -168,7 +168,7 @@ enum Convergence {
                     world.violated("M3", "node \(node.id) knows the topic \(name), which was deleted")
                 }
             }
-            node.process?.shards[0].inspectReplicas { replica in
+            node.inspectReplicas { replica in
                 guard world.checkers.partitions.isBinding(replica.topicPartition, world),
                     let log = world.checkers.partitions.committedLog(replica.topicPartition)
                 else { return }

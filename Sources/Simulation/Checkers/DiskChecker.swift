@@ -15,7 +15,8 @@ final class DiskChecker {
         var producers: ProducerTable
     }
 
-    private var lives = SortedMap<NodeID, Int>()
+    /// In which life of its node each log was looked at. For look-ups only.
+    private var lives: [PartitionChecker.ReplicaKey: Int] = [:]
     private var remembered = SortedMap<NodeID, SortedMap<TopicPartition, Remembered>>()
     private var diedInStep = SortedMap<NodeID, Bool>()
 
@@ -26,14 +27,16 @@ final class DiskChecker {
     func ended(_ node: SimulatedNode) {
         remembered[node.id] = SortedMap()
         // What it did in its last step is on the disk, and nobody saw it.
-        guard diedInStep.removeValue(forKey: node.id) == nil, let shard = node.process?.shards[0] else { return }
-        shard.inspectReplicas { replica in
-            let log = replica.log
-            guard log.startOffset > 0, log.damages.isEmpty,
-                let producers = shard.inspectedProducerTable(of: replica.topicPartition)
-            else { return }
-            remembered[node.id, default: SortedMap()][replica.topicPartition] = Remembered(
-                offsets: log.startOffset..<log.endOffset, producers: producers)
+        guard diedInStep.removeValue(forKey: node.id) == nil else { return }
+        for shard in node.shards {
+            shard.inspectReplicas { replica in
+                let log = replica.log
+                guard log.startOffset > 0, log.damages.isEmpty,
+                    let producers = shard.inspectedProducerTable(of: replica.topicPartition)
+                else { return }
+                remembered[node.id, default: SortedMap()][replica.topicPartition] = Remembered(
+                    offsets: log.startOffset..<log.endOffset, producers: producers)
+            }
         }
     }
 
@@ -76,10 +79,10 @@ final class DiskChecker {
 
     /// The first look at the logs of a start.
     func stepped(_ node: SimulatedNode, _ shard: Shard, _ world: World) {
-        guard lives[node.id] != node.life else { return }
-        var isOpen = false
         shard.inspectReplicas { replica in
-            isOpen = true
+            let key = PartitionChecker.ReplicaKey(node: node.id, key: replica.topicPartition)
+            guard lives[key] != node.life else { return }
+            lives[key] = node.life
             guard node.id != world.rotten, !node.isDamaged else { return }
             checkLookUps(in: replica.log, "partition \(replica.topicPartition.partition) of node \(node.id)", world)
             guard let last = remembered[node.id]?[replica.topicPartition],
@@ -94,7 +97,6 @@ final class DiskChecker {
                         + "sequences of producers than before its start")
             }
         }
-        if isOpen { lives[node.id] = node.life }
     }
 
     /// Whatever the index files held, an offset is found in the batch that holds it.
@@ -113,11 +115,12 @@ final class DiskChecker {
     // MARK: A disk that refuses
 
     /// A shard was told of a failed barrier.
-    func barrierFailed(_ node: SimulatedNode, _ ticket: FlushTicket, _ world: World) {
+    func barrierFailed(_ node: SimulatedNode, shard index: Int, _ ticket: FlushTicket, _ world: World) {
         // Caches, and files of a repair that is tried again, may fail.
         guard ticket.owner != 0, ticket.sequence >> 62 == 0 else { return }
         world.checkers.count(.s6)
-        node.process?.shards[0].inspectReplicas { replica in
+        guard node.shards.indices.contains(index) else { return }
+        node.shards[index].inspectReplicas { replica in
             guard replica.log.owner == ticket.owner, !replica.log.isFenced else { return }
             world.violated(
                 "S6",
@@ -128,7 +131,7 @@ final class DiskChecker {
 
     /// A producer was refused by the disk: nothing of its batch may be left, nor of any other.
     func refused(_ key: TopicPartition, by node: SimulatedNode, _ world: World) {
-        node.process?.shards[0].inspectReplicas { replica in
+        node.inspectReplicas { replica in
             let log = replica.log
             guard replica.topicPartition == key, log.damages.isEmpty, !log.isFenced, log.endOffset > log.startOffset,
                 node.id != world.rotten

@@ -150,7 +150,7 @@ extension PartitionChecker {
     /// Looks at all running replicas: the committed image has changed.
     func checkCandidates(_ world: World) {
         for node in world.nodes {
-            node.process?.shards[0].inspectReplicas { checkCandidate($0, of: node, world) }
+            node.inspectReplicas { checkCandidate($0, of: node, world) }
         }
     }
 

@@ -16,6 +16,14 @@ struct Acknowledgement {
     var endOffset: Offset { baseOffset + Offset(values.count) }
 }
 
+/// How things stood when a client asked. On a node of several shards an answer is a little older than the step in which
+/// it leaves: it must not be lower than what was shown before it was asked for. In one shard it is of that very step.
+struct Asked {
+    var shown: (epoch: LeaderEpoch, offset: Offset)?
+    /// The asked node's; it only rises.
+    var epoch: LeaderEpoch
+}
+
 final class PartitionChecker {
     struct ReplicaKey: Hashable {
         var node: NodeID
@@ -232,8 +240,8 @@ final class PartitionChecker {
     // MARK: What clients are told
 
     func acknowledged(_ told: Acknowledgement, by node: SimulatedNode, _ world: World) {
-        guard told.acks == -1, isBinding(told.key, world), let shard = node.process?.shards[0],
-            let isr = shard.inspectedISR(of: told.key)
+        guard told.acks == -1, isBinding(told.key, world),
+            let isr = node.shard(of: told.key)?.inspectedISR(of: told.key)
         else { return }
         world.checkers.count(.p6)
         let name =
@@ -263,7 +271,7 @@ final class PartitionChecker {
     /// A leader's high watermark moved: what it passed is acknowledged from now on, perhaps in a later step, because
     /// answers on a connection come in order. Everyone in sync must have it on disk at this moment.
     private func checkCommit(_ replica: ReplicaInspection, of node: SimulatedNode, _ world: World) {
-        guard let isr = node.process?.shards[0].inspectedISR(of: replica.topicPartition) else { return }
+        guard let isr = node.shard(of: replica.topicPartition)?.inspectedISR(of: replica.topicPartition) else { return }
         let name =
             "partition \(replica.topicPartition.partition) commits up to \(replica.highWatermark) on "
             + "node \(node.id)"
@@ -301,7 +309,7 @@ final class PartitionChecker {
     /// read when it starts.
     private func isOnMedium(_ told: Acknowledgement, on node: SimulatedNode, _ world: World) -> Bool {
         var isThere = true
-        node.process?.shards[0].inspectReplicas { replica in
+        node.inspectReplicas { replica in
             guard replica.topicPartition == told.key else { return }
             let log = replica.log
             if told.endOffset <= log.startOffset { return }
@@ -335,22 +343,37 @@ final class PartitionChecker {
         }
     }
 
+    /// What a client may hold an answer against that goes from shard to shard of a node before it leaves.
+    func asked(_ key: TopicPartition, of node: SimulatedNode) -> Asked {
+        Asked(shown: shown[key], epoch: leaderEpoch(of: key, on: node) ?? -1)
+    }
+
     /// ListOffsets of the latest: withheld rather than shown lower than before (P8).
-    func endShown(_ key: TopicPartition, _ offset: Offset, by node: SimulatedNode, _ world: World) {
+    func endShown(
+        _ key: TopicPartition, _ offset: Offset, by node: SimulatedNode, _ asked: Asked, _ world: World
+    ) {
         guard isBinding(key, world), let last = seen[ReplicaKey(node: node.id, key: key)] else { return }
-        checkShown(key, offset, in: last.leaderEpoch, by: node, world)
+        guard node.shards.count > 1 else { return checkShown(key, offset, in: last.leaderEpoch, by: node, world) }
+        checkShown(key, offset, in: asked.epoch, since: asked.shown, by: node, world)
     }
 
     func checkShown(
         _ key: TopicPartition, _ offset: Offset, in epoch: LeaderEpoch, by node: SimulatedNode, _ world: World
     ) {
+        checkShown(key, offset, in: epoch, since: shown[key], by: node, world)
+        if shown[key].map({ epoch >= $0.epoch }) ?? true { shown[key] = (epoch, offset) }
+    }
+
+    private func checkShown(
+        _ key: TopicPartition, _ offset: Offset, in epoch: LeaderEpoch,
+        since before: (epoch: LeaderEpoch, offset: Offset)?, by node: SimulatedNode, _ world: World
+    ) {
         world.checkers.count(.p8shown)
-        if let before = shown[key], epoch >= before.epoch, offset < before.offset {
+        if let before, epoch >= before.epoch, offset < before.offset {
             world.violated(
                 "P8",
                 "partition \(key.partition): node \(node.id) shows the end \(offset) in epoch \(epoch), "
                     + "\(before.offset) was shown in epoch \(before.epoch)")
         }
-        if shown[key].map({ epoch >= $0.epoch }) ?? true { shown[key] = (epoch, offset) }
     }
 }

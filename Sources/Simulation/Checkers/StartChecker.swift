@@ -43,18 +43,26 @@ final class StartChecker {
         }
     }
 
+    func asked(_ key: TopicPartition, of node: SimulatedNode, _ world: World) -> Asked {
+        Asked(shown: shown[key], epoch: world.checkers.partitions.leaderEpoch(of: key, on: node) ?? -1)
+    }
+
     /// A node told a client where the partition begins. One that was superseded may still say what it knows.
-    func startShown(_ key: TopicPartition, _ offset: Offset, by node: SimulatedNode, _ world: World) {
+    func startShown(
+        _ key: TopicPartition, _ offset: Offset, by node: SimulatedNode, _ asked: Asked, _ world: World
+    ) {
         guard offset >= 0, world.checkers.partitions.isBinding(key, world),
             let epoch = world.checkers.partitions.leaderEpoch(of: key, on: node)
         else { return }
         let before = shown[key] ?? (epoch: -1, offset: 0)
         if before.offset > 0 { world.checkers.count(.p12start) }
-        if epoch >= before.epoch, offset < before.offset {
+        let isInOneStep = node.shards.count == 1
+        let bound = isInOneStep ? before : asked.shown ?? (epoch: -1, offset: 0)
+        if (isInOneStep ? epoch : asked.epoch) >= bound.epoch, offset < bound.offset {
             world.violated(
                 "P12",
                 "partition \(key.partition): node \(node.id) says in epoch \(epoch) that it begins at \(offset), "
-                    + "\(before.offset) was said in epoch \(before.epoch)")
+                    + "\(bound.offset) was said in epoch \(bound.epoch)")
         }
         if offset > before.offset || (offset == before.offset && epoch < before.epoch) { shown[key] = (epoch, offset) }
     }

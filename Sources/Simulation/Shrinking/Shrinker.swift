@@ -142,6 +142,11 @@ extension Swarm {
         { $0.segmentBytes = 1 << 30 },
         { $0.metadataSegmentBytes = 64 << 20 },
         { $0.metadataSnapshotBytes = 20 << 20 },
+        { $0.changesShards = false },
+        {
+            $0.shards = 1
+            $0.changesShards = false
+        },
         { $0.healsByReset = false },
         { $0.delayMicroseconds = 30...600 },
         { $0.barrierMicroseconds = 80...2_500 },

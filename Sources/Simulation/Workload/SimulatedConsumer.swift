@@ -65,34 +65,48 @@ final class SimulatedConsumer {
     }
 
     private func fetch(_ key: TopicPartition, _ leader: NodeID) {
-        var partition = FetchRequest.Partition()
-        partition.partitionIndex = key.partition
-        partition.fetchOffset = positions[Int(key.partition)]
-        partition.partitionMaxBytes = 2_000
+        var wanted = [key.partition]
+        if world.swarm.shards > 1 {
+            // What else that node leads, so that its shards answer together.
+            wanted += positions.indices.map { Int32($0) }.filter {
+                $0 != key.partition && client.leader(of: TopicPartition(key.topicID, $0)) == leader
+            }
+        }
         var entry = FetchRequest.Topic()
         entry.topicID = key.topicID
-        entry.partitions = [partition]
+        entry.partitions = wanted.map { index in
+            var partition = FetchRequest.Partition()
+            partition.partitionIndex = index
+            partition.fetchOffset = positions[Int(index)]
+            partition.partitionMaxBytes = 2_000
+            return partition
+        }
         var request = FetchRequest()
         request.maxWaitMs = 300
         request.minBytes = 1
         request.maxBytes = 4_000
         request.topics = [entry]
         client.ask(request, version: 16, of: leader, timeoutMs: 2_000) { [unowned self] answer in
-            guard let found = answer?.topics.first?.partitions.first else { return lookAgain() }
-            fetched(key, found)
+            guard let found = answer?.topics.first?.partitions, !found.isEmpty else { return lookAgain() }
+            var isWell = true
+            for partition in found
+            where !fetched(TopicPartition(key.topicID, partition.partitionIndex), partition) { isWell = false }
+            guard isWell else { return lookAgain() }
+            client.later("fetches on", ms: 1 + client.lots.below(10)) { [unowned self] in turn() }
         }
     }
 
-    private func fetched(_ key: TopicPartition, _ found: FetchResponse.Partition) {
+    /// False when the cluster is to be looked at again.
+    private func fetched(_ key: TopicPartition, _ found: FetchResponse.Partition) -> Bool {
         // An answer about the topic of that name that was there before.
-        guard key.topicID == topicID, !isAbandoned else { return lookAgain() }
+        guard key.topicID == topicID, !isAbandoned else { return false }
         let partition = Int(key.partition)
         guard found.errorCode == .none else {
             if found.errorCode == .offsetOutOfRange {
                 world.checkers.consumerTurnedAway(key, at: positions[partition], world)
                 positions[partition] = max(0, found.logStartOffset)
             }
-            return lookAgain()
+            return false
         }
         var bytes = found.records ?? ByteBuffer()
         while let header = BatchHeader(reading: bytes, at: bytes.readerIndex),
@@ -105,18 +119,19 @@ final class SimulatedConsumer {
                             "P1",
                             "offset \(positions[partition]) of \(key) was skipped, "
                                 + "\(record.offset) came")
-                        return
+                        return false
                     }
                     let value = record.value.flatMap { $0.getInteger(at: $0.readerIndex, as: UInt64.self) }
                     world.checkers.consumed(key, record.offset, value, world)
                     positions[partition] += 1
                 }
             } catch {
-                return world.violated("P7", "a consumer of \(key) got a batch that cannot be read: \(error)")
+                world.violated("P7", "a consumer of \(key) got a batch that cannot be read: \(error)")
+                return false
             }
         }
         atEnd[partition] = positions[partition] >= found.highWatermark
-        client.later("fetches on", ms: 1 + client.lots.below(10)) { [unowned self] in turn() }
+        return true
     }
 
     private func askForEnd(_ key: TopicPartition, _ leader: NodeID) {
@@ -129,11 +144,12 @@ final class SimulatedConsumer {
         var request = ListOffsetsRequest()
         request.replicaID = -1
         request.topics = [entry]
+        let asked = world.checkers.partitions.asked(key, of: world.node(leader))
         client.ask(
             request, version: 7, of: leader, timeoutMs: 2_000,
             peek: { [unowned self] answer, node in
                 guard let place = answer.topics.first?.partitions.first, place.errorCode == .none else { return }
-                world.checkers.endShown(key, place.offset, by: node, world)
+                world.checkers.endShown(key, place.offset, by: node, asked, world)
             },
             then: { [unowned self] _ in
                 client.later("fetches on", ms: 5) { [unowned self] in turn() }

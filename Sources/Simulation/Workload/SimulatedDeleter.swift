@@ -51,6 +51,7 @@ final class SimulatedDeleter {
         request.topics = [topic]
         request.timeoutMs = 1_500
         world.checkers.starts.deletionAsked(key, entry.offset)
+        let asked = world.checkers.starts.asked(key, of: world.node(leader), world)
         client.ask(
             request, version: 2, of: leader, timeoutMs: 2_500,
             peek: { [unowned self] answer, node in
@@ -58,7 +59,7 @@ final class SimulatedDeleter {
                 if place.lowWatermark < entry.offset {
                     world.violated("P12", "\(key): deleted below \(entry.offset), it begins at \(place.lowWatermark)")
                 }
-                world.checkers.starts.startShown(key, place.lowWatermark, by: node, world)
+                world.checkers.starts.startShown(key, place.lowWatermark, by: node, asked, world)
             },
             then: { [unowned self] answer in
                 if answer?.topics.first?.partitions.first?.errorCode != ErrorCode.none { client.refresh() }
@@ -76,11 +77,12 @@ final class SimulatedDeleter {
         var request = ListOffsetsRequest()
         request.replicaID = -1
         request.topics = [entry]
+        let asked = world.checkers.starts.asked(key, of: world.node(leader), world)
         client.ask(
             request, version: 7, of: leader, timeoutMs: 2_000,
             peek: { [unowned self] answer, node in
                 guard let place = answer.topics.first?.partitions.first, place.errorCode == .none else { return }
-                world.checkers.starts.startShown(key, place.offset, by: node, world)
+                world.checkers.starts.startShown(key, place.offset, by: node, asked, world)
             },
             then: { [unowned self] answer in
                 if answer?.topics.first?.partitions.first?.errorCode != ErrorCode.none { client.refresh() }

@@ -5,7 +5,7 @@ import Model
 import NIOCore
 
 enum Initiator {
-    case link(NodeID, life: Int, Half, LinkID, attempt: Int)
+    case link(NodeID, life: Int, Machine, LinkID, attempt: Int)
     case client(SimulatedClient)
 
     /// 0 is the clients' network.
@@ -21,8 +21,8 @@ extension Initiator {
     /// Who it is, the same in every run.
     var key: UInt64 {
         switch self {
-        case .link(let node, _, let half, let link, _):
-            UInt64(node) << 32 | UInt64(link.node) << 16 | UInt64(link.kind.rawValue) << 1 | (half == .control ? 1 : 0)
+        case .link(let node, _, let machine, let link, _):
+            UInt64(node) << 32 | UInt64(link.node) << 16 | UInt64(link.kind.rawValue) << 1 | machine.lot
         case .client(let client): 1 << 63 | UInt64(client.number)
         }
     }
@@ -63,6 +63,8 @@ final class Connection {
     let number: Int
     let initiator: Initiator
     let target: NodeID
+    /// The target's shard that accepted.
+    var shard = 0
     /// For its delays.
     var lots: SeededRandom
     /// The same for the connection in its place in another run.
@@ -87,4 +89,14 @@ final class Connection {
     }
 
     var id: ConnectionID { ConnectionID(number: UInt64(number)) }
+}
+
+extension Machine {
+    /// Its part of a link's key.
+    fileprivate var lot: UInt64 {
+        switch self {
+        case .control: 1
+        case .shard(let index): UInt64(index) << 8
+        }
+    }
 }

@@ -5,18 +5,53 @@ import Broker
 import Model
 import Storage
 
-enum Half: Hashable, Sendable { case control, shard }
+/// Of one node: its control, and its shards by index.
+enum Machine: Hashable, Sendable, CustomStringConvertible {
+    case control
+    case shard(Int)
+
+    /// Its place among the node's machines.
+    var place: Int {
+        switch self {
+        case .control: 0
+        case .shard(let index): 1 + index
+        }
+    }
+
+    /// The most that a world is made for.
+    static let shardsMax = 4
+
+    /// Its number as the disk's barriers carry it.
+    var number: UInt32 {
+        switch self {
+        case .control: 8
+        case .shard(let index): UInt32(index)
+        }
+    }
+
+    init(number: UInt32) { self = number == 8 ? .control : .shard(Int(number)) }
+
+    static let all = [Machine.control] + (0..<shardsMax).map { .shard($0) }
+
+    var description: String {
+        switch self {
+        case .control: "control"
+        case .shard(0): "shard"
+        case .shard(let index): "shard \(index)"
+        }
+    }
+}
 
 enum Side: Hashable, Sendable { case initiator, acceptor }
 
 enum Event {
     case control(NodeID, life: Int, ControlInput)
-    case shard(NodeID, life: Int, ShardInput)
-    case tick(NodeID, life: Int, Half)
+    case shard(NodeID, life: Int, Int, ShardInput)
+    case tick(NodeID, life: Int, Machine)
     /// The disk finishes a barrier.
     case barrier(NodeID, life: Int, FlushTicket)
     /// A link tries to connect.
-    case connect(NodeID, life: Int, Half, LinkID, attempt: Int)
+    case connect(NodeID, life: Int, Machine, LinkID, attempt: Int)
     /// The first packet of connection `number` reaches its target.
     case knock(Int)
     /// The next thing on its way towards one side of connection `number` arrives.

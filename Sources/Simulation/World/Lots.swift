@@ -14,6 +14,7 @@ struct Lots: Sendable {
         case load
         case schedule
         case chaos
+        case shards
     }
 
     let seed: UInt64

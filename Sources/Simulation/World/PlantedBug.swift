@@ -1,5 +1,6 @@
 // What the world itself does of a planted bug, and the faults that bring each one out soonest.
 
+import DiskSimulation
 import Model
 import Storage
 
@@ -7,11 +8,12 @@ extension PlantedBug {
     /// Whether a barrier is reported done and never happens.
     func makesBarrierLie(_ ticket: FlushTicket) -> Bool {
         guard self != .none else { return false }
-        let (half, own) = DiskView.unmarked(ticket)
+        let (number, own) = DiskView.unmarked(ticket)
+        let machine = Machine(number: number)
         return switch self {
-        case .dataFlushLies: half == .shard
-        case .metadataFlushLies: half == .control && own.owner == 1
-        case .voteForgotten: half == .control && own.owner == 2
+        case .dataFlushLies: machine != .control
+        case .metadataFlushLies: machine == .control && own.owner == 1
+        case .voteForgotten: machine == .control && own.owner == 2
         default: false
         }
     }

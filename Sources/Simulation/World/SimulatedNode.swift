@@ -4,7 +4,7 @@ import Broker
 import DiskSimulation
 import Model
 
-/// A link of one half, as the shell keeps it.
+/// A link of one machine, as the shell keeps it.
 struct SimulatedLink {
     var endpoint: Endpoint
     /// Counts attempts; what belongs to an older one is void.
@@ -44,11 +44,10 @@ final class SimulatedNode {
     /// Until then it may give up, because its disk refuses or fails.
     var troubledUntil: Int64 = 0
 
-    var controlLinks = SortedMap<LinkID, SimulatedLink>()
-    var shardLinks = SortedMap<LinkID, SimulatedLink>()
-    /// Mail arrives in order.
-    var lastMailAt: (control: Int64, shard: Int64) = (0, 0)
-    var tickAt: (control: Int64, shard: Int64) = (.max, .max)
+    /// Of each machine, by its place: its links, when the last mail arrives (mail comes in order), its next tick.
+    private var links = Machine.all.map { _ in SortedMap<LinkID, SimulatedLink>() }
+    var lastMailAt = Machine.all.map { _ in Int64(0) }
+    var tickAt = Machine.all.map { _ in Int64.max }
     private var clock = (world: Int64(0), monotonic: Int64(0))
     /// How much faster than the world its clock goes, in parts per million.
     private(set) var driftPPM: Int64 = 0
@@ -58,7 +57,7 @@ final class SimulatedNode {
     /// Nothing of the metadata reaches it before.
     var blindUntil: Int64 = 0
 
-    /// For the times of barriers, and of mail between the halves.
+    /// For the times of barriers, and of mail between the machines.
     var diskLots: SeededRandom
     var mailLots: SeededRandom
 
@@ -102,21 +101,28 @@ final class SimulatedNode {
         driftPPM = ppm
     }
 
-    func links(_ half: Half) -> SortedMap<LinkID, SimulatedLink> { half == .control ? controlLinks : shardLinks }
+    var shards: [Shard] { process?.shards ?? [] }
 
-    func updateLink(_ half: Half, _ id: LinkID, _ change: (inout SimulatedLink) -> Void) {
-        if half == .control {
-            guard var link = controlLinks[id] else { return }
-            change(&link)
-            controlLinks[id] = link
-        } else {
-            guard var link = shardLinks[id] else { return }
-            change(&link)
-            shardLinks[id] = link
-        }
+    /// Whichever shard has it.
+    func shard(of key: TopicPartition) -> Shard? {
+        shards.count == 1 ? shards[0] : shards.first { $0.inspectedPartition(key) != nil }
     }
 
-    func setLink(_ half: Half, _ id: LinkID, _ link: SimulatedLink?) {
-        if half == .control { controlLinks[id] = link } else { shardLinks[id] = link }
+    func inspectReplicas(_ body: (ReplicaInspection) -> Void) {
+        for shard in shards { shard.inspectReplicas(body) }
+    }
+
+    func links(_ machine: Machine) -> SortedMap<LinkID, SimulatedLink> { links[machine.place] }
+
+    func updateLink(_ machine: Machine, _ id: LinkID, _ change: (inout SimulatedLink) -> Void) {
+        guard var link = links[machine.place][id] else { return }
+        change(&link)
+        links[machine.place][id] = link
+    }
+
+    func setLink(_ machine: Machine, _ id: LinkID, _ link: SimulatedLink?) { links[machine.place][id] = link }
+
+    func dropLinks() {
+        for place in links.indices { links[place].removeAll() }
     }
 }

@@ -34,6 +34,9 @@ package struct Swarm: Hashable, Sendable, Codable {
     var replicaLagTimeMaxMs: Int64
     /// Whether healed connections deliver what was held, or break.
     var healsByReset: Bool
+    /// The shards of each node, at most, and whether every start draws how many it has.
+    var shards: Int
+    var changesShards: Bool
 
     /// Whether idempotent producers begin new epochs now and then.
     var bumpsEpochs: Bool
@@ -64,6 +67,8 @@ package struct Swarm: Hashable, Sendable, Codable {
         swarm.replicaLagTimeMaxMs = 10_000
         swarm.healsByReset = false
         swarm.bumpsEpochs = false
+        swarm.shards = 1
+        swarm.changesShards = false
         return swarm
     }()
 
@@ -107,6 +112,9 @@ package struct Swarm: Hashable, Sendable, Codable {
         retentionBytes = isSmall && deletions.oneIn(3) ? segmentBytes * (1 + deletions.below(4)) : -1
         var lags = SeededRandom(seed: seed ^ 0x4C_4147)
         replicaLagTimeMaxMs = lags.oneIn(4) ? 600 + lags.below(800) : 10_000
+        var division = SeededRandom(seed: seed ^ 0x53_4841_5244)
+        shards = division.oneIn(3) ? 2 : 1
+        changesShards = shards > 1 && division.oneIn(2)
         var rots = SeededRandom(seed: seed ^ 0x52_4F54)
         if share > 0, allowed.contains(.rot), allowed.count == 1 || rots.oneIn(4) { faults.append(.rot) }
         var wipes = SeededRandom(seed: seed ^ 0x57_4950_45)
@@ -119,12 +127,23 @@ package struct Swarm: Hashable, Sendable, Codable {
         bumpsEpochs = epochs.oneIn(3)
     }
 
+    /// The same world, with so many shards on each node.
+    package func divided(into shards: Int) -> Swarm {
+        var swarm = self
+        swarm.shards = shards
+        swarm.changesShards = false
+        return swarm
+    }
+
+    package static var shardsMax: Int { Machine.shardsMax }
+
     package var description: String {
         "\(nodes) nodes, \(partitions) partitions of \(replicationFactor) replicas\(hasAsyncTopic ? " + async" : ""), "
             + "\(idempotentProducers)+\(plainProducers) producers, \(consumers) consumers, "
             + (passingTopics > 0 ? "\(passingTopics) passing topics, " : "")
             + (growth > 0 ? "growth \(growth), " : "") + (deletesRecords ? "deletions, " : "")
             + (retentionBytes < 0 ? "" : "\(retentionBytes) bytes kept, ")
+            + (shards > 1 ? "\(shards) shards\(changesShards ? " or fewer" : ""), " : "")
             + (replicaLagTimeMaxMs < 10_000 ? "\(replicaLagTimeMaxMs) ms of lag, " : "")
             + "faults every \(faultIntervalMs) ms for \(faultPhaseMs) ms: "
             + (faults.isEmpty ? "none" : faults.map(\.rawValue).joined(separator: " "))

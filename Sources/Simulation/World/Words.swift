@@ -62,6 +62,11 @@ enum Words {
         case .directoryAnswered(let key, let directory, let error):
             "mail: directory \(directory) of partition \(key.partition) answered \(error)"
         case .stopRequested: "mail: stop"
+        case .partAsked(let part): "mail: share of \(part)"
+        case .partAnswered(let answer): "mail: \(answer)"
+        case .partHurried(let id): "mail: hurry with \(id)"
+        case .partCancelled(let id): "mail: no more of \(id)"
+        case .partRefused(let id, let reason): "mail: refusal to \(id): \(reason)"
         case .complained(let id, let reason): "mail: complaint about \(id): \(reason)"
         }
     }

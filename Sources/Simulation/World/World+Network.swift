@@ -8,29 +8,29 @@ import NIOCore
 extension World {
     // MARK: Links of nodes
 
-    func openLink(_ link: LinkID, _ endpoint: Endpoint, of node: SimulatedNode, _ half: Half) {
-        if let open = node.links(half)[link] {
+    func openLink(_ link: LinkID, _ endpoint: Endpoint, of node: SimulatedNode, _ machine: Machine) {
+        if let open = node.links(machine)[link] {
             if open.endpoint == endpoint { return }
-            closeLink(link, of: node, half)
+            closeLink(link, of: node, machine)
         }
         linkAttempts += 1
-        node.setLink(half, link, SimulatedLink(endpoint: endpoint, attempt: linkAttempts))
-        plan(.connect(node.id, life: node.life, half, link, attempt: linkAttempts), inMicroseconds: 5)
+        node.setLink(machine, link, SimulatedLink(endpoint: endpoint, attempt: linkAttempts))
+        plan(.connect(node.id, life: node.life, machine, link, attempt: linkAttempts), inMicroseconds: 5)
     }
 
-    func closeLink(_ link: LinkID, of node: SimulatedNode, _ half: Half) {
-        if let number = node.links(half)[link]?.connection, let connection = connections[number] {
+    func closeLink(_ link: LinkID, of node: SimulatedNode, _ machine: Machine) {
+        if let number = node.links(machine)[link]?.connection, let connection = connections[number] {
             close(connection, by: .initiator)
         }
-        node.setLink(half, link, nil)
+        node.setLink(machine, link, nil)
     }
 
-    func connect(_ node: SimulatedNode, _ half: Half, _ link: LinkID, attempt: Int) {
-        guard let state = node.links(half)[link], state.attempt == attempt else { return }
+    func connect(_ node: SimulatedNode, _ machine: Machine, _ link: LinkID, attempt: Int) {
+        guard let state = node.links(machine)[link], state.attempt == attempt else { return }
         let target = NodeID(state.endpoint.port) - World.portBase
-        let initiator = Initiator.link(node.id, life: node.life, half, link, attempt: attempt)
+        let initiator = Initiator.link(node.id, life: node.life, machine, link, attempt: attempt)
         let connection = makeConnection(initiator, to: target)
-        node.updateLink(half, link) { $0.connection = connection.number }
+        node.updateLink(machine, link) { $0.connection = connection.number }
     }
 
     func makeConnection(_ initiator: Initiator, to target: NodeID) -> Connection {
@@ -66,39 +66,42 @@ extension World {
             return failed(connection, .refused)
         }
         connection.targetLife = node.life
+        // By its key, which stays what it is when other connections go.
+        connection.shard = Int(Lots.mixed(connection.key, 0x5348) % UInt64(max(1, node.shards.count)))
         connection.isAcceptorOpen = true
         load(.opened, on: connection, towards: .initiator)
-        deliver(.shard(node.id, life: node.life, .connectionOpened(connection.id, client: "host\(host)")))
+        deliver(
+            .shard(node.id, life: node.life, connection.shard, .connectionOpened(connection.id, client: "host\(host)")))
     }
 
     func failed(_ connection: Connection, _ failure: LinkFailure) {
         switch connection.initiator {
         case .client(let client): client.connectionFailed(connection)
-        case .link(let id, let life, let half, let link, let attempt):
+        case .link(let id, let life, let machine, let link, let attempt):
             let node = self.node(id)
-            guard node.life == life, let state = node.links(half)[link], state.attempt == attempt else { return }
+            guard node.life == life, let state = node.links(machine)[link], state.attempt == attempt else { return }
             let mayRetryNow =
                 failure == .reset
                 && (state.lastImmediateRetry.map { now - $0 >= LinkTiming.retryMs * 1_000_000 } ?? true)
             linkAttempts += 1
             let next = linkAttempts
-            node.updateLink(half, link) {
+            node.updateLink(machine, link) {
                 $0.attempt = next
                 $0.connection = nil
                 $0.isConnected = false
                 if mayRetryNow { $0.lastImmediateRetry = now }
             }
             plan(
-                .connect(id, life: life, half, link, attempt: next),
+                .connect(id, life: life, machine, link, attempt: next),
                 inMicroseconds: mayRetryNow ? 20 : LinkTiming.retryMs * 1_000)
-            report(.failed(link, failure), to: node, half)
+            report(.failed(link, failure), to: node, machine)
         }
     }
 
-    func report(_ event: LinkEvent, to node: SimulatedNode, _ half: Half) {
-        switch half {
+    func report(_ event: LinkEvent, to node: SimulatedNode, _ machine: Machine) {
+        switch machine {
         case .control: deliver(.control(node.id, life: node.life, .link(event)))
-        case .shard: deliver(.shard(node.id, life: node.life, .link(event)))
+        case .shard(let index): deliver(.shard(node.id, life: node.life, index, .link(event)))
         }
     }
 
@@ -153,10 +156,10 @@ extension World {
         case .opened: break
         case .frame(let frame):
             if connection.isReadingPaused { return connection.unread.append(frame) }
-            deliver(.shard(node.id, life: node.life, .frameReceived(connection.id, frame)))
+            deliver(.shard(node.id, life: node.life, connection.shard, .frameReceived(connection.id, frame)))
         case .closed:
             connection.isAcceptorOpen = false
-            deliver(.shard(node.id, life: node.life, .connectionClosed(connection.id)))
+            deliver(.shard(node.id, life: node.life, connection.shard, .connectionClosed(connection.id)))
         }
     }
 
@@ -173,12 +176,12 @@ extension World {
             } else {
                 client.connected(connection)
             }
-        case .link(let id, let life, let half, let link, let attempt):
+        case .link(let id, let life, let machine, let link, let attempt):
             let node = self.node(id)
-            guard node.life == life, node.isRunning, node.links(half)[link]?.attempt == attempt else { return }
-            if case .frame(let frame) = cargo { return report(.frameReceived(link, frame), to: node, half) }
-            node.updateLink(half, link) { $0.isConnected = true }
-            report(.connected(link), to: node, half)
+            guard node.life == life, node.isRunning, node.links(machine)[link]?.attempt == attempt else { return }
+            if case .frame(let frame) = cargo { return report(.frameReceived(link, frame), to: node, machine) }
+            node.updateLink(machine, link) { $0.isConnected = true }
+            report(.connected(link), to: node, machine)
         }
     }
 
@@ -207,7 +210,7 @@ extension World {
         connection.isInitiatorOpen = false
         if connection.isAcceptorOpen, node.life == connection.targetLife, node.isRunning {
             connection.isAcceptorOpen = false
-            deliver(.shard(node.id, life: node.life, .connectionClosed(connection.id)))
+            deliver(.shard(node.id, life: node.life, connection.shard, .connectionClosed(connection.id)))
         }
         connection.isAcceptorOpen = false
         drop(connection)

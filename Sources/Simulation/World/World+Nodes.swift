@@ -50,18 +50,21 @@ extension World {
         var startLots = lots.stream(.start, UInt64(node.id), UInt64(node.life))
         node.startClock(
             now, monotonic: startLots.below(1_000_000_000_000), wallOffsetMs: startLots.below(20_000) - 10_000)
-        node.lastMailAt = (now, now)
-        node.tickAt = (.max, .max)
+        node.lastMailAt = Machine.all.map { _ in now }
+        node.tickAt = Machine.all.map { _ in .max }
         trace.note(now, "node \(node.id) starts, life \(node.life)")
         do throws(BootError) {
             let process = try Node.boot(
-                configuration(of: node.id), controlDisk: DiskView(node.disk, of: .control),
-                shardDisks: [DiskView(node.disk, of: .shard)], seed: startLots.next(), at: node.reading(now))
+                configuration(of: node.id), controlDisk: DiskView(node.disk, machine: Machine.control.number),
+                shardDisks: (0..<shardCount(of: node)).map {
+                    DiskView(node.disk, machine: Machine.shard($0).number)
+                },
+                seed: startLots.next(), at: node.reading(now))
             node.process = process
             if node.disk.isCrashed { return crashInStep(node) }
             checkers.started(node, process, self)
             stepControl(node, .ticked)
-            if node.isRunning { stepShard(node, .ticked) }
+            for index in process.shards.indices where node.isRunning { stepShard(node, index, .ticked) }
         } catch {
             if node.disk.isCrashed { return crashInStep(node) }
             trace.note(now, "node \(node.id) refuses to start: \(error)")
@@ -69,6 +72,13 @@ extension World {
             if now < node.troubledUntil { return planRestart(node) }
             violated("boot", "node \(node.id) refuses to start although its disk kept its promises: \(error)")
         }
+    }
+
+    /// Where the number of shards changes, each start draws it anew.
+    private func shardCount(of node: SimulatedNode) -> Int {
+        guard swarm.changesShards else { return swarm.shards }
+        var random = lots.stream(.shards, UInt64(node.id), UInt64(node.life))
+        return 1 + Int(random.below(Int64(swarm.shards)))
     }
 
     // MARK: Steps
@@ -85,34 +95,34 @@ extension World {
         planTick(node, .control, process.control.nextDeadline)
     }
 
-    func stepShard(_ node: SimulatedNode, _ input: ShardInput) {
+    func stepShard(_ node: SimulatedNode, _ index: Int, _ input: ShardInput) {
         guard let process = node.process else { return }
+        let shard = process.shards[index]
         var effects: [ShardEffect] = []
-        process.shards[0].step(input, at: node.reading(now), into: &effects)
+        shard.step(input, at: node.reading(now), into: &effects)
         if node.disk.isCrashed { return crashInStep(node) }
         announceBarriers(node)
         // The checkers look before an acknowledgement leaves.
-        checkers.shardStepped(node, self)
-        for effect in effects where node.process != nil { carryOut(effect, of: node) }
+        checkers.shardStepped(node, shard, self)
+        for effect in effects where node.process != nil { carryOut(effect, of: node, index) }
         guard node.isRunning else { return }
-        planTick(node, .shard, process.shards[0].nextDeadline)
+        planTick(node, .shard(index), shard.nextDeadline)
     }
 
-    private func planTick(_ node: SimulatedNode, _ half: Half, _ deadline: Instant) {
+    private func planTick(_ node: SimulatedNode, _ machine: Machine, _ deadline: Instant) {
         guard deadline != .distantFuture else { return }
         let at = max(now + 50_000, node.worldTime(of: deadline))
-        let planned = half == .control ? node.tickAt.control : node.tickAt.shard
-        guard at < planned else { return }
-        if half == .control { node.tickAt.control = at } else { node.tickAt.shard = at }
-        plan(.tick(node.id, life: node.life, half), at: at)
+        guard at < node.tickAt[machine.place] else { return }
+        node.tickAt[machine.place] = at
+        plan(.tick(node.id, life: node.life, machine), at: at)
     }
 
     /// Its clock goes at another rate now: what was planned comes too late or too soon.
     func replanTicks(of node: SimulatedNode) {
         guard let process = node.process else { return }
-        node.tickAt = (.max, .max)
+        node.tickAt = Machine.all.map { _ in .max }
         planTick(node, .control, process.control.nextDeadline)
-        planTick(node, .shard, process.shards[0].nextDeadline)
+        for (index, shard) in process.shards.enumerated() { planTick(node, .shard(index), shard.nextDeadline) }
     }
 
     private func announceBarriers(_ node: SimulatedNode) {
@@ -126,7 +136,8 @@ extension World {
     }
 
     func barrierDone(_ node: SimulatedNode, _ ticket: FlushTicket) {
-        let (half, own) = DiskView.unmarked(ticket)
+        let (number, own) = DiskView.unmarked(ticket)
+        let machine = Machine(number: number)
         let result: FlushResult
         if bug.makesBarrierLie(ticket) {
             result = .done
@@ -134,16 +145,16 @@ extension World {
             guard let done = node.disk.completeBarrier(ticket) else { return }
             result = done.result
         }
-        if half == .control { checkers.controlBarrierDone(node, own, self) }
-        switch half {
+        if machine == .control { checkers.controlBarrierDone(node, own, self) }
+        switch machine {
         case .control: deliver(.control(node.id, life: node.life, .flushed(own, result)))
-        case .shard: deliver(.shard(node.id, life: node.life, .flushed(own, result)))
+        case .shard(let index): deliver(.shard(node.id, life: node.life, index, .flushed(own, result)))
         }
-        if half == .shard, case .failed = result, !node.isPaused {
+        if case .shard(let index) = machine, case .failed = result, !node.isPaused {
             deliver(
                 .run(
                     "what becomes of a failed barrier",
-                    { [unowned self] in checkers.disks.barrierFailed(node, own, self) }))
+                    { [unowned self] in checkers.disks.barrierFailed(node, shard: index, own, self) }))
         }
     }
 
@@ -154,9 +165,8 @@ extension World {
         case .openLink(let link, let endpoint): openLink(link, endpoint, of: node, .control)
         case .closeLink(let link): closeLink(link, of: node, .control)
         case .send(let link, let frame): send(frame, on: link, of: node, .control)
-        case .mail(let mail, _):
-            node.lastMailAt.shard = max(node.lastMailAt.shard, now + mailDelay(of: node))
-            plan(.shard(node.id, life: node.life, .mailed(mail)), at: node.lastMailAt.shard)
+        case .mail(let mail, let index):
+            plan(.shard(node.id, life: node.life, index, .mailed(mail)), at: mailTime(of: node, .shard(index)))
         case .log(let line): trace.note(now, "node \(node.id) says: \(line.text)")
         case .ready: trace.note(now, "node \(node.id) is ready")
         case .stopped:
@@ -167,27 +177,33 @@ extension World {
         }
     }
 
-    private func carryOut(_ effect: ShardEffect, of node: SimulatedNode) {
+    private func carryOut(_ effect: ShardEffect, of node: SimulatedNode, _ index: Int) {
         switch effect {
         case .respond(let id, let pieces): respond(id, pieces, of: node)
         case .close(let id):
             guard let connection = connections[Int(id.number)], connection.isAcceptorOpen else { return }
             close(connection, by: .acceptor)
-            plan(.shard(node.id, life: node.life, .connectionClosed(id)), inMicroseconds: 20)
+            plan(.shard(node.id, life: node.life, index, .connectionClosed(id)), inMicroseconds: 20)
         case .pauseReading(let id): connections[Int(id.number)]?.isReadingPaused = true
         case .resumeReading(let id): resumeReading(id, of: node)
-        case .openLink(let link, let endpoint): openLink(link, endpoint, of: node, .shard)
-        case .closeLink(let link): closeLink(link, of: node, .shard)
-        case .send(let link, let frame): send(frame, on: link, of: node, .shard)
+        case .openLink(let link, let endpoint): openLink(link, endpoint, of: node, .shard(index))
+        case .closeLink(let link): closeLink(link, of: node, .shard(index))
+        case .send(let link, let frame): send(frame, on: link, of: node, .shard(index))
         case .mail(let mail):
-            node.lastMailAt.control = max(node.lastMailAt.control, now + mailDelay(of: node))
-            plan(.control(node.id, life: node.life, .mailed(mail)), at: node.lastMailAt.control)
+            plan(.control(node.id, life: node.life, .mailed(mail)), at: mailTime(of: node, .control))
+        case .mailShard(let other, let mail):
+            plan(.shard(node.id, life: node.life, other, .mailed(mail)), at: mailTime(of: node, .shard(other)))
         case .log(let line): trace.note(now, "node \(node.id) says: \(line.text)")
         case .halt(let reason): halted(node, reason)
         }
     }
 
-    private func mailDelay(of node: SimulatedNode) -> Int64 { 1_000 + node.mailLots.below(60_000) }
+    /// When mail sent now is there: behind all that was sent before to the same machine.
+    private func mailTime(of node: SimulatedNode, _ machine: Machine) -> Int64 {
+        let at = max(node.lastMailAt[machine.place], now + 1_000 + node.mailLots.below(60_000))
+        node.lastMailAt[machine.place] = at
+        return at
+    }
 
     private func halted(_ node: SimulatedNode, _ reason: String) {
         trace.note(now, "node \(node.id) halts: \(reason)")
@@ -198,8 +214,8 @@ extension World {
         node.disk.processCrash()
     }
 
-    private func send(_ frame: ByteBuffer, on link: LinkID, of node: SimulatedNode, _ half: Half) {
-        guard let state = node.links(half)[link], state.isConnected, let number = state.connection,
+    private func send(_ frame: ByteBuffer, on link: LinkID, of node: SimulatedNode, _ machine: Machine) {
+        guard let state = node.links(machine)[link], state.isConnected, let number = state.connection,
             let connection = connections[number]
         else { return }
         var frame = frame
@@ -235,7 +251,7 @@ extension World {
             .run("drained \(id)") { [unowned self] in
                 connection.isDrainPlanned = false
                 guard connection.isAcceptorOpen, node.life == connection.targetLife else { return }
-                deliver(.shard(node.id, life: connection.targetLife, .outboundDrained(id)))
+                deliver(.shard(node.id, life: connection.targetLife, connection.shard, .outboundDrained(id)))
             }, inMicroseconds: 30)
     }
 
@@ -243,7 +259,7 @@ extension World {
         guard let connection = connections[Int(id.number)] else { return }
         connection.isReadingPaused = false
         for frame in connection.unread {
-            plan(.shard(node.id, life: node.life, .frameReceived(id, frame)), inMicroseconds: 1)
+            plan(.shard(node.id, life: node.life, connection.shard, .frameReceived(id, frame)), inMicroseconds: 1)
         }
         connection.unread = []
     }
@@ -257,8 +273,7 @@ extension World {
         node.deferred = []
         node.isPaused = false
         node.pendingCrash = nil
-        node.controlLinks.removeAll()
-        node.shardLinks.removeAll()
+        node.dropLinks()
         closeConnections(of: node, silently: silently)
         planRestart(node)
     }

@@ -31,8 +31,13 @@ extension World {
     }
 
     private func promisedFiles(of node: SimulatedNode) -> [PromisedFile] {
-        let points = checkpoint("recovery-point-offset-checkpoint", of: node)
-        let starts = checkpoint("log-start-offset-checkpoint", of: node)
+        let root = Self.dataDirectory + "/"
+        let names = node.disk.filePaths.filter { $0.hasPrefix(root) }.map { String($0.dropFirst(root.count)) }
+        func text(_ name: String) -> String {
+            String(decoding: node.disk.contents(of: root + name) ?? [], as: UTF8.self)
+        }
+        let points = CheckpointInspection.recoveryPoints(among: names, text)
+        let starts = CheckpointInspection.logStarts(among: names, text)
         var found: [PromisedFile] = []
         for path in node.disk.filePaths where path.hasPrefix(Self.dataDirectory + "/") && path.hasSuffix(".log") {
             let parts = path.split(separator: "/")
@@ -53,17 +58,6 @@ extension World {
                 PromisedFile(path: path, bytes: 0..<end, isWhole: end == contents.count, starts: begins))
         }
         return found
-    }
-
-    /// As the node's own file has it: topic, partition and offset a line.
-    private func checkpoint(_ name: String, of node: SimulatedNode) -> [String: Offset] {
-        let bytes = node.disk.contents(of: Self.dataDirectory + "/" + name) ?? []
-        var offsets: [String: Offset] = [:]
-        for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n").dropFirst(2) {
-            let parts = line.split(separator: " ")
-            if parts.count == 3, let offset = Offset(parts[2]) { offsets["\(parts[0])-\(parts[1])"] = offset }
-        }
-        return offsets
     }
 
     private func spoil(_ file: PromisedFile, of node: SimulatedNode, _ random: inout SeededRandom) {

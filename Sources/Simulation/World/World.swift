@@ -108,17 +108,17 @@ package final class World {
             guard let node = living(id, life, event) else { return }
             trace.note(now, "node \(id) control: \(Words.of(input))")
             stepControl(node, input)
-        case .shard(let id, let life, let input):
+        case .shard(let id, let life, let index, let input):
             guard let node = living(id, life, event) else { return }
-            trace.note(now, "node \(id) shard: \(Words.of(input))")
-            stepShard(node, input)
-        case .tick(let id, let life, let half): ticked(id, life, half, event)
+            trace.note(now, "node \(id) \(Machine.shard(index)): \(Words.of(input))")
+            stepShard(node, index, input)
+        case .tick(let id, let life, let machine): ticked(id, life, machine, event)
         case .barrier(let id, let life, let ticket):
             guard node(id).life == life, node(id).isRunning else { return }
             barrierDone(node(id), ticket)
-        case .connect(let id, let life, let half, let link, let attempt):
+        case .connect(let id, let life, let machine, let link, let attempt):
             guard node(id).life == life, node(id).isRunning else { return }
-            connect(node(id), half, link, attempt: attempt)
+            connect(node(id), machine, link, attempt: attempt)
         case .knock(let number):
             if let connection = connections[number] { knock(connection) }
         case .arrival(let number, let side):
@@ -140,20 +140,17 @@ package final class World {
         return node
     }
 
-    private func ticked(_ id: NodeID, _ life: Int, _ half: Half, _ event: Event) {
+    private func ticked(_ id: NodeID, _ life: Int, _ machine: Machine, _ event: Event) {
         let node = self.node(id)
         guard node.life == life, node.isRunning else { return }
         if node.isPaused { return node.deferred.append(event) }
         // A tick that an earlier one has made superfluous says nothing.
-        guard now >= (half == .control ? node.tickAt.control : node.tickAt.shard) else { return }
-        if half == .control {
-            node.tickAt.control = .max
-            trace.note(now, "node \(id) control: tick")
-            stepControl(node, .ticked)
-        } else {
-            node.tickAt.shard = .max
-            trace.note(now, "node \(id) shard: tick")
-            stepShard(node, .ticked)
+        guard now >= node.tickAt[machine.place] else { return }
+        node.tickAt[machine.place] = .max
+        trace.note(now, "node \(id) \(machine): tick")
+        switch machine {
+        case .control: stepControl(node, .ticked)
+        case .shard(let index): stepShard(node, index, .ticked)
         }
     }
 

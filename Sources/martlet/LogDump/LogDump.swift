@@ -89,7 +89,7 @@ final class LogDump {
         if let base = SegmentFiles.baseOffset(of: name, suffix: ".timeindex") {
             return .index(base: base, isTime: true)
         }
-        if TextFile.names.contains(name) { return .text }
+        if TextFile.names.contains(TextFile.plainName(of: name)) { return .text }
         // A snapshot of the metadata counts its records from 0.
         if name.hasSuffix(".checkpoint") { return .batches(base: 0) }
         return nil

@@ -15,6 +15,14 @@ struct TextFile {
         "meta.properties",
     ]
 
+    /// Without what a shard of a node with several of them puts behind the names of its checkpoints.
+    static func plainName(of name: String) -> String {
+        guard let dot = name.lastIndex(of: "."), name[..<dot].hasSuffix("-offset-checkpoint"),
+            name[dot...].contains("-of-")
+        else { return name }
+        return String(name[..<dot])
+    }
+
     private static let sizeBytesMax: Int64 = 1 << 26
 
     init(_ file: FileBytes, name: String) throws {
@@ -30,7 +38,7 @@ struct TextFile {
                 return
             }
             lines = history.entries.map { "epoch \($0.epoch)  from offset \($0.startOffset)" }
-        } else if name.hasSuffix("-offset-checkpoint") {
+        } else if Self.plainName(of: name).hasSuffix("-offset-checkpoint") {
             readOffsets(text)
         } else {
             lines = Self.split(text)
