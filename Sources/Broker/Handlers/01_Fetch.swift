@@ -369,7 +369,7 @@ extension Shard {
             answer.divergingEpoch.epoch = epoch
             answer.divergingEpoch.endOffset = endOffset
             // Where the fork lies below it a follower starts over there.
-            if pending.replica != nil { answer.logStartOffset = replica.log.startOffset }
+            if pending.reader.replica != nil { answer.logStartOffset = replica.log.startOffset }
             round.isUrgent = true
             return nil
         case .read(let limit, _):
