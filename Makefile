@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MARTLET := .build/release/martlet
 export MARTLET
 
-.PHONY: help libraries build cluster stop kill pause resume start status logs clean bench bench-ingest bench-replicated soak-sim soak-power soak-mutants soak-fuzz soak-explore test check sim fmt golden
+.PHONY: help libraries build cluster stop kill pause resume start status logs clean bench bench-ingest bench-replicated soak-sim soak-power soak-mutants soak-fuzz soak-explore test check sim fmt golden tsan asan
 
 help: ## this list
 	@echo "Martlet. Start here: make cluster"
@@ -84,6 +84,12 @@ soak-power: build ## 200 power cuts of real nodes under load, in about 20 minute
 	test -x .venv/bin/python || python3 -m venv .venv
 	.venv/bin/python -c 'import confluent_kafka, pytest' 2>/dev/null || .venv/bin/pip install -q -r IntegrationTests/requirements.txt
 	.venv/bin/python IntegrationTests/soak_power.py $(ARGS)
+
+tsan: libraries ## unit and integration tests under ThreadSanitizer, in a build of its own (SUITES=unit or integration)
+	dev/sanitize thread $(or $(SUITES),all)
+
+asan: libraries ## the same under AddressSanitizer
+	dev/sanitize address $(or $(SUITES),all)
 
 golden: ## rewrite golden files from what the code does now; read the diff
 	UPDATE_GOLDEN=1 swift test

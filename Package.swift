@@ -143,6 +143,7 @@ let package = Package(
             dependencies: [
                 "MartletClient", "Model", "Records", "Wire", byteBuffer,
                 .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
             ],
             swiftSettings: strict),
         .testTarget(

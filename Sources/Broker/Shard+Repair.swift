@@ -441,8 +441,8 @@ extension Shard {
     private func startOver(_ repair: ReplicaRepair, _ replica: Replica, _ cut: LostCut) {
         log(
             .warning,
-            "\(replica.name): the leader has nothing that fits at \(cut.offset); this copy goes on from there with what "
-                + "it has")
+            "\(replica.name): the leader has nothing that fits at \(cut.offset); this copy goes on from there with "
+                + "what it has")
         repair.abandon()
         do throws(LogError) {
             let offset = cut.isWhole ? cut.offset : try replica.log.cutPoint(at: cut.offset)

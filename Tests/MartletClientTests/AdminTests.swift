@@ -2,8 +2,8 @@
 
 import MartletClient
 import Model
+import NIOConcurrencyHelpers
 import NIOCore
-import Synchronization
 import Testing
 import Wire
 
@@ -32,13 +32,13 @@ private func serves(_ keys: [(APIKey, ClosedRange<Int16>)], _ header: RequestHea
 private func node<R: WireRequest>(
     serving _: R.Type, topic: String = "t", reply: @escaping @Sendable (R) -> R.Response?
 ) async throws -> FakeBroker {
-    let own = Mutex<Endpoint?>(nil)
+    let own = NIOLockedValueBox<Endpoint?>(nil)
     let broker = try await FakeBroker { header, body in
         var body = body
         switch header.api {
         case .apiVersions: return serves([(R.api, R.versions)], header)
         case .metadata:
-            let endpoints = own.withLock { $0 }.map { [$0] } ?? []
+            let endpoints = own.withLockedValue { $0 }.map { [$0] } ?? []
             return answer(metadata(endpoints, topic: topic, leader: 1), to: MetadataRequest.self, header)
         default:
             guard let request = try? wireDecode(R.self, from: &body, version: header.version),
@@ -47,7 +47,7 @@ private func node<R: WireRequest>(
             return answer(response, to: R.self, header)
         }
     }
-    own.withLock { $0 = broker.endpoint }
+    own.withLockedValue { $0 = broker.endpoint }
     return broker
 }
 
@@ -107,9 +107,9 @@ private func node<R: WireRequest>(
     }
 
     @Test func aTopicThatTheControllerDoesNotKnowIsToldAtOnce() async throws {
-        let asked = Mutex(0)
+        let asked = NIOLockedValueBox(0)
         let broker = try await node(serving: DeleteTopicsRequest.self) { request in
-            asked.withLock { $0 += 1 }
+            asked.withLockedValue { $0 += 1 }
             var topic = DeleteTopicsResponse.Topic()
             topic.name = request.topicNames.first
             topic.errorCode = .unknownTopicOrPartition
@@ -119,15 +119,15 @@ private func node<R: WireRequest>(
         }
         let client = ClusterClient(bootstrap: [broker.endpoint], configuration: impatient())
         await #expect(throws: ClientError.noSuchTopic("gone")) { try await client.deleteTopic("gone") }
-        #expect(asked.withLock { $0 } == 1)
+        #expect(asked.withLockedValue { $0 } == 1)
         await client.close()
         try await broker.stop()
     }
 
     @Test func createPartitionsIsTriedAgainWhileTheControllerMoves() async throws {
-        let counts = Mutex<[Int32]>([])
+        let counts = NIOLockedValueBox<[Int32]>([])
         let broker = try await node(serving: CreatePartitionsRequest.self) { request in
-            let attempt = counts.withLock { counts in
+            let attempt = counts.withLockedValue { counts in
                 counts.append(request.topics.first?.count ?? 0)
                 return counts.count
             }
@@ -140,7 +140,7 @@ private func node<R: WireRequest>(
         }
         let client = ClusterClient(bootstrap: [broker.endpoint], configuration: impatient())
         try await client.createPartitions(of: "t", total: 5)
-        #expect(counts.withLock { $0 } == [5, 5, 5])
+        #expect(counts.withLockedValue { $0 } == [5, 5, 5])
         await client.close()
         try await broker.stop()
     }
@@ -173,10 +173,10 @@ private func node<R: WireRequest>(
     }
 
     @Test func changesOfConfigsAreSentAsTheyAreMeantAndRefusalsComeWithTheirSentence() async throws {
-        let seen = Mutex<[String]>([])
+        let seen = NIOLockedValueBox<[String]>([])
         let broker = try await node(serving: IncrementalAlterConfigsRequest.self) { request in
             let resource = request.resources.first
-            seen.withLock { seen in
+            seen.withLockedValue { seen in
                 for config in resource?.configs ?? [] {
                     seen.append("\(config.name) \(config.configOperation) \(config.value ?? "-")")
                 }
@@ -190,7 +190,7 @@ private func node<R: WireRequest>(
         }
         let client = ClusterClient(bootstrap: [broker.endpoint], configuration: impatient())
         try await client.alterConfigs(of: .topic("t"), [.set("segment.ms", to: "5"), .delete("flush.ms")])
-        #expect(seen.withLock { $0 } == ["segment.ms 0 5", "flush.ms 1 -"])
+        #expect(seen.withLockedValue { $0 } == ["segment.ms 0 5", "flush.ms 1 -"])
         await #expect {
             try await client.alterConfigs(of: .topic("t"), [.set("segment.ms", to: "soon")], validateOnly: true)
         } throws: {
@@ -201,10 +201,10 @@ private func node<R: WireRequest>(
     }
 
     @Test func offsetsAreAskedOfTheLeaderUntilItIsOne() async throws {
-        let timestamps = Mutex<[Int64]>([])
+        let timestamps = NIOLockedValueBox<[Int64]>([])
         let broker = try await node(serving: ListOffsetsRequest.self) { request in
             let entry = request.topics.first?.partitions.first ?? ListOffsetsRequest.Partition()
-            let attempt = timestamps.withLock { timestamps in
+            let attempt = timestamps.withLockedValue { timestamps in
                 timestamps.append(entry.timestamp)
                 return timestamps.count
             }
@@ -225,7 +225,7 @@ private func node<R: WireRequest>(
         // Nothing is that young.
         let young = try await client.offsets(of: "t", at: .timestamp(ms: 99), partitions: [0])
         #expect(young.map(\.offset) == [nil])
-        #expect(timestamps.withLock { $0 } == [-2, -2, 99])
+        #expect(timestamps.withLockedValue { $0 } == [-2, -2, 99])
         await #expect(throws: ClientError.noSuchPartition(topic: "t", 4, count: 1)) {
             _ = try await client.offsets(of: "t", partitions: [4])
         }

@@ -2,9 +2,9 @@
 
 import MartletClient
 import Model
+import NIOConcurrencyHelpers
 import NIOCore
 import Records
-import Synchronization
 import Testing
 import Wire
 
@@ -44,12 +44,12 @@ private func impatient(patienceMs: Int64 = 0) -> ClientConfiguration {
     }
 
     @Test func fallsBackWhenTheNodeDoesNotKnowOurApiVersions() async throws {
-        let versions = Mutex<[Int16]>([])
+        let versions = NIOLockedValueBox<[Int16]>([])
         let broker = try await FakeBroker { header, _ in
             guard header.api == .apiVersions else {
                 return answer(metadata([], topic: "t", leader: -1), to: MetadataRequest.self, header)
             }
-            versions.withLock { $0.append(header.version) }
+            versions.withLockedValue { $0.append(header.version) }
             guard header.version > 1 else { return servesAll(header) }
             var refusal = ApiVersionsResponse()
             refusal.errorCode = .unsupportedVersion
@@ -65,7 +65,7 @@ private func impatient(patienceMs: Int64 = 0) -> ClientConfiguration {
         configuration.requestTimeoutMs = 60_000
         let connection = try await BrokerConnection.open(broker.endpoint, configuration)
         #expect(connection.isOpen)
-        #expect(versions.withLock { $0 } == [3, 1])
+        #expect(versions.withLockedValue { $0 } == [3, 1])
         connection.close()
         try await broker.stop()
     }

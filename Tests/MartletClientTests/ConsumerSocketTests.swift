@@ -1,9 +1,9 @@
 // The consumer over sockets: what its user reads from a node that holds a log, and how reading ends and moves.
 
 import Model
+import NIOConcurrencyHelpers
 import NIOCore
 import Records
-import Synchronization
 import Testing
 import Wire
 
@@ -19,14 +19,14 @@ private final class FakeLog: Sendable {
         var requests: [FetchRequest] = []
     }
 
-    private let state: Mutex<State>
+    private let state: NIOLockedValueBox<State>
 
-    init(end: Offset) { state = Mutex(State(end: end)) }
+    init(end: Offset) { state = NIOLockedValueBox(State(end: end)) }
 
-    var requests: [FetchRequest] { state.withLock { $0.requests } }
-    func grow(to end: Offset) { state.withLock { $0.end = end } }
+    var requests: [FetchRequest] { state.withLockedValue { $0.requests } }
+    func grow(to end: Offset) { state.withLockedValue { $0.end = end } }
     /// The batch that begins at `offset` is damaged on its way.
-    func damage(at offset: Offset) { state.withLock { $0.corrupt = offset } }
+    func damage(at offset: Offset) { state.withLockedValue { $0.corrupt = offset } }
 
     var script: FakeCluster.Script {
         { _, _, header, body in
@@ -47,7 +47,7 @@ private final class FakeLog: Sendable {
     }
 
     private func fetched(_ request: FetchRequest) -> FetchResponse {
-        let (end, corrupt) = state.withLock { state in
+        let (end, corrupt) = state.withLockedValue { state in
             state.requests.append(request)
             return (state.end, state.corrupt)
         }
@@ -73,7 +73,7 @@ private final class FakeLog: Sendable {
 
     private func located(_ request: ListOffsetsRequest) -> ListOffsetsResponse {
         var partition = ListOffsetsResponse.Partition()
-        let end = state.withLock { $0.end }
+        let end = state.withLockedValue { $0.end }
         partition.offset = request.topics.first?.partitions.first?.timestamp == -2 ? 0 : end
         var topic = ListOffsetsResponse.Topic()
         topic.name = "t"

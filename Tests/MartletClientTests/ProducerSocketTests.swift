@@ -1,6 +1,7 @@
 // The producer over sockets: what reaches the nodes of a small cluster, and what its user is told.
 
 import Model
+import NIOConcurrencyHelpers
 import NIOCore
 import Records
 import Synchronization
@@ -26,8 +27,8 @@ final class FakeCluster: Sendable {
         var nextOffset: Offset = 0
     }
 
-    let state = Mutex(State())
-    private let brokers = Mutex<[FakeBroker]>([])
+    let state = NIOLockedValueBox(State())
+    private let brokers = NIOLockedValueBox<[FakeBroker]>([])
 
     static func start(nodes: Int = 1, _ script: @escaping Script = { _, _, _, _ in nil }) async throws -> FakeCluster {
         let cluster = FakeCluster()
@@ -35,17 +36,17 @@ final class FakeCluster: Sendable {
             let broker = try await FakeBroker { [weak cluster] header, body in
                 // Connections outlive the test that opened them.
                 guard let cluster else { return .hangUp }
-                cluster.state.withLock { $0.asked.append((NodeID(node), header.api)) }
+                cluster.state.withLockedValue { $0.asked.append((NodeID(node), header.api)) }
                 return script(cluster, NodeID(node), header, body) ?? cluster.plain(header, body)
             }
-            cluster.state.withLock { $0.endpoints.append(broker.endpoint) }
-            cluster.brokers.withLock { $0.append(broker) }
+            cluster.state.withLockedValue { $0.endpoints.append(broker.endpoint) }
+            cluster.brokers.withLockedValue { $0.append(broker) }
         }
         return cluster
     }
 
     func stop() async throws {
-        for broker in brokers.withLock({ $0 }) { try await broker.stop() }
+        for broker in brokers.withLockedValue({ $0 }) { try await broker.stop() }
     }
 
     /// A client that knows node 1 and does not wait long for anything.
@@ -54,10 +55,10 @@ final class FakeCluster: Sendable {
         configuration.patienceMs = 0
         configuration.newTopicPatienceMs = 0
         configuration.retryPauseMs = 1...5
-        return ClusterClient(bootstrap: [state.withLock { $0.endpoints[0] }], configuration: configuration)
+        return ClusterClient(bootstrap: [state.withLockedValue { $0.endpoints[0] }], configuration: configuration)
     }
 
-    func count(_ api: APIKey) -> Int { state.withLock { $0.asked.count { $0.api == api } } }
+    func count(_ api: APIKey) -> Int { state.withLockedValue { $0.asked.count { $0.api == api } } }
 
     private func plain(_ header: RequestHeader, _ body: ByteBuffer) -> FakeBroker.Answer {
         var body = body
@@ -67,7 +68,7 @@ final class FakeCluster: Sendable {
             guard let request = try? wireDecode(MetadataRequest.self, from: &body, version: header.version) else {
                 return .hangUp
             }
-            var response = state.withLock { state in
+            var response = state.withLockedValue { state in
                 metadata(
                     Array(state.endpoints.prefix(state.namedCount)), topic: "t", leader: state.leader,
                     epoch: state.epoch)
@@ -97,7 +98,7 @@ final class FakeCluster: Sendable {
         let batches = request.topics.flatMap(\.partitions).compactMap(\.records).compactMap {
             BatchHeader(reading: $0, at: $0.readerIndex)
         }
-        state.withLock { $0.batches += batches }
+        state.withLockedValue { $0.batches += batches }
         return (request.acks, batches)
     }
 
@@ -111,7 +112,7 @@ final class FakeCluster: Sendable {
         var (response, partition) = (ProduceResponse(), ProduceResponse.Partition())
         change(&response, &partition)
         if partition.errorCode == .none {
-            partition.baseOffset = state.withLock { state in
+            partition.baseOffset = state.withLockedValue { state in
                 defer { for batch in batches { state.nextOffset += Offset(batch.recordsCount) } }
                 return state.nextOffset
             }
@@ -164,14 +165,14 @@ extension BatchHeader {
 @Suite(.timeLimit(.minutes(1))) struct ProducerSocketTests {
     @Test func aRecordIsAcknowledgedWithItsOffset() async throws {
         let cluster = try await FakeCluster.start()
-        cluster.state.withLock { $0.nextOffset = 40 }
+        cluster.state.withLockedValue { $0.nextOffset = 40 }
         let client = cluster.client()
         let producer = Producer(client, configuration: configured())
         var record = text("a")
         record.timestampMs = 77
         let written = try await producer.send(record)
         #expect(written == RecordMetadata(topic: "t", partition: 0, offset: 40, timestampMs: 77))
-        #expect(cluster.state.withLock { $0.batches.map(\.stamp) } == [[7, 0, 0]])
+        #expect(cluster.state.withLockedValue { $0.batches.map(\.stamp) } == [[7, 0, 0]])
         await producer.close()
         await client.close()
         try await cluster.stop()
@@ -194,17 +195,17 @@ extension BatchHeader {
             return cluster.produced(header, body) { response, partition in
                 partition.errorCode = .notLeaderOrFollower
                 (partition.currentLeader.leaderID, partition.currentLeader.leaderEpoch) = (2, 5)
-                let endpoint = cluster.state.withLock { $0.endpoints[1] }
+                let endpoint = cluster.state.withLockedValue { $0.endpoints[1] }
                 var hint = ProduceResponse.NodeEndpoint()
                 (hint.nodeID, hint.host, hint.port) = (2, endpoint.host, Int32(endpoint.port))
                 response.nodeEndpoints = [hint]
             }
         }
         // Only the hint tells where node 2 is.
-        cluster.state.withLock { $0.namedCount = 1 }
+        cluster.state.withLockedValue { $0.namedCount = 1 }
         let producer = Producer(cluster.client(), configuration: configured())
         #expect(try await producer.send(text("a")).offset == 0)
-        let (asked, stamps) = cluster.state.withLock { ($0.asked, $0.batches.map(\.stamp)) }
+        let (asked, stamps) = cluster.state.withLockedValue { ($0.asked, $0.batches.map(\.stamp)) }
         let first = try #require(asked.firstIndex { $0.node == 1 && $0.api == .produce })
         let second = try #require(asked.firstIndex { $0.node == 2 && $0.api == .produce })
         #expect(asked[first..<second].allSatisfy { $0.api != .metadata })
@@ -216,12 +217,12 @@ extension BatchHeader {
     @Test func withoutAHintMetadataTellsWhoLeads() async throws {
         let cluster = try await FakeCluster.start(nodes: 2) { cluster, node, header, body in
             guard header.api == .produce, node == 1 else { return nil }
-            cluster.state.withLock { ($0.leader, $0.epoch) = (2, 2) }
+            cluster.state.withLockedValue { ($0.leader, $0.epoch) = (2, 2) }
             return cluster.produced(header, body) { _, partition in partition.errorCode = .notLeaderOrFollower }
         }
         let producer = Producer(cluster.client(), configuration: configured())
         #expect(try await producer.send(text("a")).offset == 0)
-        #expect(cluster.state.withLock { $0.asked.last { $0.api == .produce }?.node } == 2)
+        #expect(cluster.state.withLockedValue { $0.asked.last { $0.api == .produce }?.node } == 2)
         await producer.close()
         try await cluster.stop()
     }
@@ -235,7 +236,7 @@ extension BatchHeader {
         let producer = Producer(cluster.client(), configuration: configured())
         #expect(try await producer.send(text("a")).offset == 0)
         #expect(try await producer.send(text("b")).offset == 1)
-        #expect(cluster.state.withLock { $0.batches.map(\.stamp) } == [[7, 0, 0], [7, 0, 1], [7, 0, 1]])
+        #expect(cluster.state.withLockedValue { $0.batches.map(\.stamp) } == [[7, 0, 0], [7, 0, 1], [7, 0, 1]])
         await producer.close()
         try await cluster.stop()
     }
@@ -244,7 +245,7 @@ extension BatchHeader {
         let cluster = try await FakeCluster.start()
         let producer = Producer(cluster.client(), configuration: configured { $0.acks = .none })
         #expect(try await producer.send(text("a")).offset == -1)
-        try await until { cluster.state.withLock { $0.batches.count == 1 } }
+        try await until { cluster.state.withLockedValue { $0.batches.count == 1 } }
         #expect(cluster.count(.initProducerID) == 0)
         await producer.close()
         try await cluster.stop()
@@ -264,9 +265,9 @@ extension BatchHeader {
         let client = cluster.client()
         let plain = Producer(client, configuration: configured { $0.isIdempotent = false })
         #expect(try await plain.send(text("a")).offset == 0)
-        #expect(cluster.state.withLock { $0.batches.map(\.stamp) } == [[-1, -1, -1]])
+        #expect(cluster.state.withLockedValue { $0.batches.map(\.stamp) } == [[-1, -1, -1]])
         let idempotent = Producer(client, configuration: configured())
-        let endpoint = cluster.state.withLock { $0.endpoints[0] }
+        let endpoint = cluster.state.withLockedValue { $0.endpoints[0] }
         await #expect(throws: ClientError.unsupported("\(APIKey.initProducerID)", endpoint)) {
             try await idempotent.send(text("b"))
         }
@@ -321,7 +322,7 @@ extension BatchHeader {
         await #expect(throws: ClientError.closed) { try await producer.submit(text("b")) }
         await #expect(throws: ClientError.closed) { try await producer.send(text("c")) }
         await producer.close()
-        #expect(cluster.state.withLock { $0.batches.count } == 1)
+        #expect(cluster.state.withLockedValue { $0.batches.count } == 1)
         try await cluster.stop()
     }
 
@@ -332,7 +333,7 @@ extension BatchHeader {
         let producer = Producer(cluster.client(), configuration: configured { $0.batchBytesMax = 400 })
         let written = try await producer.send(contentsOf: (0..<100).map { text("record \($0)") })
         #expect(written.map(\.offset) == Array(0..<100))
-        let batches = cluster.state.withLock { $0.batches }
+        let batches = cluster.state.withLockedValue { $0.batches }
         #expect(batches.count > 5)
         #expect(batches.reduce(0) { $0 + $1.recordsCount } == 100)
         #expect(try await producer.send(contentsOf: [ProducerRecord]()).isEmpty)
@@ -350,7 +351,7 @@ extension BatchHeader {
         await #expect(throws: ClientError.refused(what: "produce to t-0", .invalidRecord, message: nil)) {
             try await producer.send(contentsOf: (0..<50).map { text("record \($0)") })
         }
-        #expect(cluster.state.withLock { $0.batches.reduce(0) { $0 + $1.recordsCount } } == 50)
+        #expect(cluster.state.withLockedValue { $0.batches.reduce(0) { $0 + $1.recordsCount } } == 50)
         await producer.close()
         try await cluster.stop()
     }
@@ -387,9 +388,9 @@ private struct FullBuffer {
 
     /// What was done in which order.
     final class Log: Sendable {
-        private let entries = Mutex<[String]>([])
-        func add(_ entry: String) { entries.withLock { $0.append(entry) } }
-        var all: [String] { entries.withLock { $0 } }
+        private let entries = NIOLockedValueBox<[String]>([])
+        func add(_ entry: String) { entries.withLockedValue { $0.append(entry) } }
+        var all: [String] { entries.withLockedValue { $0 } }
     }
 
     init(maxBlockMs: Int64 = 600_000) async throws {
@@ -442,6 +443,18 @@ private struct FullBuffer {
         }
         try await full.end()
         #expect(full.log.all == ["admitted 1", "acknowledged 1"])
+    }
+
+    /// The alarm went off before there was anybody to wake, and nobody set another.
+    @Test func aWaitThatIsOverAsItBeginsEndsToo() async throws {
+        let full = try await FullBuffer(maxBlockMs: 0)
+        let limitBytes = full.producer.configuration.bufferBytesMax
+        for _ in 0..<500 {
+            await #expect(throws: ClientError.bufferFull(limitBytes: limitBytes, afterMs: 0)) {
+                try await full.submit("2")
+            }
+        }
+        try await full.end()
     }
 
     @Test func aCancelledTaskStopsWaiting() async throws {

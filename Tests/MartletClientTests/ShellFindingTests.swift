@@ -3,9 +3,9 @@
 
 import MartletClient
 import Model
+import NIOConcurrencyHelpers
 import NIOCore
 import Records
-import Synchronization
 import Testing
 import Wire
 
@@ -112,12 +112,12 @@ private func fetched(_ records: ByteBuffer?, _ header: RequestHeader) -> FakeBro
     }
 
     @Test func newPartitionsAreFound() async throws {
-        let count = Mutex<Int32>(1)
+        let count = NIOLockedValueBox<Int32>(1)
         let cluster = try await FakeCluster.start { cluster, _, header, _ in
             guard header.api == .metadata else { return nil }
-            var response = metadata(cluster.state.withLock { $0.endpoints }, topic: "t", leader: 1, epoch: 1)
+            var response = metadata(cluster.state.withLockedValue { $0.endpoints }, topic: "t", leader: 1, epoch: 1)
             let first = response.topics[0].partitions[0]
-            response.topics[0].partitions = (0..<count.withLock { $0 }).map { index in
+            response.topics[0].partitions = (0..<count.withLockedValue { $0 }).map { index in
                 var partition = first
                 partition.partitionIndex = index
                 return partition
@@ -129,11 +129,11 @@ private func fetched(_ records: ByteBuffer?, _ header: RequestHeader) -> FakeBro
         try await consumer.assign(topic: "t", from: .offset(0))
         consumer.close()
         // Somebody else adds partitions.
-        count.withLock { $0 = 3 }
+        count.withLockedValue { $0 = 3 }
         let second = Consumer(client)
         try await second.assign(topic: "t", from: .offset(0))
         #expect(second.assignment.count == 3)
-        count.withLock { $0 = 4 }
+        count.withLockedValue { $0 = 4 }
         try await second.assign(TopicPartition("t", 3), from: .offset(0))
         second.close()
         await client.close()
@@ -141,11 +141,11 @@ private func fetched(_ records: ByteBuffer?, _ header: RequestHeader) -> FakeBro
     }
 
     @Test func oneBadFrameDoesNotLoseRecords() async throws {
-        let isFirst = Mutex(true)
+        let isFirst = NIOLockedValueBox(true)
         let cluster = try await FakeCluster.start { _, _, header, _ in
             let garble =
                 header.api == .produce
-                && isFirst.withLock { first in
+                && isFirst.withLockedValue { first in
                     defer { first = false }
                     return first
                 }

@@ -51,11 +51,8 @@ extension Producer {
     func waitForRoom(_ sizeBytes: Int) async throws {
         let id = state.withLockedValue { $0.waiters.nextID() }
         let limitMs = configuration.maxBlockMs
-        let alarm = pump.loop.scheduleTask(in: .milliseconds(limitMs)) { [configuration] in
-            let waiter = self.state.withLockedValue { $0.waiters.remove(id: id) }
-            let error = ClientError.bufferFull(limitBytes: configuration.bufferBytesMax, afterMs: limitMs)
-            waiter?.done.resume(throwing: error)
-        }
+        let deadline = NIODeadline.now() + .milliseconds(limitMs)
+        let alarm = pump.loop.scheduleTask(deadline: deadline) { self.waitedTooLong(id, limitMs: limitMs) }
         defer { alarm.cancel() }
         try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { (done: CheckedContinuation<Void, any Error>) in
@@ -69,10 +66,18 @@ extension Producer {
                 // Room may have come between the attempt and here, and a task may be cancelled before it waits.
                 drainSoon()
                 if Task.isCancelled { cancelWait(id) }
+                // And the alarm may have gone off before there was anybody to wake.
+                if NIODeadline.now() >= deadline { waitedTooLong(id, limitMs: limitMs) }
             }
         } onCancel: {
             cancelWait(id)
         }
+    }
+
+    private func waitedTooLong(_ id: Int, limitMs: Int64) {
+        let waiter = state.withLockedValue { $0.waiters.remove(id: id) }
+        waiter?.done.resume(
+            throwing: ClientError.bufferFull(limitBytes: configuration.bufferBytesMax, afterMs: limitMs))
     }
 
     private func cancelWait(_ id: Int) {
