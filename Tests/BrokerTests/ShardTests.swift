@@ -330,7 +330,8 @@ struct ShardCountTests {
         let text = String(
             decoding: try #require(host.shardDisk.contents(of: "/d/recovery-point-offset-checkpoint")),
             as: UTF8.self)
-        #expect(Set(text.split(separator: "\n").dropFirst(2)) == ["t 0 1", "t 1 1", "t 2 1", "t 3 1"])
+        let lines = text.split(separator: "\n").dropFirst(2).filter { !$0.hasPrefix(":crc32c") }
+        #expect(Set(lines) == ["t 0 1", "t 1 1", "t 2 1", "t 3 1"])
     }
 
     /// A topic that is made again under its name is on the same shards, in the same directories.

@@ -7,7 +7,7 @@ import NIOCore
 import Testing
 import Wire
 
-private func impatient(patienceMs: Int64 = 60_000) -> ClientConfiguration {
+private func impatient(patienceMs: Int64 = 600_000) -> ClientConfiguration {
     var configuration = ClientConfiguration()
     configuration.patienceMs = patienceMs
     configuration.newTopicPatienceMs = 0

@@ -66,7 +66,12 @@ import Wire
         #expect(two?.partitions.allSatisfy { !$0.replicas.contains(2) } == true)
         #expect(three?.partitions.allSatisfy { $0.replicas.last == 2 && $0.isr.count == 2 } == true)
         #expect(world.create("x", factor: 4).errorCode == .invalidReplicationFactor)
+        #expect(three?.partitions.allSatisfy(\.eligibleLeaderReplicas.isEmpty) == true)
         world.die(1)
+        // One of three is too few to commit anything: the others lack nothing, and may be elected when it is gone.
+        world.create("alone", factor: 3)
+        let alone = world.controller.image.topic(named: "alone")?.partitions.first
+        #expect(alone?.isr == [3] && alone?.eligibleLeaderReplicas.sorted() == [1, 2])
         world.die(3)
         #expect(world.create("y", factor: 1).errorCode == .invalidReplicationFactor)
     }

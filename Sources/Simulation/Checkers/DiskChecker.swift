@@ -93,8 +93,8 @@ final class DiskChecker {
             if producers != last.producers {
                 world.violated(
                     "I4",
-                    "partition \(replica.topicPartition.partition) of node \(node.id), \(last.offsets), remembers other "
-                        + "sequences of producers than before its start")
+                    "partition \(replica.topicPartition.partition) of node \(node.id), \(last.offsets), remembers "
+                        + "other sequences of producers than before its start")
             }
         }
     }
@@ -124,8 +124,8 @@ final class DiskChecker {
             guard replica.log.owner == ticket.owner, !replica.log.isFenced else { return }
             world.violated(
                 "S6",
-                "a barrier of partition \(replica.topicPartition.partition) of node \(node.id) failed, and its log goes on"
-            )
+                "a barrier of partition \(replica.topicPartition.partition) of node \(node.id) failed, and its log goes "
+                    + "on")
         }
     }
 

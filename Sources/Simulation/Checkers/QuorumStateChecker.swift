@@ -32,8 +32,8 @@ final class QuorumStateChecker {
             if raft.highWatermark < last.highWatermark || raft.highWatermark > log.endOffset {
                 world.violated(
                     "R11",
-                    "the high watermark of node \(node.id) goes from \(last.highWatermark) to \(raft.highWatermark), and "
-                        + "its log ends at \(log.endOffset)")
+                    "the high watermark of node \(node.id) goes from \(last.highWatermark) to "
+                        + "\(raft.highWatermark), and its log ends at \(log.endOffset)")
             }
             last.highWatermark = raft.highWatermark
         }
