@@ -124,8 +124,8 @@ final class DiskChecker {
             guard replica.log.owner == ticket.owner, !replica.log.isFenced else { return }
             world.violated(
                 "S6",
-                "a barrier of partition \(replica.topicPartition.partition) of node \(node.id) failed, and its log goes "
-                    + "on")
+                "a barrier of partition \(replica.topicPartition.partition) of node \(node.id) failed, and its log "
+                    + "goes on")
         }
     }
 
