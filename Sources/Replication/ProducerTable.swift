@@ -77,8 +77,6 @@ package struct ProducerTable: Equatable, Sendable {
 
     /// For lookup; whatever leaves is sorted.
     private var producers: [ProducerID: Producer] = [:]
-    /// Some had to be forgotten to make room.
-    private var hasForgotten = false
 
     package init() {}
 
@@ -134,20 +132,13 @@ package struct ProducerTable: Equatable, Sendable {
     }
 
     /// The leader's check before it appends. Not for control batches, which no client sends.
-    ///
-    /// Of a producer that is not known any sequence may come next, as in Kafka (KIP-360): its records may have been
-    /// deleted. Not so where nothing ever was: then its first batch is one that was refused, here or by the leader
-    /// before, and comes again; one behind it that were taken now would turn their order around.
-    /// - Parameter isWholeLog: nothing of the log was ever deleted.
-    package func verdict(on batch: ProducedBatch, isWholeLog: Bool = false) -> Verdict {
+    package func verdict(on batch: ProducedBatch) -> Verdict {
         guard batch.producerID >= 0 else { return .append }
         guard batch.baseSequence >= 0, batch.lastSequence >= 0, batch.producerEpoch >= 0 else {
             return .refuse(.invalidRecord)
         }
-        guard let producer = producers[batch.producerID] else {
-            let isFirst = batch.baseSequence == 0 || !isWholeLog || hasForgotten
-            return isFirst ? .append : .refuse(.outOfOrderSequenceNumber)
-        }
+        // Nothing known: its records may have been deleted by retention, so any sequence may come next.
+        guard let producer = producers[batch.producerID] else { return .append }
         if batch.producerEpoch < producer.epoch { return .refuse(.invalidProducerEpoch) }
         guard batch.producerEpoch == producer.epoch else {
             return batch.baseSequence == 0 ? .append : .refuse(.outOfOrderSequenceNumber)
@@ -185,8 +176,6 @@ package struct ProducerTable: Equatable, Sendable {
 
     /// Forgets producers whose last batch is older than `timestampMs`, then the oldest above `limit`.
     package mutating func expire(before timestampMs: Int64, limit: Int = Limits.producersPerPartitionMax) {
-        let count = producers.count
-        defer { hasForgotten = hasForgotten || producers.count < count }
         producers = producers.filter { $0.value.timestampMs >= timestampMs }
         guard producers.count > limit else { return }
         let byAge = entries.sorted { ($0.timestampMs, $0.producerID) < ($1.timestampMs, $1.producerID) }

@@ -63,18 +63,6 @@ import Testing
         #expect(table.verdict(on: batch(-1, -1, epoch: -1, producer: -1)) == .append)
     }
 
-    /// What was refused comes again, and what was sent behind it must not be taken before (seed 10059).
-    @Test func aLogOfWhichNothingWasDeletedKnowsWhoIsNew() {
-        var table = ProducerTable()
-        #expect(table.verdict(on: batch(5, 6), isWholeLog: true) == .refuse(.outOfOrderSequenceNumber))
-        #expect(table.verdict(on: batch(0, 4), isWholeLog: true) == .append)
-        #expect(table.verdict(on: batch(5, 6), isWholeLog: false) == .append)
-        table.record(batch(0, 4))
-        #expect(table.verdict(on: batch(5, 6), isWholeLog: true) == .append)
-        table.expire(before: .max)
-        #expect(table.verdict(on: batch(5, 6), isWholeLog: true) == .append, "it may be one that was forgotten")
-    }
-
     @Test func sequencesWrap() {
         var table = ProducerTable()
         table.record(batch(.max - 1, .max, at: 10))

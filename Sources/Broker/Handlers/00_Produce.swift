@@ -139,8 +139,7 @@ extension Shard {
             return .failed(.invalidTxnState, "transactions are not served yet", replica)
         }
         if header.hasProducer {
-            let isWholeLog = replica.log.startOffset == 0
-            switch replica.producers.verdict(on: ProducedBatch(header), isWholeLog: isWholeLog) {
+            switch replica.producers.verdict(on: ProducedBatch(header)) {
             case .append: break
             // Mutant: one record twice (I2).
             case .duplicate where configuration.plantedBug == .duplicateAppended: break
