@@ -245,9 +245,12 @@ class Powered:
         """The same once more through `martlet log dump --verify`, which reads headers, checks CRCs and says what is wrong."""
         for partition, rows in records.items():
             for node in self.cluster.nodes.values():
-                said = Martlet(self.cluster.bootstrap, self.cluster.folder).text(
-                    "log", "dump", f"{node.data}/{TOPIC}-{partition}", "--verify")
-                assert "nothing wrong" in said, said[-2000:]
+                said = Martlet(self.cluster.bootstrap, self.cluster.folder).json_lines(
+                    "log", "dump", f"{node.data}/{TOPIC}-{partition}", "--verify", code=(0, 1))
+                # Indexes are caches without barriers: what a power loss left of them in earlier lives is not believed.
+                wrong = [line for line in said if line["type"] == "problem" and not line["file"].endswith("index")]
+                assert not wrong, wrong[:5]
+                assert any(line["type"] == "file" and line["file"].endswith(".log") for line in said)
 
     def acknowledged(self):
         return sum(sum(load.counts()) for load in self.loads)

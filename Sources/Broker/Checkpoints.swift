@@ -34,7 +34,10 @@ struct Checkpoints {
     /// is damaged. Damaged log starts would delete records, or bring deleted ones back.
     init(reading disk: any Disk, _ directory: DataDirectory, shard: Int, of count: Int) throws(BootError) {
         ending = count > 1 ? CheckpointShare(shard: shard, count: count).ending : ""
-        let names = (try? disk.list(directory.path)) ?? []
+        let names: [String]
+        do throws(DiskError) { names = try disk.list(directory.path) } catch {
+            throw .refused("the data directory \(directory.path) cannot be listed: \(error)")
+        }
         func own(_ file: String) -> SortedMap<String, Offset>? {
             guard
                 var lines = CheckpointShare.lines(
@@ -164,12 +167,17 @@ struct Checkpoints {
                 + "begins where its first segment does, with what was deleted of that")
     }
 
-    /// Nil for what is not what was written.
+    /// Nil for what is not what was written. A Martlet that knew no checksums took their line for a partition's, sorts
+    /// it among the others and writes its number without zeros in front: such a file is as good as one without.
     static func parse(_ text: String) -> SortedMap<String, Offset>? {
         let lines = text.split(separator: "\n")
-        guard lines.count >= 2, lines[0] == "0", Int(lines[1]) == lines.count - 2,
-            TextChecksum.holds(text, after: "\(checksumTopic) 0 ", endingIn: "\n")
-        else { return nil }
+        guard lines.count >= 2, lines[0] == "0", Int(lines[1]) == lines.count - 2 else { return nil }
+        let mark = "\(checksumTopic) 0 "
+        if let last = lines.last, last.hasPrefix(mark), last.utf8.count == mark.utf8.count + 10,
+            !TextChecksum.holds(text, after: mark, endingIn: "\n")
+        {
+            return nil
+        }
         var offsets = SortedMap<String, Offset>()
         for line in lines.dropFirst(2) where !line.hasPrefix("\(checksumTopic) ") {
             let parts = line.split(separator: " ")

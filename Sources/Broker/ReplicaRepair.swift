@@ -58,4 +58,6 @@ final class ReplicaRepair {
 struct RepairFetch {
     var topicPartition: TopicPartition
     var offset: Offset
+    /// In which it was asked: that epoch's leader gives all that it has.
+    var leaderEpoch: LeaderEpoch
 }

@@ -165,7 +165,11 @@ extension Shard {
             partition.answer.recordsLength = nil
             guard case .file(let slice) = pieces[next],
                 let replica = replicas[targets[partition.index].topicPartition]
-            else { preconditionFailure("records of another shard in its own share") }
+            else {
+                // Set aside a moment ago, by the same fetch.
+                partition.answer.errorCode = .notLeaderOrFollower
+                return partition
+            }
             do throws(LogError) {
                 partition.answer.records = try replica.log.bytes(of: slice)
             } catch {

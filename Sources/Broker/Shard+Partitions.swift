@@ -212,6 +212,7 @@ extension Shard {
     /// Only a committed RemoveTopic record leads here: positive evidence, as reliability.md §4 rule 10 demands.
     private func deleteReplicas(of topicID: UUID128) {
         deletePostponed(of: topicID)
+        for key in soundWhileLost.keys where key.topicID == topicID { soundWhileLost.removeValue(forKey: key) }
         let doomed = replicas.values.filter { $0.topicPartition.topicID == topicID }
         guard !doomed.isEmpty else { return }
         do throws(DiskError) { try forgetCheckpoints(of: doomed.map(\.name)) } catch {

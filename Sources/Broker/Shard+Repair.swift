@@ -296,6 +296,7 @@ extension Shard {
                 repair, replica,
                 "no other replica gives offset \(offset) now; this copy waits for one that has it")
         }
+        let leaderEpoch = view.image.partition(replica.topicPartition)?.leaderEpoch ?? -1
         let link = LinkID(node: peer, kind: .repair)
         if repairLinks[link]?.endpoint != endpoint {
             if repairLinks[link] != nil { effects.append(.closeLink(link)) }
@@ -309,11 +310,11 @@ extension Shard {
         }
         repair.isFetching = true
         var request = FetchRequest(repairing: replica.topicPartition, from: offset, lastEpoch, Self.repairFetchBytes)
-        request.topics[0].partitions[0].currentLeaderEpoch =
-            view.image.partition(replica.topicPartition)?.leaderEpoch ?? -1
+        request.topics[0].partitions[0].currentLeaderEpoch = leaderEpoch
         let version = FetchRequest.versions.upperBound
         let correlationID = repairFetches.add(
-            RepairFetch(topicPartition: replica.topicPartition, offset: offset), api: .fetch, version: version,
+            RepairFetch(topicPartition: replica.topicPartition, offset: offset, leaderEpoch: leaderEpoch), api: .fetch,
+            version: version,
             link: link, deadline: reading.now.advanced(byMs: 4 * configuration.timing.requestTimeoutMs))
         effects.append(
             .send(
@@ -378,7 +379,7 @@ extension Shard {
         guard response.errorCode == .none, let answer = response.topics.first?.partitions.first else {
             return passOver(peer, fetch)
         }
-        if let cut = cut(repair, replica, as: peer, says: answer, at: offset) { return startOver(repair, replica, cut) }
+        if let cut = cut(repair, replica, as: peer, says: answer, to: fetch) { return startOver(repair, replica, cut) }
         if answer.errorCode == .unknownLeaderEpoch || answer.divergingEpoch.epoch >= 0 { repair.forksFromPeers = true }
         guard answer.errorCode == .none, answer.divergingEpoch.epoch < 0, let records = answer.records,
             records.readableBytes > 0
@@ -402,11 +403,13 @@ extension Shard {
     /// the leader's word counts, and only while nobody counts on this copy.
     private func cut(
         _ repair: ReplicaRepair, _ replica: Replica, as peer: NodeID, says answer: FetchResponse.Partition,
-        at offset: Offset
+        to fetch: RepairFetch
     ) -> LostCut? {
+        let offset = fetch.offset
         // It says so itself, in the epoch that this node knows: one that was deposed, or began anew, does not count.
         guard let registration = view.image.partition(replica.topicPartition), registration.leader == peer,
             answer.currentLeader.leaderID == peer, answer.currentLeader.leaderEpoch == registration.leaderEpoch,
+            fetch.leaderEpoch == registration.leaderEpoch,
             !registration.isr.contains(configuration.nodeID),
             !registration.eligibleLeaderReplicas.contains(configuration.nodeID)
         else { return nil }

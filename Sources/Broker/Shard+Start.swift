@@ -20,6 +20,8 @@ struct StartMove {
     /// The log's; a truncation ends the move.
     var generation: UInt32
     var stage: Stage
+    /// It was found waiting for a commit before.
+    var isLate = false
 }
 
 /// A writing of the checkpoint file and the replicas whose new starts are in it.
@@ -128,8 +130,13 @@ extension Shard {
 
     /// What the disk refused is tried again; what waits for too long for its records to be committed waits no more.
     func retryStartMoves() {
-        for replica in replicas.values where replica.startMove != nil {
-            do throws(LogError) { try settleForCommitted(replica) } catch { return logFailed(replica, error) }
+        for replica in replicas.values where replica.startMove != nil && isWhole(replica) {
+            do throws(LogError) {
+                try settleForCommitted(replica)
+            } catch {
+                logFailed(replica, error)
+                continue
+            }
             continueStartMove(of: replica)
         }
     }
@@ -139,6 +146,11 @@ extension Shard {
     /// committed by now, which costs a walk over headers.
     private func settleForCommitted(_ replica: Replica) throws(LogError) {
         guard case .awaitingCommit(let end, _) = replica.startMove?.stage, end > replica.partition.highWatermark else {
+            return
+        }
+        // Most commits come within a moment.
+        guard replica.startMove?.isLate == true else {
+            replica.startMove?.isLate = true
             return
         }
         let committed = try replica.producers(below: replica.partition.highWatermark, on: disk)

@@ -108,7 +108,8 @@ struct LogOpening {
 
     private mutating func dropSegments(below startOffset: Offset) throws(LogError) {
         while opened.segments.count > 1, opened.segments[1].baseOffset <= startOffset {
-            try opened.segments.removeFirst().remove()
+            try opened.segments[0].remove()
+            opened.segments.removeFirst()
             hasChangedNames = true
         }
     }

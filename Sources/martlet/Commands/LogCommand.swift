@@ -56,6 +56,11 @@ struct DumpLog: ParsableCommand {
                     + "the node cuts it off when it starts"
             )
         }
+        guard dump.problemCount > dump.tornTailCount + dump.indexProblemCount else {
+            throw CommandFailure(
+                "\(counted(dump.problemCount, "problem")) found, none of them in a log: a loss of power may leave "
+                    + "older entries in an index; they are not believed, and the index is made again when one is met")
+        }
         throw CommandFailure(
             "\(counted(dump.problemCount, "problem")) found: a stopped node whose partition directory is moved away "
                 + "copies it anew from the other replicas")

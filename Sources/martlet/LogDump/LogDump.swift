@@ -20,6 +20,8 @@ final class LogDump {
     private(set) var problemCount = 0
     /// Of the problems: what a crash may leave behind, and the next start of the node takes away.
     private(set) var tornTailCount = 0
+    /// Of the problems: entries of indexes, which are caches and written without barriers.
+    private(set) var indexProblemCount = 0
     private(set) var fileCount = 0
     private var segmentCount = 0
     /// In the file that is looked at now.
@@ -234,6 +236,8 @@ final class LogDump {
                 at: index.sizeBytes - index.tornBytes, isTornTail: true)
         }
         guard options.verify else { return }
+        let before = problemCount
+        defer { indexProblemCount += problemCount - before }
         for entry in index.entries where entry.isNoise {
             try say("\(index.entrySizeBytes) bytes that are no entry", in: file, at: entry.filePosition)
         }
