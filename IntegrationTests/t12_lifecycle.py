@@ -186,7 +186,8 @@ def test_directory_of_another_cluster_is_refused(new_cluster):
     os.remove(os.path.join(stranger.data, ".lock"))
     sentence = refused(stranger)
     assert "cluster" in sentence
-    assert sorted(cluster[1].metadata([]).brokers) == [1, 3]
+    # That the node stopped in order may be news to this one.
+    wait_until("node 2 is out of service", lambda: sorted(cluster[1].metadata([]).brokers) == [1, 3])
 
 
 @pytest.mark.parametrize("wrong, words", [
