@@ -50,16 +50,15 @@ struct Checkpoints {
             }
             return lines
         }
-        if let points = own(Self.recoveryPointFile) {
-            recoveryPoints = points
-        } else {
-            damagedFiles.append("\(directory.path)/\(Self.recoveryPointFile)")
+        var damaged: [String] = []
+        func cache(_ file: String) -> SortedMap<String, Offset> {
+            if let lines = own(file) { return lines }
+            damaged.append("\(directory.path)/\(file)")
+            return SortedMap()
         }
-        if let marks = own(Self.highWatermarkFile) {
-            highWatermarks = marks
-        } else {
-            damagedFiles.append("\(directory.path)/\(Self.highWatermarkFile)")
-        }
+        recoveryPoints = cache(Self.recoveryPointFile)
+        highWatermarks = cache(Self.highWatermarkFile)
+        damagedFiles = damaged
         guard let starts = own(Self.logStartFile) else { throw Self.refusal(of: directory) }
         logStartOffsets = starts
     }

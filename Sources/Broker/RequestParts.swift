@@ -71,6 +71,22 @@ protocol PartitionedTopic {
     var partitions: [Partition] { get set }
 }
 
+/// A topic that its name alone tells, in every version.
+protocol NamedTopic: PartitionedTopic {
+    var name: String { get set }
+    init()
+}
+
+extension PartitionedRequest where Topic: NamedTopic, Response.Topic: NamedTopic {
+    static func name(of topic: Topic) -> (name: String, id: UUID128) { (topic.name, .zero) }
+
+    static func head(of topic: Topic) -> Response.Topic {
+        var head = Response.Topic()
+        head.name = topic.name
+        return head
+    }
+}
+
 protocol PartitionEntry { var partitionIndex: PartitionIndex { get } }
 
 extension ProduceRequest.Topic: PartitionedTopic {}
@@ -88,44 +104,26 @@ extension ProduceRequest: PartitionedRequest {
     }
 }
 
-extension ListOffsetsRequest.Topic: PartitionedTopic {}
+extension ListOffsetsRequest.Topic: NamedTopic {}
 extension ListOffsetsRequest.Partition: PartitionEntry {}
 extension ListOffsetsResponse: PartitionedResponse {}
-extension ListOffsetsResponse.Topic: PartitionedTopic {}
+extension ListOffsetsResponse.Topic: NamedTopic {}
 extension ListOffsetsRequest: PartitionedRequest {
     var asPart: PartRequest { .listOffsets(self) }
-    static func name(of topic: Topic) -> (name: String, id: UUID128) { (topic.name, .zero) }
-    static func head(of topic: Topic) -> ListOffsetsResponse.Topic {
-        var head = ListOffsetsResponse.Topic()
-        head.name = topic.name
-        return head
-    }
 }
 
-extension OffsetForLeaderEpochRequest.Topic: PartitionedTopic {}
+extension OffsetForLeaderEpochRequest.Topic: NamedTopic {}
 extension OffsetForLeaderEpochRequest.Partition: PartitionEntry {}
 extension OffsetForLeaderEpochResponse: PartitionedResponse {}
-extension OffsetForLeaderEpochResponse.Topic: PartitionedTopic {}
+extension OffsetForLeaderEpochResponse.Topic: NamedTopic {}
 extension OffsetForLeaderEpochRequest: PartitionedRequest {
     var asPart: PartRequest { .offsetForLeaderEpoch(self) }
-    static func name(of topic: Topic) -> (name: String, id: UUID128) { (topic.name, .zero) }
-    static func head(of topic: Topic) -> OffsetForLeaderEpochResponse.Topic {
-        var head = OffsetForLeaderEpochResponse.Topic()
-        head.name = topic.name
-        return head
-    }
 }
 
-extension DeleteRecordsRequest.Topic: PartitionedTopic {}
+extension DeleteRecordsRequest.Topic: NamedTopic {}
 extension DeleteRecordsRequest.Partition: PartitionEntry {}
 extension DeleteRecordsResponse: PartitionedResponse {}
-extension DeleteRecordsResponse.Topic: PartitionedTopic {}
+extension DeleteRecordsResponse.Topic: NamedTopic {}
 extension DeleteRecordsRequest: PartitionedRequest {
     var asPart: PartRequest { .deleteRecords(self) }
-    static func name(of topic: Topic) -> (name: String, id: UUID128) { (topic.name, .zero) }
-    static func head(of topic: Topic) -> DeleteRecordsResponse.Topic {
-        var head = DeleteRecordsResponse.Topic()
-        head.name = topic.name
-        return head
-    }
 }

@@ -263,6 +263,18 @@ struct FetchSessionTests {
 }
 
 struct FullDiskTests {
+    private func onThreeNodes() throws -> World {
+        let world = try World.running(nodes: 3)
+        let client = Client(world.hosts[0], world)
+        #expect(try client.call(createRequest(["t"], replicas: 3)).topics.map(\.errorCode) == [.none])
+        return world
+    }
+
+    private func registration(in world: World) -> PartitionRegistration? {
+        guard let image = world.leader()?.node?.control.inspectedImage else { return nil }
+        return image.topic(named: "t").flatMap { image.partition(TopicPartition($0.id, 0)) }
+    }
+
     @Test func aPartitionThatAFullDiskKeepsFromBeingOpenedComesWhenThereIsSpaceAndTheNodeGoesOn() throws {
         let world = try World.running(nodes: 1)
         let host = world.hosts[0]
@@ -281,13 +293,8 @@ struct FullDiskTests {
 
     /// The others must neither wait for it nor elect it.
     @Test func aReplicaThatCannotBeOpenedIsOutOfUseUntilItIs() throws {
-        let world = try World.running(nodes: 3)
-        let client = Client(world.hosts[0], world)
-        #expect(try client.call(createRequest(["t"], replicas: 3)).topics.map(\.errorCode) == [.none])
-        func registration() -> PartitionRegistration? {
-            guard let image = world.leader()?.node?.control.inspectedImage else { return nil }
-            return image.topic(named: "t").flatMap { image.partition(TopicPartition($0.id, 0)) }
-        }
+        let world = try onThreeNodes()
+        func registration() -> PartitionRegistration? { self.registration(in: world) }
         let host = try #require(world.hosts.first { $0.id == registration()?.leader })
         world.run(forMs: 2_000)
         world.kill(host)
@@ -306,13 +313,8 @@ struct FullDiskTests {
 
     /// All that it has was deleted meanwhile, so it begins anew, and finds no room for its new file.
     @Test func aReplicaThatCannotBeginAnewIsOutOfUseUntilItCan() throws {
-        let world = try World.running(nodes: 3)
-        let client = Client(world.hosts[0], world)
-        #expect(try client.call(createRequest(["t"], replicas: 3)).topics.map(\.errorCode) == [.none])
-        func registration() -> PartitionRegistration? {
-            guard let image = world.leader()?.node?.control.inspectedImage else { return nil }
-            return image.topic(named: "t").flatMap { image.partition(TopicPartition($0.id, 0)) }
-        }
+        let world = try onThreeNodes()
+        func registration() -> PartitionRegistration? { self.registration(in: world) }
         let host = try #require(world.hosts.first { $0.id != registration()?.leader && $0 !== world.leader() })
         world.kill(host)
         world.run(forMs: 5_000) { registration()?.isr.count == 2 }
