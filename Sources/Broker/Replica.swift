@@ -36,6 +36,7 @@ final class Replica {
     var isUnderRepair = false
     /// Producers whose last batch could not be written: what they sent behind it does not follow on.
     var refusedProducers = SortedMap<ProducerID, Bool>()
+    var unknownProducers = UnknownProducers()
     var settings: EffectiveTopicConfig
     /// In the order of their offsets.
     var produceWaiters: [ProduceWaiter] = []

@@ -21,6 +21,8 @@ package enum Limits {
     package static let fetchSessionsMax = 1_000
     /// Producers remembered per partition.
     package static let producersPerPartitionMax = 100_000
+    /// Of these, unknown ones that a leader has refused once; beyond them any sequence is accepted at once.
+    package static let unknownProducersPerPartitionMax = 10_000
     /// Batches remembered per producer for duplicate detection, Kafka's five.
     package static let producerBatchesRemembered = 5
     /// Partitions one topic may have, and all topics together.

@@ -99,6 +99,8 @@ package struct ProducerTable: Equatable, Sendable {
 
     package var count: Int { producers.count }
 
+    package func knows(_ id: ProducerID) -> Bool { producers[id] != nil }
+
     /// Every remembered batch, by producer id and age: what a snapshot holds. Kafka writes one entry a producer and,
     /// reading, lets the last one of an id win, so it reads these too; and here a restart forgets no duplicate (I4).
     package var snapshotEntries: [ProducerEntry] {
@@ -137,7 +139,8 @@ package struct ProducerTable: Equatable, Sendable {
         guard batch.baseSequence >= 0, batch.lastSequence >= 0, batch.producerEpoch >= 0 else {
             return .refuse(.invalidRecord)
         }
-        // Nothing known: its records may have been deleted by retention, so any sequence may come next.
+        // Nothing known: its records may have been deleted by retention, so any sequence may come next, once it is sure
+        // that none before it is on its way (`UnknownProducers`).
         guard let producer = producers[batch.producerID] else { return .append }
         if batch.producerEpoch < producer.epoch { return .refuse(.invalidProducerEpoch) }
         guard batch.producerEpoch == producer.epoch else {

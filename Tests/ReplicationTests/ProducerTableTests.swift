@@ -100,4 +100,24 @@ import Testing
         table.removeAll()
         #expect(table.count == 0)
     }
+
+    @Test func anUnknownProducerInMidSequenceIsRefusedOnceInCaseEarlierBatchesComeYet() {
+        var unknown = UnknownProducers(limit: 2)
+        var mayBegin: [Bool] = []
+        func tried(_ batch: ProducedBatch) { mayBegin.append(unknown.mayBegin(with: batch)) }
+        tried(batch(0, 9))
+        #expect(unknown.isEmpty)
+        // What comes behind the refused one is refused too, and takes its place only when it is earlier.
+        for first in [10, 20, 5, 10, 5] as [Int32] { tried(batch(first, first + 4)) }
+        #expect(mayBegin == [true, false, false, false, false, true])
+        mayBegin = []
+        // Another epoch is another beginning, another producer is another, and beyond the limit all are as in Kafka.
+        tried(batch(5, 9, epoch: 1))
+        tried(batch(5, 9, epoch: 1))
+        tried(batch(5, 9, producer: 8))
+        tried(batch(5, 9, producer: 9))
+        unknown.began(7)
+        tried(batch(5, 9, epoch: 1))
+        #expect(mayBegin == [false, true, false, true, false])
+    }
 }

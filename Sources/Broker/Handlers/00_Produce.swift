@@ -123,10 +123,10 @@ extension Shard {
         guard let records = partition.records, records.readableBytes > 0 else {
             return .failed(.invalidRecord, "the partition entry holds no batch", replica)
         }
-        return append(records, to: replica)
+        return append(records, to: replica, isAnswered: request.acks != 0)
     }
 
-    private func append(_ records: ByteBuffer, to replica: Replica) -> Produced {
+    private func append(_ records: ByteBuffer, to replica: Replica, isAnswered: Bool) -> Produced {
         let settings = replica.settings
         var batch = records
         var header: BatchHeader
@@ -138,21 +138,8 @@ extension Shard {
         guard !header.isTransactional else {
             return .failed(.invalidTxnState, "transactions are not served yet", replica)
         }
-        if header.hasProducer {
-            switch replica.producers.verdict(on: ProducedBatch(header)) {
-            case .append: break
-            // Mutant: one record twice (I2).
-            case .duplicate where configuration.plantedBug == .duplicateAppended: break
-            case .duplicate(let baseOffset, let lastOffset, _):
-                // Mutant: the original may yet be cut (P6).
-                let isEarly = configuration.plantedBug == .duplicateAcknowledgedEarly
-                return .appended(replica, base: baseOffset, end: isEarly ? 0 : lastOffset + 1, logAppendTimeMs: -1)
-            case .refuse(let error):
-                // The batch before this one found no space. A gap that the disk made is no reason to begin a new epoch
-                // and to send again what is there.
-                let isOurs = error == .outOfOrderSequenceNumber && replica.refusedProducers[header.producerID] != nil
-                return .failed(isOurs ? .kafkaStorageError : error, nil, replica)
-            }
+        if header.hasProducer, let known = judge(ProducedBatch(header), in: replica, isAnswered: isAnswered) {
+            return known
         }
         var logAppendTimeMs: Int64 = -1
         if settings.timestampIsLogAppendTime {
@@ -177,11 +164,37 @@ extension Shard {
         }
         recordsTaken(by: replica)
         if !replica.refusedProducers.isEmpty { replica.refusedProducers.removeValue(forKey: header.producerID) }
+        if !replica.unknownProducers.isEmpty { replica.unknownProducers.began(header.producerID) }
         replica.record([header])
         replica.requestFlush(appendedBytes: header.sizeBytes)
         perform(on: replica) { $0.appended(log: replica.logView, at: reading.now, into: &$1) }
         wakeFetches(of: replica)
         return .appended(replica, base: header.baseOffset, end: header.nextOffset, logAppendTimeMs: logAppendTimeMs)
+    }
+
+    /// What an idempotent producer's batch is answered without being appended; nil: it follows on.
+    private func judge(_ batch: ProducedBatch, in replica: Replica, isAnswered: Bool) -> Produced? {
+        switch replica.producers.verdict(on: batch) {
+        case .append:
+            // Who hears no answer cannot send again.
+            if !isAnswered || replica.producers.knows(batch.producerID) { return nil }
+            if replica.unknownProducers.mayBegin(with: batch) { return nil }
+            let message =
+                "producer \(batch.producerID) is not known here and begins at sequence \(batch.baseSequence): "
+                + "send again, in order, what came before and this"
+            return .failed(.notEnoughReplicas, message, replica)
+        // Mutant: one record twice (I2).
+        case .duplicate where configuration.plantedBug == .duplicateAppended: return nil
+        case .duplicate(let baseOffset, let lastOffset, _):
+            // Mutant: the original may yet be cut (P6).
+            let isEarly = configuration.plantedBug == .duplicateAcknowledgedEarly
+            return .appended(replica, base: baseOffset, end: isEarly ? 0 : lastOffset + 1, logAppendTimeMs: -1)
+        case .refuse(let error):
+            // The batch before this one found no space. A gap that the disk made is no reason to begin a new epoch and
+            // to send again what is there.
+            let isOurs = error == .outOfOrderSequenceNumber && replica.refusedProducers[batch.producerID] != nil
+            return .failed(isOurs ? .kafkaStorageError : error, nil, replica)
+        }
     }
 
     private func stamped(_ batch: ByteBuffer, _ before: BatchHeader) -> BatchHeader {

@@ -65,7 +65,10 @@ final class DiskChecker {
         for topic in world.checkers.metadata.newest.topics.values {
             for (index, partition) in topic.partitions.enumerated() where partition.replicas.contains(node.id) {
                 let key = TopicPartition(topic.id, Int32(index))
-                guard world.checkers.partitions.flushedEnd(of: key, on: node) > 0,
+                // What was deleted may be gone whole: a copy that is behind its leader's start begins anew there, and a
+                // full disk can keep it from making the new file.
+                let flushedEnd = world.checkers.partitions.flushedEnd(of: key, on: node)
+                guard flushedEnd > world.checkers.starts.newestStart(key),
                     world.checkers.partitions.isBinding(key, world)
                 else { continue }
                 world.checkers.count(.s8)

@@ -9,6 +9,8 @@ final class StartChecker {
     private var asked = SortedMap<TopicPartition, Offset>()
     /// All of them. For look-ups only.
     private var allAsked: [TopicPartition: Set<Offset>] = [:]
+    /// The farthest that any copy of a partition ever began.
+    private var begun = SortedMap<TopicPartition, Offset>()
     /// The farthest start that a client was told, and the leader epoch it was told in.
     private var shown = SortedMap<TopicPartition, (epoch: LeaderEpoch, offset: Offset)>()
 
@@ -27,11 +29,15 @@ final class StartChecker {
     /// Whether a consumer at `offset` may find it gone.
     func mayBeDeleted(_ key: TopicPartition, _ offset: Offset, _ world: World) -> Bool { offset < bound(key, world) }
 
+    /// Where the log begins that has gone farthest.
+    func newestStart(_ key: TopicPartition) -> Offset { begun[key] ?? 0 }
+
     func stepped(_ node: SimulatedNode, _ shard: Shard, _ world: World) {
         shard.inspectReplicas { replica in
             let start = replica.log.startOffset
             let key = replica.topicPartition
             guard start > 0, world.checkers.binds(replica.isSynchronous, world) else { return }
+            begun[key] = max(begun[key] ?? 0, start)
             world.checkers.count(.p3start)
             let committed = world.checkers.partitions.committedLog(key)?.endOffset ?? 0
             if start > min(bound(key, world), committed) {
