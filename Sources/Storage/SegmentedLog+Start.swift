@@ -58,6 +58,8 @@ extension SegmentedLog {
 
     /// Whether removed segments still wait for `purgeRemoved`.
     package var hasRemovedSegments: Bool { !removed.entries.isEmpty }
+    /// How many do, each with an open file.
+    package var removedSegmentCount: Int { removed.entries.count }
 
     /// Deletes the files of segments that were removed at least `delayMs` ago, Kafka's `file.delete.delay.ms`. What the
     /// disk refuses is tried again at the next call, and at the next opening.
