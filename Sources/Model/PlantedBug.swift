@@ -96,6 +96,8 @@ package enum PlantedBug: String, CaseIterable, Sendable {
     case duplicateAcknowledgedEarly
     /// A duplicate is appended again [I2, I1].
     case duplicateAppended
+    /// A producer that is not known may begin at any sequence at once, as in Kafka [I1].
+    case unknownProducerTakenAtOnce
     /// A restart forgets the producers' sequences [I3].
     case dedupeLostAtRestart
     /// A truncation leaves the producers' sequences as they were [I3].

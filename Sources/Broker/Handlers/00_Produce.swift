@@ -179,6 +179,8 @@ extension Shard {
             // Who hears no answer cannot send again.
             if !isAnswered || replica.producers.knows(batch.producerID) { return nil }
             if replica.unknownProducers.mayBegin(with: batch) { return nil }
+            // Mutant: what comes second is taken for the first (I1).
+            if configuration.plantedBug == .unknownProducerTakenAtOnce { return nil }
             let message =
                 "producer \(batch.producerID) is not known here and begins at sequence \(batch.baseSequence): "
                 + "send again, in order, what came before and this"

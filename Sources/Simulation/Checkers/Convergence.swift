@@ -127,11 +127,13 @@ enum Convergence {
                 }
             }
             world.checkers.count(.s10)
-            // A log and two indexes for each segment, the log of each that waits for `file.delete.delay.ms`, and what is
-            // being written.
+            // A log and two indexes for each segment, the log of each that waits for its removal, and what is being
+            // written.
             if node.disk.openHandleCount > 3 * segments + removed + 8 {
-                let count = node.disk.openHandleCount
-                world.violated("S10", "node \(node.id): \(count) files open, \(segments) + \(removed) segments")
+                world.violated(
+                    "S10",
+                    "node \(node.id): \(node.disk.openHandleCount) files open, \(segments) segments, \(removed) removed"
+                )
             }
         }
     }
