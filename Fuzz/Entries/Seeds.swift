@@ -38,11 +38,11 @@ func responseSeeds() -> [Seed] {
 private func everyVersion(_ body: (any WireRequest.Type, Int16) -> [UInt8]) -> [Seed] {
     allRequests.types.flatMap { type -> [Seed] in
         let versions: ClosedRange<Int16> = type.versions
-        check(chosen(Int(type.api.rawValue & 0xFF)) == type, "two APIs share the byte of \(type.api)")
+        check(chosen(Int(choosing(type.api))) == type, "two APIs share the byte of \(type.api)")
         return versions.enumerated().map { place, version in
             (
                 "\(type.api)-v\(version)",
-                [UInt8(truncatingIfNeeded: type.api.rawValue), UInt8(place)] + body(type, version)
+                [choosing(type.api), UInt8(place)] + body(type, version)
             )
         }
     }
@@ -66,7 +66,7 @@ func frameSeeds() -> [Seed] {
 
 private func malformedRequests() -> [Seed] {
     func on(_ api: APIKey, _ place: UInt8, _ bytes: [UInt8]) -> [UInt8] {
-        [UInt8(truncatingIfNeeded: api.rawValue), place] + bytes
+        [choosing(api), place] + bytes
     }
     let longName = [UInt8](repeating: 97, count: 250)
     return [

@@ -12,7 +12,7 @@ import Wire
 private let decoding = Bound(perByte: 96, constant: 16 * 1024)
 
 extension Fuzz {
-    /// First byte: which API, by the low byte of its key; second: which version.
+    /// First byte: which API, see `choosing`; second: which version.
     static let requestEntry = Entry(
         name: "request",
         run: { feed in
@@ -72,10 +72,15 @@ private func api(_ type: any WireRequest.Type) -> APIKey { type.api }
 private func versions(_ type: any WireMessage.Type) -> ClosedRange<Int16> { type.versions }
 private func flexibleSince(_ type: any WireMessage.Type) -> Int16 { type.flexibleSince }
 
+/// The byte that chooses an API: its key. Our own keys have low bytes that Kafka's have too, and count from 0xE0.
+func choosing(_ api: APIKey) -> UInt8 {
+    UInt8(truncatingIfNeeded: api.rawValue < 10_000 ? api.rawValue : api.rawValue - 10_000 + 0xE0)
+}
+
 /// By the key, so that inputs keep their meaning when APIs are added; other numbers choose by place.
 func chosen(_ byte: Int) -> any WireRequest.Type {
     let types = allRequests.types
-    return types.first { type in Int(type.api.rawValue & 0xFF) == byte } ?? types[byte % types.count]
+    return types.first { type in Int(choosing(type.api)) == byte } ?? types[byte % types.count]
 }
 
 private func version(of type: any WireMessage.Type, _ byte: Int) -> Int16 {

@@ -111,6 +111,6 @@ import Wire
             #expect("\(type)".lowercased() == "\(type.api)Request".lowercased())
             #expect(allRequests.flexibleSince(type.api) == type.flexibleSince)
         }
-        #expect(allRequests.flexibleSince(.consumerGroupHeartbeat) == nil)
+        #expect(allRequests.flexibleSince(.shareFetch) == nil)
     }
 }
