@@ -27,4 +27,18 @@ let recordTypes: [any WireMessage.Type] =
     metadataRecordTypes + [
         LeaderChangeMessage.self, KRaftVersionRecord.self, VotersRecord.self, SnapshotHeaderRecord.self,
         SnapshotFooterRecord.self, ControlRecordKey.self,
-    ]
+    ] + groupKeyTypes + groupValueTypes + [ConsumerProtocolSubscription.self, ConsumerProtocolAssignment.self]
+
+let groupKeyTypes: [any WireGroupKey.Type] = [
+    OffsetCommitKey.self, GroupMetadataKey.self, ConsumerGroupMetadataKey.self, ConsumerGroupMemberMetadataKey.self,
+    ConsumerGroupTargetAssignmentMetadataKey.self, ConsumerGroupTargetAssignmentMemberKey.self,
+    ConsumerGroupCurrentMemberAssignmentKey.self, ConsumerGroupRegularExpressionKey.self,
+]
+
+/// In the order of their keys.
+let groupValueTypes: [any WireGroupValue.Type] = [
+    OffsetCommitValue.self, GroupMetadataValue.self, ConsumerGroupMetadataValue.self,
+    ConsumerGroupMemberMetadataValue.self, ConsumerGroupTargetAssignmentMetadataValue.self,
+    ConsumerGroupTargetAssignmentMemberValue.self, ConsumerGroupCurrentMemberAssignmentValue.self,
+    ConsumerGroupRegularExpressionValue.self,
+]

@@ -11,7 +11,7 @@ package struct OffsetFetchRequest: WireRequest {
     package static let flexibleSince: Int16 = 6
 
     package var groupID = ""
-    package var topics: [Topic]?
+    package var topics: [Topic]? = []
     package var groups: [Group] = []
     package var requireStable = false
 
@@ -44,7 +44,7 @@ package struct OffsetFetchRequest: WireRequest {
         package var groupID = ""
         package var memberID: String?
         package var memberEpoch: Int32 = -1
-        package var topics: [Topic]?
+        package var topics: [Topic]? = []
 
         package init() {}
 
