@@ -26,7 +26,8 @@ public enum Fuzz {
 
     static let entries: [Entry] =
         [
-            requestEntry, frameEntry, splitterEntry, responseEntry, metadataRecordsEntry, producedBatchEntry,
+            requestEntry, frameEntry, splitterEntry, responseEntry, metadataRecordsEntry, groupRecordsEntry,
+            producedBatchEntry,
             replicatedBatchesEntry, fetchedRecordsEntry,
         ] + codecEntries + [
             logRecoveryEntry, indexFilesEntry, epochCheckpointEntry, producerSnapshotEntry, nodeBootEntry,

@@ -119,6 +119,41 @@ func metadataRecordSeeds() -> [Seed] {
         + records(9).enumerated().map { ("one\($0.offset)", framed($0.element)) }
 }
 
+/// Each key with its value in every version, and what consumers say in every version.
+func groupRecordSeeds() -> [Seed] {
+    func filled<M: WireMessage>(_: M.Type, _ version: Int16) -> [UInt8] {
+        var buffer = ByteBuffer(integer: version)
+        wireEncode(WireFiller.message(M.self, version: version, seed: 13), version: version, into: &buffer)
+        return buffer.array
+    }
+    func records<K: WireGroupKey, V: WireGroupValue>(_: K.Type, _: V.Type) -> [Seed] {
+        let key = bigEndian(K.type) + filled(K.self, 0).dropFirst(2)
+        let head = [UInt8(key.count)] + key
+        return V.versions.map { ("\(V.self)-v\($0)", [2] + head + filled(V.self, $0)) } + [("\(K.self)", [3] + head)]
+    }
+    let groups =
+        records(OffsetCommitKey.self, OffsetCommitValue.self)
+        + records(GroupMetadataKey.self, GroupMetadataValue.self)
+        + records(ConsumerGroupMetadataKey.self, ConsumerGroupMetadataValue.self)
+        + records(ConsumerGroupMemberMetadataKey.self, ConsumerGroupMemberMetadataValue.self)
+    let assignments =
+        records(ConsumerGroupTargetAssignmentMetadataKey.self, ConsumerGroupTargetAssignmentMetadataValue.self)
+        + records(ConsumerGroupTargetAssignmentMemberKey.self, ConsumerGroupTargetAssignmentMemberValue.self)
+        + records(ConsumerGroupCurrentMemberAssignmentKey.self, ConsumerGroupCurrentMemberAssignmentValue.self)
+        + records(ConsumerGroupRegularExpressionKey.self, ConsumerGroupRegularExpressionValue.self)
+    let said = (Int16(0)...3).flatMap { version -> [Seed] in
+        [
+            ("subscription-v\(version)", [0] + filled(ConsumerProtocolSubscription.self, version)),
+            ("assignment-v\(version)", [1] + filled(ConsumerProtocolAssignment.self, version)),
+        ]
+    }
+    return groups + assignments + said + [
+        ("newer", [0, 0, 9] + filled(ConsumerProtocolSubscription.self, 3).dropFirst(2) + [1, 2, 3]),
+        ("claims-v3", [0, 0, 3] + filled(ConsumerProtocolSubscription.self, 0).dropFirst(2)),
+        ("topics-max", [0, 0, 1, 0x7F, 0xFF, 0xFF, 0xFF]), ("unknown-type", [2, 4, 0, 99, 1, 2, 0, 0, 7]),
+    ]
+}
+
 // MARK: Batches
 
 func sampleBatch(

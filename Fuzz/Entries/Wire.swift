@@ -1,4 +1,4 @@
-// Requests, answers, headers, frames and metadata records.
+// Requests, answers, headers, frames, metadata records and what groups keep and say.
 
 import Metadata
 import Model
@@ -64,6 +64,11 @@ extension Fuzz {
     static let metadataRecordsEntry = Entry(
         name: "metadata-records", run: { feed in fold(feed) },
         seeds: { metadataRecordSeeds() })
+
+    /// First byte: 0 a consumer's subscription, 1 an assignment, 2 a record of `__consumer_offsets`, 3 a tombstone
+    /// there. Of a record the second byte is the length of its key; what remains is the value.
+    static let groupRecordsEntry = Entry(
+        name: "group-records", run: { feed in group(feed) }, seeds: { groupRecordSeeds() })
 }
 
 // MARK: Messages
@@ -206,4 +211,37 @@ private func fold(_ feed: Feed) {
     }
     copy.lastOffset = image.lastOffset
     check(copy == image, "the image changed on its way through a snapshot")
+}
+
+// MARK: Groups
+
+private func group(_ feed: Feed) {
+    var feed = feed
+    let kind = feed.byte() % 4
+    let count = feed.rest.readableBytes
+    switch kind {
+    case 0:
+        let blob = feed.rest
+        let decoded = feed.within(decoding, of: count) { try? ConsumerProtocolSubscription.decode(blob) }
+        guard let subscription = decoded else { return }
+        let again = try? ConsumerProtocolSubscription.decode(subscription.encode())
+        check(again == subscription, "a subscription changed: \(subscription)")
+    case 1:
+        let blob = feed.rest
+        let decoded = feed.within(decoding, of: count) { try? ConsumerProtocolAssignment.decode(blob) }
+        guard let assignment = decoded else { return }
+        let again = try? ConsumerProtocolAssignment.decode(assignment.encode())
+        check(again == assignment, "an assignment changed: \(assignment)")
+    default:
+        let length = feed.byte()
+        var value = feed.rest
+        let key = value.readSlice(length: min(length, value.readableBytes)) ?? ByteBuffer()
+        let kept = kind == 2 ? value : nil
+        let decoded = feed.within(decoding, of: count) { try? GroupRecord.decode(key: key, value: kept) }
+        guard let record = decoded else { return }
+        let (keyAgain, valueAgain) = record.encode()
+        let again = try? GroupRecord.decode(key: keyAgain, value: valueAgain)
+        check(again == record, "a group's record changed: \(record)")
+        check((valueAgain == nil) == (kept == nil), "a tombstone came or went: \(record)")
+    }
 }
