@@ -46,6 +46,7 @@ let package = Package(
         .target(name: "Raft", dependencies: ["Model"], swiftSettings: strict),
         .target(name: "Replication", dependencies: ["Model"], swiftSettings: strict),
         .target(name: "Metadata", dependencies: ["Model", "Wire"], swiftSettings: strict),
+        .target(name: "Groups", dependencies: ["Model", "Wire", byteBuffer], swiftSettings: strict),
         // Floor 3
         .target(name: "Storage", dependencies: ["Model", "Records", byteBuffer], swiftSettings: strict),
         .target(name: "DiskSimulation", dependencies: ["Storage", "Model", byteBuffer], swiftSettings: strict),
@@ -129,6 +130,9 @@ let package = Package(
             name: "ReplicationTests", dependencies: ["Replication", "Model"], exclude: ["Scripts"],
             swiftSettings: strict),
         .testTarget(name: "MetadataTests", dependencies: ["Metadata", "Wire", "Model"], swiftSettings: strict),
+        .testTarget(
+            name: "GroupsTests", dependencies: ["Groups", "Wire", "Model", byteBuffer], exclude: ["Scripts"],
+            swiftSettings: strict),
         .testTarget(
             name: "BrokerTests",
             dependencies: [

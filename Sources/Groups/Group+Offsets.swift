@@ -1,0 +1,174 @@
+// Offsets: committing, fetching, deleting, and what runs out (KIP-211, KIP-496).
+
+import Model
+import Wire
+
+extension Group {
+    // MARK: OffsetCommit
+
+    mutating func commitRequested(
+        _ request: OffsetCommitRequest, _ call: GroupCall, _ topics: any TopicLookup, _ step: inout GroupStep
+    ) {
+        step.isRearmed = false
+        if let error = commitRefusal(request, version: call.version) {
+            return step.reply(call.ticket, .offsetCommit(request.answered { _, _ in error }))
+        }
+        // A commit shows that the member lives, as a heartbeat does.
+        if request.generationIDOrMemberEpoch >= 0 { members[request.memberID]?.heard(at: step.now) }
+        var records: [GroupRecord] = []
+        let response = request.answered { topic, partition in
+            let known = call.version >= 10 ? topics.topic(topic.topicID) : topics.topic(named: topic.name)
+            guard let known else { return call.version >= 10 ? .unknownTopicId : .unknownTopicOrPartition }
+            guard (0..<known.partitions).contains(partition.partitionIndex) else { return .unknownTopicOrPartition }
+            let metadata = partition.committedMetadata ?? ""
+            guard metadata.utf8.count <= step.settings.offsetMetadataBytesMax else { return .offsetMetadataTooLarge }
+            var value = OffsetCommitValue()
+            value.offset = partition.committedOffset
+            value.leaderEpoch = partition.committedLeaderEpoch
+            value.metadata = metadata
+            value.commitTimestamp = step.at.wallMs
+            // By name it may be another topic of that name than this node knows: then it says nothing.
+            value.topicID = call.version >= 10 ? topic.topicID : .zero
+            records.append(.offsetCommit(offsetKey(known.name, partition.partitionIndex), value))
+            return .none
+        }
+        if records.isEmpty { return step.reply(call.ticket, .offsetCommit(response)) }
+        step.write = GroupWrite(records: records, then: .offsetsCommitted(call.ticket, response))
+    }
+
+    /// Who may commit: the members of this generation, and anyone while there are none (G2).
+    private func commitRefusal(_ request: OffsetCommitRequest, version: Int16) -> ErrorCode? {
+        let asked = request.generationIDOrMemberEpoch
+        if isVoid, asked >= 0 { return version >= 9 ? .groupIdNotFound : .illegalGeneration }
+        if asked < 0, state == .empty { return nil }
+        if asked < 0, request.memberID.isEmpty, request.groupInstanceID == nil { return .unknownMemberId }
+        if let error = refusal(of: request.memberID, instanceID: request.groupInstanceID) { return error }
+        guard asked == generation else { return .illegalGeneration }
+        // It has joined and does not know yet what it owns. In a rebalance that only begins, it still owns it.
+        return state == .completingRebalance ? .rebalanceInProgress : nil
+    }
+
+    // MARK: OffsetFetch
+
+    /// The offsets asked for; all when `asked` is nil. What was never committed is −1, without an error.
+    func fetched(
+        _ asked: [OffsetFetchRequest.Topic]?, version: Int16, _ topics: any TopicLookup
+    ) -> [OffsetFetchResponse.Topic] {
+        guard let asked else { return fetchedAll(version: version, topics) }
+        return asked.map { topic in
+            var answer = OffsetFetchResponse.Topic()
+            answer.name = topic.name
+            answer.topicID = topic.topicID
+            let name = version >= 10 ? topics.topic(topic.topicID)?.name : topic.name
+            answer.partitions = topic.partitionIndexes.map { partition in
+                guard let name else { return .missing(partition, .unknownTopicId) }
+                return shown(name, partition, topicID: topic.topicID)
+            }
+            return answer
+        }
+    }
+
+    private func fetchedAll(version: Int16, _ topics: any TopicLookup) -> [OffsetFetchResponse.Topic] {
+        offsets.topicNames.compactMap { name in
+            var answer = OffsetFetchResponse.Topic()
+            answer.name = name
+            if version >= 10 {
+                guard let topic = topics.topic(named: name) else { return nil }
+                answer.topicID = topic.id
+            }
+            answer.partitions = offsets.partitions(of: name).map { shown(name, $0, topicID: answer.topicID) }
+                .filter { $0.committedOffset >= 0 }
+            return answer
+        }
+    }
+
+    private func shown(
+        _ topic: String, _ partition: PartitionIndex, topicID: UUID128
+    ) -> OffsetFetchResponse.Partition {
+        guard let committed = offsets[topic, partition] else { return .missing(partition) }
+        // Of another topic that had this name.
+        if topicID != .zero, committed.topicID != .zero, committed.topicID != topicID { return .missing(partition) }
+        var answer = OffsetFetchResponse.Partition()
+        answer.partitionIndex = partition
+        answer.committedOffset = committed.offset
+        answer.committedLeaderEpoch = committed.leaderEpoch
+        answer.metadata = committed.metadata
+        return answer
+    }
+
+    // MARK: OffsetDelete
+
+    mutating func offsetDeleteRequested(
+        _ request: OffsetDeleteRequest, _ call: GroupCall, _ topics: any TopicLookup, _ step: inout GroupStep
+    ) {
+        step.isRearmed = false
+        if isVoid || (!members.isEmpty && protocolType != ConsumerProtocol.type) {
+            let error: ErrorCode = isVoid ? .groupIdNotFound : .nonEmptyGroup
+            return step.reply(call.ticket, .offsetDelete(OffsetDeleteResponse(error: error)))
+        }
+        // Where nobody can tell what the members read, all of it is taken for read.
+        let subscribed = members.isEmpty ? [] : subscribedTopics
+        var records: [GroupRecord] = []
+        var response = OffsetDeleteResponse()
+        response.topics = request.topics.map { topic in
+            var answer = OffsetDeleteResponse.Topic()
+            answer.name = topic.name
+            let known = topics.topic(named: topic.name)
+            answer.partitions = topic.partitions.map { partition in
+                var result = OffsetDeleteResponse.Partition()
+                result.partitionIndex = partition.partitionIndex
+                if known == nil {
+                    result.errorCode = .unknownTopicOrPartition
+                } else if subscribed?.contains(topic.name) ?? true {
+                    result.errorCode = .groupSubscribedToTopic
+                } else if offsets[topic.name, partition.partitionIndex] != nil {
+                    records.append(.offsetCommit(offsetKey(topic.name, partition.partitionIndex), nil))
+                }
+                return result
+            }
+            return answer
+        }
+        if records.isEmpty { return step.reply(call.ticket, .offsetDelete(response), after: offsetsEnd) }
+        step.write = GroupWrite(records: records, then: .offsetsDeleted(call.ticket, response))
+    }
+
+    // MARK: What runs out
+
+    /// Offsets of a group without members run out a retention after the last of them left, or after the commit where
+    /// that was later; of a simple consumer, and of topics that a stable group no longer reads, after the commit. The
+    /// group goes with its last offset.
+    mutating func expire(_ step: inout GroupStep) {
+        let expired = expiredKeys(step)
+        var records = offsetTombstones(expired, step.settings)
+        let count = records.count
+        let isLast = count == offsets.count && state == .empty && members.isEmpty && pendingMembers.isEmpty
+        if isLast, isPersisted { records.append(tombstone) }
+        guard !records.isEmpty else { return }
+        step.write = GroupWrite(records: records, then: .offsetsExpired(count))
+    }
+
+    private func expiredKeys(_ step: GroupStep) -> [OffsetTable.Key] {
+        let nowMs = step.at.wallMs
+        let before = nowMs - step.settings.offsetsRetentionMs
+        let isSimple = protocolType == nil
+        let reads = state == .stable ? subscribedTopics : nil
+        return offsets.keys { topic, offset in
+            if !isSimple, state != .empty {
+                guard let reads, !reads.contains(topic) else { return false }
+            }
+            if offset.expireTimestampMs >= 0 { return offset.expireTimestampMs <= nowMs }
+            let since = isSimple || state != .empty ? 0 : stateChangedMs ?? 0
+            return max(since, offset.commitTimestampMs) <= before
+        }
+    }
+
+    /// A topic is gone, and its offsets with it. One that was committed to a later topic of that name stays.
+    mutating func topicDeleted(_ topic: KnownTopic, _ step: inout GroupStep) {
+        let gone = offsets.keys { name, offset in
+            name == topic.name && (offset.topicID == .zero || offset.topicID == topic.id)
+        }
+        let records = offsetTombstones(gone, step.settings)
+        guard !records.isEmpty else { return }
+        step.write = GroupWrite(records: records, then: .topicsRemoved(records.count))
+    }
+}

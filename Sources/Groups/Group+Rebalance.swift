@@ -1,0 +1,177 @@
+// A rebalance from its first cause to the generation that ends it.
+
+import Model
+import Wire
+
+extension Group {
+    /// What a member's coming, going or changing leads to.
+    mutating func rebalanceOrCompleteJoin(_ reason: RebalanceReason, _ step: inout GroupStep) {
+        if state == .preparingRebalance {
+            tryCompleteJoin(&step)
+        } else {
+            beginRebalance(reason, &step)
+        }
+    }
+
+    mutating func membersRemoved(_ reason: RebalanceReason, _ step: inout GroupStep) {
+        if state != .empty { rebalanceOrCompleteJoin(reason, &step) }
+    }
+
+    mutating func beginRebalance(_ reason: RebalanceReason, _ step: inout GroupStep) {
+        answerParkedSyncs(.rebalanceInProgress, &step)
+        for id in members.keys { members[id]?.owesSync = false }
+        syncDeadline = nil
+        let timeoutMs = rebalanceTimeoutMs
+        let delayMs = min(step.settings.initialRebalanceDelayMs, timeoutMs)
+        let isInitial = state == .empty && delayMs > 0
+        var next = Rebalance(
+            beganAt: step.now, deadline: step.now.advanced(byMs: timeoutMs), quietEnd: step.now.advanced(byMs: delayMs))
+        next.quietUntil = isInitial ? min(step.now.advanced(byMs: step.settings.quietMs), next.quietEnd) : nil
+        rebalance = next
+        lastRebalance = LastRebalance(reason: reason, wallMs: step.at.wallMs)
+        step.log(.rebalanceBegan(reason, generation: generation, state: state))
+        move(to: .preparingRebalance, step)
+        tryCompleteJoin(&step)
+    }
+
+    /// Someone came while the first members wait for company: more may be on their way.
+    mutating func extendQuiet(_ step: GroupStep) {
+        guard var rebalance, rebalance.quietUntil != nil else { return }
+        rebalance.quietUntil = min(step.now.advanced(byMs: step.settings.quietMs), rebalance.quietEnd)
+        self.rebalance = rebalance
+    }
+
+    /// Begins the generation as soon as all are there who can be expected.
+    mutating func tryCompleteJoin(_ step: inout GroupStep) {
+        guard state == .preparingRebalance, let rebalance else { return }
+        if !members.isEmpty {
+            guard members.values.allSatisfy(\.hasJoined) else { return }
+            if let quietUntil = rebalance.quietUntil {
+                let isWhole = companyBefore > 0 && members.count >= companyBefore && pendingMembers.isEmpty
+                guard step.now >= quietUntil || isWhole else { return }
+            } else if pendingMembers.values.contains(where: { $0.holdsUntil > step.now }) {
+                return
+            }
+        }
+        completeJoin(&step)
+    }
+
+    /// All have joined, or the rebalance timeout has passed.
+    private mutating func completeJoin(_ step: inout GroupStep) {
+        guard let rebalance else { return }
+        let waitedMs = step.now.milliseconds(since: rebalance.beganAt)
+        let laggards = members.values.filter { !$0.hasJoined && $0.instanceID == nil }
+        if !laggards.isEmpty {
+            step.log(.laggardsRemoved(laggards.map(\.name), waitedMs: waitedMs))
+            for member in laggards { remove(member.id, &step) }
+        }
+        if members.isEmpty { return becomeEmpty(&step) }
+        let joined = members.values.filter(\.hasJoined).sorted { $0.joinSequence < $1.joinSequence }
+        guard let first = joined.first else {
+            // Only static members that are away: nobody could assign. Their sessions end this.
+            let deadline = step.now.advanced(byMs: max(rebalanceTimeoutMs, 1_000))
+            self.rebalance?.deadline = deadline
+            return step.log(.rebalanceWaits(members.values.map(\.name)))
+        }
+        if !joined.contains(where: { $0.id == leaderID }) { leaderID = first.id }
+        generation = generation == .max ? 1 : generation + 1
+        protocolName = chosenProtocol()
+        companyBefore = members.count
+        self.rebalance = nil
+        generationBeganAt = step.now
+        syncDeadline = step.now.advanced(byMs: rebalanceTimeoutMs)
+        move(to: .completingRebalance, step)
+        // Whoever came last was waited for, if the others were there before.
+        let last = joined.max { $0.joinedAt < $1.joinedAt }
+        let isAwaited = joined.count > 1 && last?.joinedAt ?? step.now > rebalance.beganAt
+        step.log(
+            .generationBegan(
+                generation, members: members.count, leader: members[leaderID ?? ""]?.name ?? first.name,
+                protocolName: protocolName ?? "", tookMs: waitedMs, last: isAwaited ? last?.name : nil))
+        for member in joined {
+            guard let parked = member.parkedJoin else { continue }
+            members[member.id]?.parkedJoin = nil
+            members[member.id]?.owesSync = true
+            answerJoin(member.id, parked, &step)
+        }
+    }
+
+    /// The last member is gone.
+    private mutating func becomeEmpty(_ step: inout GroupStep) {
+        generation = generation == .max ? 1 : generation + 1
+        protocolName = nil
+        leaderID = nil
+        rebalance = nil
+        syncDeadline = nil
+        move(to: .empty, step)
+        step.log(.emptied(generation))
+        // A generation that was never written down needs no end.
+        if isPersisted || !offsets.isEmpty {
+            step.write = GroupWrite(records: [metadataRecord(at: step.at)], then: .emptied)
+        }
+    }
+
+    // MARK: Protocols
+
+    /// Whether a member with these protocols leaves the group with one that all can speak.
+    func supports(_ request: JoinGroupRequest, replacing replaced: String?) -> Bool {
+        guard !request.protocolType.isEmpty, !request.protocols.isEmpty else { return false }
+        let others = members.values.filter { $0.id != replaced }
+        guard !others.isEmpty else { return members.isEmpty || request.protocolType == protocolType }
+        guard request.protocolType == protocolType else { return false }
+        return request.protocols.contains { one in
+            others.allSatisfy { other in other.protocols.contains { $0.name == one.name } }
+        }
+    }
+
+    /// Every member votes for the first of its protocols that all can speak. A draw goes to what the member that came
+    /// first prefers.
+    func chosenProtocol() -> String? {
+        let voters = members.values.sorted { $0.joinSequence < $1.joinSequence }
+        guard let first = voters.first else { return nil }
+        let candidates = first.protocols.map(\.name).filter { name in
+            voters.allSatisfy { voter in voter.protocols.contains { $0.name == name } }
+        }
+        var best: (name: String, votes: Int)?
+        for name in candidates {
+            let votes = voters.count { voter in
+                voter.protocols.first { candidates.contains($0.name) }?.name == name
+            }
+            if votes > best?.votes ?? -1 { best = (name, votes) }
+        }
+        return best?.name
+    }
+
+    // MARK: Deadlines
+
+    /// Time has passed `nextDeadline`.
+    mutating func ticked(_ step: inout GroupStep) {
+        let forgotten = pendingMembers.filter { $0.value.deadline <= step.now }.map(\.key)
+        if !forgotten.isEmpty {
+            for id in forgotten { pendingMembers[id] = nil }
+            step.log(.pendingMembersForgotten(forgotten))
+        }
+        expireSessions(&step)
+        if let rebalance, step.write == nil {
+            if step.now >= rebalance.deadline { completeJoin(&step) } else { tryCompleteJoin(&step) }
+        }
+        if let syncDeadline, step.now >= syncDeadline, step.write == nil {
+            self.syncDeadline = nil
+            let missing = members.values.filter(\.owesSync)
+            for member in missing { remove(member.id, &step) }
+            if !missing.isEmpty { membersRemoved(.syncMissing(missing.map(\.name)), &step) }
+        }
+    }
+
+    private mutating func expireSessions(_ step: inout GroupStep) {
+        let silent = members.values.filter { $0.canExpire && $0.sessionDeadline <= step.now }
+        guard !silent.isEmpty else { return }
+        if metadataEnd > step.committed {
+            // Answers wait for a commit; who has not got its own cannot be blamed for silence.
+            for member in silent { members[member.id]?.heard(at: step.now) }
+            return
+        }
+        for member in silent { remove(member.id, &step) }
+        membersRemoved(.membersSilent(silent.map(\.name)), &step)
+    }
+}

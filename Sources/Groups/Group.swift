@@ -1,0 +1,96 @@
+// One group: its offsets, and the classic protocol's state. A value; the coordinator gives it inputs one at a time.
+
+import Model
+
+/// Kafka's names of a classic group's states.
+package enum GroupState: String, Sendable, CaseIterable {
+    case empty = "Empty"
+    /// Members are awaited.
+    case preparingRebalance = "PreparingRebalance"
+    /// The leader's assignment is awaited.
+    case completingRebalance = "CompletingRebalance"
+    case stable = "Stable"
+    /// Only said of groups that do not exist.
+    case dead = "Dead"
+}
+
+package struct Group: Equatable, Sendable {
+    package let id: String
+    package internal(set) var state = GroupState.empty
+    /// Wall clock; nil: written by a Kafka that did not say.
+    package internal(set) var stateChangedMs: Int64?
+    /// Nil: nobody ever joined, offsets were committed from outside.
+    package internal(set) var protocolType: String?
+    package internal(set) var protocolName: String?
+    package internal(set) var generation: Int32 = 0
+    package internal(set) var leaderID: String?
+    package internal(set) var members = SortedMap<String, GroupMember>()
+    /// Why and when it last rebalanced under this coordinator.
+    package internal(set) var lastRebalance: LastRebalance?
+    package internal(set) var offsets = OffsetTable()
+
+    /// Member ids by instance id.
+    var instances = SortedMap<String, String>()
+    var pendingMembers = SortedMap<String, PendingMember>()
+    /// While members are awaited.
+    var rebalance: Rebalance?
+    /// While some owe their SyncGroup.
+    var syncDeadline: Instant?
+    var generationBeganAt = Instant.zero
+    var joinSequence = 0
+    /// How many members the last generation had: when so many are back, nobody else is awaited.
+    var companyBefore = 0
+    /// Whether the log holds a GroupMetadata record of it.
+    var isPersisted = false
+    /// The end offset of its last GroupMetadata record, and of its last offset record.
+    var metadataEnd: Offset = 0
+    var offsetsEnd: Offset = 0
+    /// An append was asked for and its outcome is not known.
+    var isWriting = false
+
+    package struct LastRebalance: Hashable, Sendable {
+        package var reason: RebalanceReason
+        package var wallMs: Int64
+    }
+
+    struct Rebalance: Hashable, Sendable {
+        var beganAt: Instant
+        /// Whoever has not joined by then is removed.
+        var deadline: Instant
+        /// The first members wait for company until then; each arrival moves it, up to `quietEnd`.
+        var quietUntil: Instant?
+        var quietEnd: Instant
+    }
+
+    init(_ id: String) { self.id = id }
+
+    /// Nothing to remember: not in the log, nobody here, nobody expected.
+    var isVoid: Bool {
+        !isPersisted && !isWriting && state == .empty && members.isEmpty && pendingMembers.isEmpty && offsets.isEmpty
+    }
+
+    /// The longest rebalance timeout of its members.
+    var rebalanceTimeoutMs: Int64 { Int64(members.values.map(\.rebalanceTimeoutMs).max() ?? 0) }
+
+    /// The end offset of all that it shows.
+    var end: Offset { max(metadataEnd, offsetsEnd) }
+
+    /// When `ticked` has something to do.
+    var nextDeadline: Instant {
+        var earliest = syncDeadline ?? .distantFuture
+        for member in members.values where member.canExpire { earliest = min(earliest, member.sessionDeadline) }
+        for pending in pendingMembers.values {
+            earliest = min(earliest, pending.deadline)
+            if let rebalance, rebalance.quietUntil == nil, pending.holdsUntil > rebalance.beganAt {
+                earliest = min(earliest, pending.holdsUntil)
+            }
+        }
+        if let rebalance { earliest = min(earliest, rebalance.quietUntil ?? .distantFuture, rebalance.deadline) }
+        return earliest
+    }
+
+    mutating func move(to next: GroupState, _ step: GroupStep) {
+        state = next
+        stateChangedMs = step.at.wallMs
+    }
+}

@@ -1,0 +1,182 @@
+// Requests on their way to the groups that they name, and those that look at several.
+
+import Model
+import Wire
+
+extension GroupCoordinator {
+    /// A client asked. Each call is answered exactly once, perhaps much later.
+    package mutating func requested(
+        _ call: GroupCall, topics: any TopicLookup, at reading: ClockReading, into effects: inout [GroupEffect]
+    ) {
+        guard phase == .active else {
+            let error: ErrorCode = phase == .loading ? .coordinatorLoadInProgress : .notCoordinator
+            return effects.append(.reply(call.ticket, call.request.refused(error, version: call.version)))
+        }
+        forgiveStall(at: reading.now)
+        open[call.ticket] = call
+        if let error = refusal(of: call.request) {
+            return reply(call.ticket, call.request.refused(error, version: call.version), after: 0, into: &effects)
+        }
+        switch call.request {
+        case .joinGroup(let request):
+            with(request.groupID, at: reading, into: &effects) { $0.joinRequested(request, call, &$1) }
+        case .syncGroup(let request):
+            with(request.groupID, at: reading, into: &effects) { $0.syncRequested(request, call, &$1) }
+        case .heartbeat(let request):
+            with(request.groupID, at: reading, into: &effects) { $0.heartbeatReceived(request, call, &$1) }
+        case .leaveGroup(let request):
+            with(request.groupID, at: reading, into: &effects) { $0.leaveRequested(request, call, &$1) }
+        case .offsetCommit(let request):
+            with(request.groupID, at: reading, into: &effects) { $0.commitRequested(request, call, topics, &$1) }
+        case .offsetDelete(let request):
+            with(request.groupID, at: reading, into: &effects) { $0.offsetDeleteRequested(request, call, topics, &$1) }
+        case .offsetFetch(let request): offsetFetchRequested(request, call, topics, into: &effects)
+        case .describeGroups(let request): describeRequested(request, call, into: &effects)
+        case .listGroups(let request): listRequested(request, call, into: &effects)
+        case .deleteGroups(let request):
+            let deletion = GroupDeletion(ticket: call.ticket, remaining: Array(request.groupsNames.reversed()))
+            goOn(with: deletion, at: reading, into: &effects)
+        }
+    }
+
+    /// What is wrong with a request whatever the group is.
+    private func refusal(of request: GroupRequest) -> ErrorCode? {
+        switch request {
+        case .joinGroup(let request):
+            if request.groupID.isEmpty { return .invalidGroupId }
+            let bounds = settings.sessionTimeoutMsMin...settings.sessionTimeoutMsMax
+            return bounds.contains(request.sessionTimeoutMs) ? nil : .invalidSessionTimeout
+        case .syncGroup(let request): return request.groupID.isEmpty ? .invalidGroupId : nil
+        case .heartbeat(let request): return request.groupID.isEmpty ? .invalidGroupId : nil
+        case .leaveGroup(let request): return request.groupID.isEmpty ? .invalidGroupId : nil
+        default: return nil
+        }
+    }
+
+    /// The connection of this request is gone: nobody reads its answer, and none is given any more.
+    package mutating func abandoned(
+        _ ticket: GroupTicket, at reading: ClockReading, into effects: inout [GroupEffect]
+    ) {
+        guard let call = open.removeValue(forKey: ticket) else { return }
+        switch call.request {
+        case .joinGroup(let request):
+            with(request.groupID, at: reading, into: &effects) { $0.abandoned(ticket, &$1) }
+        case .syncGroup(let request):
+            with(request.groupID, at: reading, into: &effects) { $0.abandoned(ticket, &$1) }
+        default: break
+        }
+    }
+
+    // MARK: Looking at several groups
+
+    private mutating func offsetFetchRequested(
+        _ request: OffsetFetchRequest, _ call: GroupCall, _ topics: any TopicLookup, into effects: inout [GroupEffect]
+    ) {
+        var response = OffsetFetchResponse()
+        var after: Offset = 0
+        if call.version >= 8 {
+            response.groups = request.groups.map { asked in
+                after = max(after, groups[asked.groupID]?.offsetsEnd ?? vanishedEnd)
+                var answer = OffsetFetchResponse.Group()
+                answer.groupID = asked.groupID
+                let group = groups[asked.groupID] ?? Group(asked.groupID)
+                answer.topics = group.fetched(asked.topics, version: call.version, topics)
+                return answer
+            }
+        } else {
+            after = groups[request.groupID]?.offsetsEnd ?? vanishedEnd
+            let group = groups[request.groupID] ?? Group(request.groupID)
+            response.topics = group.fetched(request.topics, version: call.version, topics)
+        }
+        reply(call.ticket, .offsetFetch(response), after: after, into: &effects)
+    }
+
+    private mutating func describeRequested(
+        _ request: DescribeGroupsRequest, _ call: GroupCall, into effects: inout [GroupEffect]
+    ) {
+        var response = DescribeGroupsResponse()
+        var after: Offset = 0
+        response.groups = request.groups.map { id in
+            after = max(after, groups[id]?.metadataEnd ?? vanishedEnd)
+            if let group = groups[id] { return group.described() }
+            var answer = DescribeGroupsResponse.Group()
+            answer.groupID = id
+            answer.groupState = GroupState.dead.rawValue
+            if call.version >= 6 {
+                answer.errorCode = .groupIdNotFound
+                answer.errorMessage = "There is no group \(id)."
+            }
+            return answer
+        }
+        reply(call.ticket, .describeGroups(response), after: after, into: &effects)
+    }
+
+    private mutating func listRequested(
+        _ request: ListGroupsRequest, _ call: GroupCall, into effects: inout [GroupEffect]
+    ) {
+        let states = Set(request.statesFilter.map { $0.lowercased() })
+        let types = Set(request.typesFilter.map { $0.lowercased() })
+        var response = ListGroupsResponse()
+        for id in groups.keys.sorted() {
+            guard let group = groups[id], types.isEmpty || types.contains(Group.type),
+                states.isEmpty || states.contains(group.state.rawValue.lowercased())
+            else { continue }
+            var answer = ListGroupsResponse.Group()
+            answer.groupID = id
+            answer.protocolType = group.protocolType ?? ""
+            answer.groupState = group.state.rawValue
+            answer.groupType = Group.type
+            response.groups.append(answer)
+        }
+        reply(call.ticket, .listGroups(response), after: lastEnd, into: &effects)
+    }
+}
+
+extension Group {
+    /// KIP-848's name for what is not of its kind.
+    static let type = "classic"
+
+    func described() -> DescribeGroupsResponse.Group {
+        var answer = DescribeGroupsResponse.Group()
+        answer.groupID = id
+        answer.groupState = state.rawValue
+        answer.protocolType = protocolType ?? ""
+        let isStable = state == .stable
+        answer.protocolData = isStable ? protocolName ?? "" : ""
+        answer.members = members.values.sorted { $0.joinSequence < $1.joinSequence }.map { member in
+            var shown = DescribeGroupsResponse.Member()
+            shown.memberID = member.id
+            shown.groupInstanceID = member.instanceID
+            shown.clientID = member.clientID
+            shown.clientHost = member.clientHost
+            // Between two generations what is known of either would mislead.
+            if isStable {
+                shown.memberMetadata = member.metadata(for: protocolName)
+                shown.memberAssignment = member.assignment
+            }
+            return shown
+        }
+        return answer
+    }
+
+    /// Moves every deadline by a time in which nobody was listened to.
+    mutating func postpone(byMs lateMs: Int64) {
+        for id in members.keys {
+            guard let deadline = members[id]?.sessionDeadline else { continue }
+            members[id]?.sessionDeadline = deadline.advanced(byMs: lateMs)
+        }
+        for id in pendingMembers.keys {
+            guard var pending = pendingMembers[id] else { continue }
+            pending.deadline = pending.deadline.advanced(byMs: lateMs)
+            pending.holdsUntil = pending.holdsUntil.advanced(byMs: lateMs)
+            pendingMembers[id] = pending
+        }
+        syncDeadline = syncDeadline?.advanced(byMs: lateMs)
+        if var rebalance {
+            rebalance.deadline = rebalance.deadline.advanced(byMs: lateMs)
+            rebalance.quietUntil = rebalance.quietUntil?.advanced(byMs: lateMs)
+            rebalance.quietEnd = rebalance.quietEnd.advanced(byMs: lateMs)
+            self.rebalance = rebalance
+        }
+    }
+}
