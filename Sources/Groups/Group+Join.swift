@@ -16,7 +16,10 @@ extension Group {
         }
         let replaced = request.memberID.isEmpty ? request.groupInstanceID.flatMap { instances[$0] } : request.memberID
         guard supports(request, replacing: replaced) else {
-            return refuse(request, call, .inconsistentGroupProtocol, &step)
+            let isKnown = !supports(request, replacing: replaced, withLoaded: false)
+            refuse(request, call, isKnown ? .inconsistentGroupProtocol : .coordinatorLoadInProgress, &step)
+            if !isKnown { rebalanceOrCompleteJoin(.protocolsUnknown(call.clientID), &step) }
+            return
         }
         if !request.memberID.isEmpty {
             rejoin(request, call, &step)
@@ -94,7 +97,12 @@ extension Group {
         if let error = refusal(of: id, instanceID: request.groupInstanceID) {
             return refuse(request, call, error, &step)
         }
-        guard let member = members[id] else { return refuse(request, call, .unknownMemberId, &step) }
+        guard var member = members[id] else { return refuse(request, call, .unknownMemberId, &step) }
+        if member.isLoaded, request.metadata(for: protocolName) == member.metadata(for: protocolName) {
+            // It says as much as is known of it, and more.
+            member.take(request, call, at: step.now)
+            members[id] = member
+        }
         let isUnchanged = member.protocols == request.protocols
         switch state {
         case .preparingRebalance:

@@ -14,7 +14,9 @@ extension Group {
     }
 
     mutating func membersRemoved(_ reason: RebalanceReason, _ step: inout GroupStep) {
-        if state != .empty { rebalanceOrCompleteJoin(reason, &step) }
+        guard state != .empty else { return }
+        if members.isEmpty { return becomeEmpty(reason, &step) }
+        rebalanceOrCompleteJoin(reason, &step)
     }
 
     mutating func beginRebalance(_ reason: RebalanceReason, _ step: inout GroupStep) {
@@ -25,7 +27,8 @@ extension Group {
         let delayMs = min(step.settings.initialRebalanceDelayMs, timeoutMs)
         let isInitial = state == .empty && delayMs > 0
         var next = Rebalance(
-            beganAt: step.now, deadline: step.now.advanced(byMs: timeoutMs), quietEnd: step.now.advanced(byMs: delayMs))
+            reason: reason, beganAt: step.now, deadline: step.now.advanced(byMs: timeoutMs),
+            quietEnd: step.now.advanced(byMs: delayMs))
         next.quietUntil = isInitial ? min(step.now.advanced(byMs: step.settings.quietMs), next.quietEnd) : nil
         rebalance = next
         lastRebalance = LastRebalance(reason: reason, wallMs: step.at.wallMs)
@@ -44,14 +47,12 @@ extension Group {
     /// Begins the generation as soon as all are there who can be expected.
     mutating func tryCompleteJoin(_ step: inout GroupStep) {
         guard state == .preparingRebalance, let rebalance else { return }
-        if !members.isEmpty {
-            guard members.values.allSatisfy(\.hasJoined) else { return }
-            if let quietUntil = rebalance.quietUntil {
-                let isWhole = companyBefore > 0 && members.count >= companyBefore && pendingMembers.isEmpty
-                guard step.now >= quietUntil || isWhole else { return }
-            } else if pendingMembers.values.contains(where: { $0.holdsUntil > step.now }) {
-                return
-            }
+        guard members.values.allSatisfy(\.hasJoined) else { return }
+        if let quietUntil = rebalance.quietUntil {
+            let isWhole = companyBefore > 0 && members.count >= companyBefore && pendingMembers.isEmpty
+            guard step.now >= quietUntil || isWhole else { return }
+        } else if pendingMembers.values.contains(where: { $0.holdsUntil ?? .zero > step.now }) {
+            return
         }
         completeJoin(&step)
     }
@@ -65,7 +66,7 @@ extension Group {
             step.log(.laggardsRemoved(laggards.map(\.name), waitedMs: waitedMs))
             for member in laggards { remove(member.id, &step) }
         }
-        if members.isEmpty { return becomeEmpty(&step) }
+        if members.isEmpty { return becomeEmpty(rebalance.reason, &step) }
         let joined = members.values.filter(\.hasJoined).sorted { $0.joinSequence < $1.joinSequence }
         guard let first = joined.first else {
             // Only static members that are away: nobody could assign. Their sessions end this.
@@ -88,6 +89,7 @@ extension Group {
             .generationBegan(
                 generation, members: members.count, leader: members[leaderID ?? ""]?.name ?? first.name,
                 protocolName: protocolName ?? "", tookMs: waitedMs, last: isAwaited ? last?.name : nil))
+        for id in members.keys { members[id]?.isLoaded = false }
         for member in joined {
             guard let parked = member.parkedJoin else { continue }
             members[member.id]?.parkedJoin = nil
@@ -97,14 +99,15 @@ extension Group {
     }
 
     /// The last member is gone.
-    private mutating func becomeEmpty(_ step: inout GroupStep) {
+    private mutating func becomeEmpty(_ reason: RebalanceReason, _ step: inout GroupStep) {
         generation = generation == .max ? 1 : generation + 1
         protocolName = nil
         leaderID = nil
         rebalance = nil
         syncDeadline = nil
         move(to: .empty, step)
-        step.log(.emptied(generation))
+        step.log(.emptied(generation, reason))
+        lastRebalance = LastRebalance(reason: reason, wallMs: step.at.wallMs)
         // A generation that was never written down needs no end.
         if isPersisted || !offsets.isEmpty {
             step.write = GroupWrite(records: [metadataRecord(at: step.at)], then: .emptied)
@@ -114,11 +117,11 @@ extension Group {
     // MARK: Protocols
 
     /// Whether a member with these protocols leaves the group with one that all can speak.
-    func supports(_ request: JoinGroupRequest, replacing replaced: String?) -> Bool {
+    /// - Parameter withLoaded: count members of whom only the chosen protocol is known.
+    func supports(_ request: JoinGroupRequest, replacing replaced: String?, withLoaded: Bool = true) -> Bool {
         guard !request.protocolType.isEmpty, !request.protocols.isEmpty else { return false }
-        let others = members.values.filter { $0.id != replaced }
-        guard !others.isEmpty else { return members.isEmpty || request.protocolType == protocolType }
-        guard request.protocolType == protocolType else { return false }
+        guard members.isEmpty || request.protocolType == protocolType else { return false }
+        let others = members.values.filter { $0.id != replaced && (withLoaded || !$0.isLoaded) }
         return request.protocols.contains { one in
             others.allSatisfy { other in other.protocols.contains { $0.name == one.name } }
         }
@@ -151,9 +154,14 @@ extension Group {
             for id in forgotten { pendingMembers[id] = nil }
             step.log(.pendingMembersForgotten(forgotten))
         }
+        for (id, pending) in pendingMembers {
+            // What has passed is not waited for again.
+            if let holdsUntil = pending.holdsUntil, holdsUntil <= step.now { pendingMembers[id]?.holdsUntil = nil }
+        }
         expireSessions(&step)
         if let rebalance, step.write == nil {
             if step.now >= rebalance.deadline { completeJoin(&step) } else { tryCompleteJoin(&step) }
+            if step.now >= rebalance.quietUntil ?? .distantFuture { self.rebalance?.quietUntil = nil }
         }
         if let syncDeadline, step.now >= syncDeadline, step.write == nil {
             self.syncDeadline = nil

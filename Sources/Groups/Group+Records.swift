@@ -141,6 +141,7 @@ extension Group {
                 assignment: ByteBuffer(bytes: written.assignment.readableBytesView))
             if member.rebalanceTimeoutMs < 0 { member.rebalanceTimeoutMs = member.sessionTimeoutMs }
             member.joinSequence = joinSequence
+            member.isLoaded = true
             members[member.id] = member
             if let instanceID = member.instanceID { instances[instanceID] = member.id }
         }

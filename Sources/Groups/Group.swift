@@ -54,6 +54,7 @@ package struct Group: Equatable, Sendable {
     }
 
     struct Rebalance: Hashable, Sendable {
+        var reason: RebalanceReason
         var beganAt: Instant
         /// Whoever has not joined by then is removed.
         var deadline: Instant
@@ -81,9 +82,7 @@ package struct Group: Equatable, Sendable {
         for member in members.values where member.canExpire { earliest = min(earliest, member.sessionDeadline) }
         for pending in pendingMembers.values {
             earliest = min(earliest, pending.deadline)
-            if let rebalance, rebalance.quietUntil == nil, pending.holdsUntil > rebalance.beganAt {
-                earliest = min(earliest, pending.holdsUntil)
-            }
+            if rebalance != nil { earliest = min(earliest, pending.holdsUntil ?? .distantFuture) }
         }
         if let rebalance { earliest = min(earliest, rebalance.quietUntil ?? .distantFuture, rebalance.deadline) }
         return earliest

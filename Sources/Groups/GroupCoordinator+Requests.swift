@@ -168,7 +168,7 @@ extension Group {
         for id in pendingMembers.keys {
             guard var pending = pendingMembers[id] else { continue }
             pending.deadline = pending.deadline.advanced(byMs: lateMs)
-            pending.holdsUntil = pending.holdsUntil.advanced(byMs: lateMs)
+            pending.holdsUntil = pending.holdsUntil?.advanced(byMs: lateMs)
             pendingMembers[id] = pending
         }
         syncDeadline = syncDeadline?.advanced(byMs: lateMs)

@@ -18,7 +18,7 @@ package struct GroupEvent: Hashable, Sendable, CustomStringConvertible {
         /// They were given an id and did not come back with it.
         case pendingMembersForgotten([String])
         case stabilized(Int32, tookMs: Int64)
-        case emptied(Int32)
+        case emptied(Int32, RebalanceReason)
         case staticMemberReplaced(MemberName, by: String, keepsAssignment: Bool)
         case deleted
         case offsetsExpired(Int)
@@ -43,7 +43,7 @@ extension GroupEvent.Kind: CustomStringConvertible {
         case .pendingMembersForgotten(let ids):
             "forgot the member ids \(ids.prefix(5).joined(separator: ", ")): nobody came back with them"
         case .stabilized(let generation, let tookMs): "generation \(generation) is stable, \(tookMs) ms after its start"
-        case .emptied(let generation): "is empty since generation \(generation)"
+        case .emptied(let generation, let reason): "is empty since generation \(generation): \(reason)"
         case .staticMemberReplaced(let name, let id, let keeps):
             "\(name) is \(id) now" + (keeps ? " and keeps its assignment" : "")
         case .deleted: "is deleted"

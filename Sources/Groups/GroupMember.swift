@@ -17,6 +17,8 @@ package struct GroupMember: Equatable, Sendable {
     /// What the leader of the generation gave it.
     package var assignment = ByteBuffer()
 
+    /// It was loaded: of its protocols only the chosen one is known.
+    var isLoaded = false
     /// Counts the joins of a group: the first to have come is the leader.
     var joinSequence = 0
     /// Its JoinGroup that waits for the generation: it has joined the rebalance under way.
@@ -41,6 +43,7 @@ package struct GroupMember: Equatable, Sendable {
 
     /// Takes over what a JoinGroup says.
     mutating func take(_ request: JoinGroupRequest, _ call: GroupCall, at now: Instant) {
+        isLoaded = false
         clientID = call.clientID
         clientHost = call.clientHost
         sessionTimeoutMs = request.sessionTimeoutMs
@@ -90,8 +93,8 @@ struct ParkedRequest: Equatable, Sendable {
 
 /// A member id that was given out and has not come back (KIP-394).
 struct PendingMember: Equatable, Sendable {
-    /// A rebalance waits so long for it.
-    var holdsUntil: Instant
+    /// A rebalance waits so long for it; nil: no longer.
+    var holdsUntil: Instant?
     /// It is forgotten then.
     var deadline: Instant
 }
@@ -99,4 +102,7 @@ struct PendingMember: Equatable, Sendable {
 extension JoinGroupRequest {
     /// Version 0 has no rebalance timeout; the session's stands for it.
     var effectiveRebalanceTimeoutMs: Int32 { rebalanceTimeoutMs > 0 ? rebalanceTimeoutMs : sessionTimeoutMs }
+
+    /// Nil: it does not offer that protocol.
+    func metadata(for name: String?) -> ByteBuffer? { protocols.first { $0.name == name }?.metadata }
 }

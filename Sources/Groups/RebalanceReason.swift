@@ -18,6 +18,9 @@ package enum RebalanceReason: Hashable, Sendable, CustomStringConvertible {
     case staticMemberChanged(MemberName)
     /// A static member came back while the leader computed an assignment for its former id.
     case staticMemberReturned(MemberName)
+    /// Someone joins who does not speak the chosen protocol. What else the members speak is not known after a load;
+    /// they say it when they join again.
+    case protocolsUnknown(String)
     case assignmentNotStored(ErrorCode)
 
     package var description: String {
@@ -31,6 +34,8 @@ package enum RebalanceReason: Hashable, Sendable, CustomStringConvertible {
         case .metadataChanged(let name): "\(name) changed its metadata"
         case .staticMemberChanged(let name): "\(name) came back with another subscription"
         case .staticMemberReturned(let name): "\(name) came back while the assignment was computed"
+        case .protocolsUnknown(let client):
+            "\(client) speaks other protocols, and those of loaded members are not known"
         case .assignmentNotStored(let error): "the assignment could not be stored: \(error)"
         }
     }

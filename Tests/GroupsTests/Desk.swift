@@ -48,9 +48,21 @@ struct Desk {
     /// What happened since it was last emptied, for scripts.
     var trace: [String] = []
     private(set) var answeredTwice: [GroupTicket] = []
+    /// Answers as they left, for checkers.
+    var arrivals: [Arrival] = []
+
+    struct Arrival {
+        var ticket: GroupTicket
+        var response: GroupResponse
+        /// How far the log was committed then.
+        var committed: Offset
+    }
     private var seed: UInt64
     /// Whose request it was, so that the answer finds its client.
     private(set) var ownerOf: [GroupTicket: String] = [:]
+
+    /// The generation that each SyncGroup named.
+    private(set) var syncGenerations: [GroupTicket: Int32] = [:]
 
     init(settings: GroupSettings = GroupSettings(), seed: UInt64 = 1, loaded: Bool = true) {
         self.settings = settings
@@ -84,6 +96,10 @@ struct Desk {
         if commitsAtOnce, committed < end { commit() }
     }
 
+    mutating func perform(_ effects: [GroupEffect]) {
+        for effect in effects { perform(effect) }
+    }
+
     private mutating func perform(_ effect: GroupEffect) {
         switch effect {
         case .append(let id, let records):
@@ -101,6 +117,7 @@ struct Desk {
         case .reply(let ticket, let response):
             if replies.updateValue(response, forKey: ticket) != nil { answeredTwice.append(ticket) }
             trace.append("\(ticket) \(text(response))")
+            arrivals.append(Arrival(ticket: ticket, response: response, committed: committed))
             learn(ticket, response)
         case .log(let event):
             events.append(event)
@@ -190,10 +207,12 @@ struct Desk {
         request.groupInstanceID = client.instanceID
         request.assignments = assignments.sorted { $0.key < $1.key }.map { to, what in
             var one = SyncGroupRequest.Assignment()
-            one.memberID = self.client(to).memberID
+            one.memberID = clients[to]?.memberID ?? to
             one.assignment = ByteBuffer(string: what)
             return one
         }
+        let ticket = GroupTicket(UInt64(asked.count + 1))
+        syncGenerations[ticket] = client.generation
         return ask(.syncGroup(request), version: 5, name: name)
     }
 

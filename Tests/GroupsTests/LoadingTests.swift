@@ -72,6 +72,38 @@ struct LoadingTests {
         #expect(desk.group?.state == .preparingRebalance)
     }
 
+    /// The log has only the chosen protocol of each member: whoever speaks another one that all do is not turned away.
+    @Test func membersSayAgainWhatTheySpeak() {
+        var desk = Desk()
+        for name in ["a", "b"] { desk.clients[name] = Client(protocols: [("sticky", []), ("range", [])]) }
+        desk.stable(["a", "b"])
+        desk.failOver()
+        desk.clients["c"] = Client(protocols: [("range", [])])
+        desk.clients["d"] = Client(protocols: [("rr", [])])
+        #expect(desk.joined(desk.join("c"))?.errorCode == .coordinatorLoadInProgress)
+        #expect(desk.beat("a") == .rebalanceInProgress)
+        #expect(desk.joined(desk.join("c"))?.errorCode == .coordinatorLoadInProgress)
+        desk.join("a")
+        desk.join("b")
+        #expect(desk.group?.generation == 2)
+        #expect(desk.joined(desk.join("d"))?.errorCode == .inconsistentGroupProtocol)
+        let joins = desk.enter("c")
+        desk.join("a")
+        desk.join("b")
+        #expect(desk.joined(joins)?.protocolName == "range")
+    }
+
+    @Test func loadedFollowerThatJoinsAgainIsUnchanged() {
+        var desk = Desk()
+        for name in ["a", "b"] { desk.clients[name] = Client(protocols: [("sticky", []), ("range", [])]) }
+        desk.stable(["a", "b"])
+        desk.failOver()
+        let follower = desk.leader == "a" ? "b" : "a"
+        #expect(desk.joined(desk.join(follower))?.generationID == 1)
+        #expect(desk.group?.state == .stable)
+        #expect(desk.group?.members[desk.client(follower).memberID]?.protocols.count == 2)
+    }
+
     @Test func generationWithoutAnAssignmentIsNotLoaded() {
         var desk = Desk()
         desk.stable(["a"])
