@@ -6,6 +6,7 @@ import Wire
 
 extension Group {
     mutating func joinRequested(_ request: JoinGroupRequest, _ call: GroupCall, _ step: inout GroupStep) {
+        if consumer?.members.isEmpty == false { return refuse(request, call, .inconsistentGroupProtocol, &step) }
         guard accepts(request.memberID, step.settings) else {
             refuse(request, call, .groupMaxSizeReached, &step)
             if let member = members[request.memberID] {
@@ -76,7 +77,12 @@ extension Group {
     private mutating func add(
         _ id: String, _ request: JoinGroupRequest, _ call: GroupCall, _ step: inout GroupStep
     ) {
-        if members.isEmpty { protocolType = request.protocolType }
+        if members.isEmpty {
+            protocolType = request.protocolType
+            // The consumers of the other protocol are all gone.
+            obsolete += ConsumerGroup.records(of: self.id, from: consumer, to: nil)
+            consumer = nil
+        }
         joinSequence += 1
         var member = GroupMember(id: id, request, call, sequence: joinSequence, at: step.now)
         member.parkedJoin = ParkedRequest(call)
@@ -164,7 +170,7 @@ extension Group {
         step.log(.staticMemberReplaced(old.name, by: id, keepsAssignment: keeps))
         if keeps {
             step.write = GroupWrite(
-                records: [metadataRecord(at: step.at)],
+                records: obsolete + [metadataRecord(at: step.at)],
                 then: .replaced(
                     StaticReplacement(
                         old: old, memberID: id, leaderBefore: leaderBefore, parked: ParkedRequest(call))))

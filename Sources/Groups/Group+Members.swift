@@ -42,7 +42,8 @@ extension Group {
         for one in request.assignments where members[one.memberID] != nil {
             given[one.memberID] = ByteBuffer(bytes: one.assignment.readableBytesView)
         }
-        step.write = GroupWrite(records: [metadataRecord(at: step.at, assignments: given)], then: .assigned(given))
+        step.write = GroupWrite(
+            records: obsolete + [metadataRecord(at: step.at, assignments: given)], then: .assigned(given))
     }
 
     private func syncRefusal(_ request: SyncGroupRequest) -> ErrorCode? {

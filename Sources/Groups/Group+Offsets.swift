@@ -15,11 +15,18 @@ extension Group {
         }
         // A commit shows that the member lives, as a heartbeat does.
         if request.generationIDOrMemberEpoch >= 0 { members[request.memberID]?.heard(at: step.now) }
+        let consumer = consumer?.members[request.memberID]
         var records: [GroupRecord] = []
         let response = request.answered { topic, partition in
             let known = call.version >= 10 ? topics.topic(topic.topicID) : topics.topic(named: topic.name)
             guard let known else { return call.version >= 10 ? .unknownTopicId : .unknownTopicOrPartition }
             guard (0..<known.partitions).contains(partition.partitionIndex) else { return .unknownTopicOrPartition }
+            if let consumer, request.generationIDOrMemberEpoch < consumer.epoch,
+                !consumer.has(
+                    TopicPartition(known.id, partition.partitionIndex), since: request.generationIDOrMemberEpoch)
+            {
+                return .staleMemberEpoch
+            }
             let metadata = partition.committedMetadata ?? ""
             guard metadata.utf8.count <= step.settings.offsetMetadataBytesMax else { return .offsetMetadataTooLarge }
             var value = OffsetCommitValue()
@@ -39,6 +46,7 @@ extension Group {
     /// Who may commit: the members of this generation, and anyone while there are none (G2).
     private func commitRefusal(_ request: OffsetCommitRequest, version: Int16) -> ErrorCode? {
         let asked = request.generationIDOrMemberEpoch
+        if let consumer { return consumer.commitRefusal(request, version: version) }
         if isVoid, asked >= 0 { return version >= 9 ? .groupIdNotFound : .illegalGeneration }
         if asked < 0, state == .empty { return nil }
         if asked < 0, request.memberID.isEmpty, request.groupInstanceID == nil { return .unknownMemberId }
@@ -96,6 +104,14 @@ extension Group {
         return answer
     }
 
+    /// A member that asks from version 9 on shows that it is one.
+    func fetchRefusal(_ asked: OffsetFetchRequest.Group) -> ErrorCode {
+        guard let consumer, asked.memberID != nil || asked.memberEpoch >= 0 else { return .none }
+        guard let member = consumer.members[asked.memberID ?? ""] else { return .unknownMemberId }
+        return asked.memberEpoch == member.epoch || asked.memberEpoch == member.previousEpoch
+            ? .none : .staleMemberEpoch
+    }
+
     // MARK: OffsetDelete
 
     mutating func offsetDeleteRequested(
@@ -107,7 +123,7 @@ extension Group {
             return step.reply(call.ticket, .offsetDelete(OffsetDeleteResponse(error: error)))
         }
         // Where nobody can tell what the members read, all of it is taken for read.
-        let subscribed = members.isEmpty ? [] : subscribedTopics
+        let subscribed = hasMembers ? subscribedTopics : []
         var records: [GroupRecord] = []
         var response = OffsetDeleteResponse()
         response.topics = request.topics.map { topic in
@@ -141,8 +157,8 @@ extension Group {
         let expired = expiredKeys(step)
         var records = offsetTombstones(expired, step.settings)
         let count = records.count
-        let isLast = count == offsets.count && state == .empty && members.isEmpty && pendingMembers.isEmpty
-        if isLast, isPersisted { records.append(tombstone) }
+        let isLast = count == offsets.count && state == .empty && !hasMembers && pendingMembers.isEmpty
+        if isLast { records += endRecords }
         guard !records.isEmpty else { return }
         step.write = GroupWrite(records: records, then: .offsetsExpired(count))
     }
@@ -151,13 +167,14 @@ extension Group {
         let nowMs = step.at.wallMs
         let before = nowMs - step.settings.offsetsRetentionMs
         let isSimple = protocolType == nil
-        let reads = state == .stable ? subscribedTopics : nil
+        let isLiving = state != .empty || hasMembers
+        let reads = state == .stable || consumer != nil ? subscribedTopics : nil
         return offsets.keys { topic, offset in
-            if !isSimple, state != .empty {
+            if isLiving {
                 guard let reads, !reads.contains(topic) else { return false }
             }
             if offset.expireTimestampMs >= 0 { return offset.expireTimestampMs <= nowMs }
-            let since = isSimple || state != .empty ? 0 : stateChangedMs ?? 0
+            let since = isSimple || isLiving ? 0 : stateChangedMs ?? 0
             return max(since, offset.commitTimestampMs) <= before
         }
     }
@@ -170,5 +187,27 @@ extension Group {
         let records = offsetTombstones(gone, step.settings)
         guard !records.isEmpty else { return }
         step.write = GroupWrite(records: records, then: .topicsRemoved(records.count))
+    }
+}
+
+extension ConsumerGroup {
+    /// A member may commit in an epoch that is past, as long as the partition has been its own since then: its
+    /// heartbeat and its commit overtake each other (KIP-1251). That is looked at for each partition.
+    fileprivate func commitRefusal(_ request: OffsetCommitRequest, version: Int16) -> ErrorCode? {
+        let asked = request.generationIDOrMemberEpoch
+        if asked < 0, members.isEmpty { return nil }
+        if let instanceID = request.groupInstanceID {
+            guard let current = instances[instanceID] else { return .unknownMemberId }
+            if current != request.memberID { return .fencedInstanceId }
+        }
+        guard let member = members[request.memberID] else { return .unknownMemberId }
+        if version < 9 { return .unsupportedVersion }
+        return (0...max(0, member.epoch)).contains(asked) && member.epoch >= 0 ? nil : .staleMemberEpoch
+    }
+}
+
+extension ConsumerMember {
+    fileprivate func has(_ partition: TopicPartition, since epoch: Int32) -> Bool {
+        assigned[partition] ?? revoking[partition] ?? .max <= epoch
     }
 }

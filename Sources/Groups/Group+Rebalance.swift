@@ -109,8 +109,8 @@ extension Group {
         step.log(.emptied(generation, reason))
         lastRebalance = LastRebalance(reason: reason, wallMs: step.at.wallMs)
         // A generation that was never written down needs no end.
-        if isPersisted || !offsets.isEmpty {
-            step.write = GroupWrite(records: [metadataRecord(at: step.at)], then: .emptied)
+        if isPersisted || !offsets.isEmpty || !obsolete.isEmpty {
+            step.write = GroupWrite(records: obsolete + [metadataRecord(at: step.at)], then: .emptied)
         }
     }
 
@@ -169,6 +169,7 @@ extension Group {
             for member in missing { remove(member.id, &step) }
             if !missing.isEmpty { membersRemoved(.syncMissing(missing.map(\.name)), &step) }
         }
+        if step.write == nil { tickConsumers(&step) }
     }
 
     private mutating func expireSessions(_ step: inout GroupStep) {

@@ -32,6 +32,11 @@ extension Group {
         return .groupMetadata(key, value)
     }
 
+    /// The tombstones of all that the log holds of it but its offsets.
+    var endRecords: [GroupRecord] {
+        (isPersisted ? [tombstone] : []) + obsolete + ConsumerGroup.records(of: id, from: consumer, to: nil)
+    }
+
     var tombstone: GroupRecord {
         var key = GroupMetadataKey()
         key.groupID = id
@@ -70,8 +75,12 @@ extension Group {
             case .groupMetadata(_, let value):
                 metadataEnd = max(metadataEnd, endOffset)
                 isPersisted = value != nil
-                if value == nil { forgetMembership() }
-            default: break
+                if value == nil { forgetMembership() } else { obsolete = [] }
+            case .consumerGroupMetadata(_, nil):
+                metadataEnd = max(metadataEnd, endOffset)
+                consumer = nil
+                obsolete = []
+            default: metadataEnd = max(metadataEnd, endOffset)
             }
         }
         if isVoid { step.log(.deleted) }
@@ -85,6 +94,7 @@ extension Group {
             step.reply(ticket, .offsetDelete(response), after: offsetsEnd)
         case .offsetsExpired(let count): if count > 0 { step.log(.offsetsExpired(count)) }
         case .topicsRemoved(let count): step.log(.offsetsOfDeletedTopicsRemoved(count))
+        case .consumerChanged(let change): consumerChanged(change, &step)
         case .deleting: break
         }
     }
@@ -106,15 +116,18 @@ extension Group {
             let told = error.told(tooLarge: .unknownServerError)
             step.reply(ticket, .offsetDelete(OffsetDeleteResponse(error: told)))
         case .offsetsExpired, .topicsRemoved: step.log(.appendRefused(error, what: "the end of old offsets"))
+        case .consumerChanged(let change):
+            step.log(.appendRefused(error, what: "a change of its members"))
+            consumerChangeRefused(change, error.told(tooLarge: .unknownServerError), &step)
         case .deleting: step.log(.appendRefused(error, what: "its deletion"))
         }
     }
 
     /// The group's tombstone stands in the log. Offsets, where there are any, are a simple consumer's from here on.
     private mutating func forgetMembership() {
-        let (offsets, ends) = (offsets, (metadataEnd, offsetsEnd))
+        let (offsets, consumer, ends) = (offsets, consumer, (metadataEnd, offsetsEnd))
         self = Group(id)
-        self.offsets = offsets
+        (self.offsets, self.consumer) = (offsets, consumer)
         (metadataEnd, offsetsEnd) = ends
     }
 
@@ -150,11 +163,13 @@ extension Group {
     }
 
     /// The log was read to its end. What it says of members was true when it was written: each gets a fresh session.
-    mutating func loadEnded(endOffset: Offset, at now: Instant) {
+    mutating func loadEnded(endOffset: Offset, _ settings: GroupSettings, at now: Instant) {
         metadataEnd = endOffset
         offsetsEnd = endOffset
         generationBeganAt = now
         for id in members.keys { members[id]?.heard(at: now) }
+        if consumer?.isKnown == false { consumer = nil }
+        consumer?.loadEnded(settings, at: now)
     }
 }
 

@@ -1,6 +1,7 @@
 // One group: its offsets, and the classic protocol's state. A value; the coordinator gives it inputs one at a time.
 
 import Model
+import Wire
 
 /// Kafka's names of a classic group's states.
 package enum GroupState: String, Sendable, CaseIterable {
@@ -28,6 +29,9 @@ package struct Group: Equatable, Sendable {
     /// Why and when it last rebalanced under this coordinator.
     package internal(set) var lastRebalance: LastRebalance?
     package internal(set) var offsets = OffsetTable()
+    /// The next-generation protocol's state (KIP-848), while it is a group of that; nothing of the classic one's is in
+    /// use then.
+    package internal(set) var consumer: ConsumerGroup?
 
     /// Member ids by instance id.
     var instances = SortedMap<String, String>()
@@ -42,7 +46,9 @@ package struct Group: Equatable, Sendable {
     var companyBefore = 0
     /// Whether the log holds a GroupMetadata record of it.
     var isPersisted = false
-    /// The end offset of its last GroupMetadata record, and of its last offset record.
+    /// Tombstones of what the group was in the other protocol, to be written with its next record.
+    var obsolete: [GroupRecord] = []
+    /// The end offset of its last record that is no offset, and of its last offset record.
     var metadataEnd: Offset = 0
     var offsetsEnd: Offset = 0
     /// An append was asked for and its outcome is not known.
@@ -67,8 +73,11 @@ package struct Group: Equatable, Sendable {
 
     /// Nothing to remember: not in the log, nobody here, nobody expected.
     var isVoid: Bool {
-        !isPersisted && !isWriting && state == .empty && members.isEmpty && pendingMembers.isEmpty && offsets.isEmpty
+        consumer == nil && obsolete.isEmpty && !isPersisted && !isWriting && state == .empty && members.isEmpty
+            && pendingMembers.isEmpty && offsets.isEmpty
     }
+
+    var hasMembers: Bool { !members.isEmpty || consumer?.members.isEmpty == false }
 
     /// The longest rebalance timeout of its members.
     var rebalanceTimeoutMs: Int64 { Int64(members.values.map(\.rebalanceTimeoutMs).max() ?? 0) }
@@ -85,6 +94,9 @@ package struct Group: Equatable, Sendable {
             if rebalance != nil { earliest = min(earliest, pending.holdsUntil ?? .distantFuture) }
         }
         if let rebalance { earliest = min(earliest, rebalance.quietUntil ?? .distantFuture, rebalance.deadline) }
+        for member in consumer?.members.values ?? [] {
+            earliest = min(earliest, member.sessionDeadline, member.revocationDeadline ?? .distantFuture)
+        }
         return earliest
     }
 

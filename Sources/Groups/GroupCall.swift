@@ -51,4 +51,6 @@ package struct KnownTopic: Hashable, Sendable {
 package protocol TopicLookup {
     func topic(named name: String) -> KnownTopic?
     func topic(_ id: UUID128) -> KnownTopic?
+    /// For expressions over names; the order is of no account.
+    var topicNames: [String] { get }
 }

@@ -58,8 +58,8 @@ extension GroupCoordinator {
 
     private func deletionRefusal(_ id: String) -> DeleteGroupsResponse.Result? {
         guard let group = groups[id] else { return .init(id, .groupIdNotFound, "There is no group \(id).") }
-        guard group.members.isEmpty else {
-            return .init(id, .nonEmptyGroup, "The group \(id) has \(group.members.count) members.")
+        guard !group.hasMembers else {
+            return .init(id, .nonEmptyGroup, "The group \(id) has members.")
         }
         return nil
     }
@@ -110,7 +110,7 @@ extension Group {
         var records = offsetTombstones(offsets.keys { _, _ in true }, step.settings)
         if records.count == offsets.count {
             pendingMembers.removeAll()
-            if isPersisted { records.append(tombstone) }
+            records += endRecords
         }
         if !records.isEmpty { step.write = GroupWrite(records: records, then: .deleting(deletion)) }
     }

@@ -33,6 +33,9 @@ extension GroupCoordinator {
         case .offsetFetch(let request): offsetFetchRequested(request, call, topics, into: &effects)
         case .describeGroups(let request): describeRequested(request, call, into: &effects)
         case .listGroups(let request): listRequested(request, call, into: &effects)
+        case .consumerGroupHeartbeat(let request):
+            with(request.groupID, at: reading, into: &effects) { $0.consumerHeartbeat(request, call, topics, &$1) }
+        case .consumerGroupDescribe(let request): consumersDescribeRequested(request, call, topics, into: &effects)
         case .deleteGroups(let request):
             let deletion = GroupDeletion(ticket: call.ticket, remaining: Array(request.groupsNames.reversed()))
             goOn(with: deletion, at: reading, into: &effects)
@@ -80,7 +83,10 @@ extension GroupCoordinator {
                 var answer = OffsetFetchResponse.Group()
                 answer.groupID = asked.groupID
                 let group = groups[asked.groupID] ?? Group(asked.groupID)
-                answer.topics = group.fetched(asked.topics, version: call.version, topics)
+                answer.errorCode = group.fetchRefusal(asked)
+                if answer.errorCode == .none {
+                    answer.topics = group.fetched(asked.topics, version: call.version, topics)
+                }
                 return answer
             }
         } else {
@@ -98,13 +104,13 @@ extension GroupCoordinator {
         var after: Offset = 0
         response.groups = request.groups.map { id in
             after = max(after, groups[id]?.metadataEnd ?? vanishedEnd)
-            if let group = groups[id] { return group.described() }
+            if let group = groups[id], group.consumer == nil { return group.described() }
             var answer = DescribeGroupsResponse.Group()
             answer.groupID = id
             answer.groupState = GroupState.dead.rawValue
             if call.version >= 6 {
                 answer.errorCode = .groupIdNotFound
-                answer.errorMessage = "There is no group \(id)."
+                answer.errorMessage = "There is no classic group \(id)."
             }
             return answer
         }
@@ -118,23 +124,92 @@ extension GroupCoordinator {
         let types = Set(request.typesFilter.map { $0.lowercased() })
         var response = ListGroupsResponse()
         for id in groups.keys.sorted() {
-            guard let group = groups[id], types.isEmpty || types.contains(Group.type),
-                states.isEmpty || states.contains(group.state.rawValue.lowercased())
+            guard let group = groups[id], types.isEmpty || types.contains(group.type),
+                states.isEmpty || states.contains(group.stateName.lowercased())
             else { continue }
             var answer = ListGroupsResponse.Group()
             answer.groupID = id
-            answer.protocolType = group.protocolType ?? ""
-            answer.groupState = group.state.rawValue
-            answer.groupType = Group.type
+            answer.protocolType = group.consumer == nil ? group.protocolType ?? "" : ConsumerProtocol.type
+            answer.groupState = group.stateName
+            answer.groupType = group.type
             response.groups.append(answer)
         }
         reply(call.ticket, .listGroups(response), after: lastEnd, into: &effects)
     }
 }
 
+extension GroupCoordinator {
+    private mutating func consumersDescribeRequested(
+        _ request: ConsumerGroupDescribeRequest, _ call: GroupCall, _ topics: any TopicLookup,
+        into effects: inout [GroupEffect]
+    ) {
+        var response = ConsumerGroupDescribeResponse()
+        var after: Offset = 0
+        response.groups = request.groupIDs.map { id in
+            after = max(after, groups[id]?.metadataEnd ?? vanishedEnd)
+            guard let consumer = groups[id]?.consumer else {
+                return .init(id, .groupIdNotFound, "There is no consumer group \(id).")
+            }
+            return consumer.described(id, topics, settings)
+        }
+        reply(call.ticket, .consumerGroupDescribe(response), after: after, into: &effects)
+    }
+
+    /// Topics came, or grew, or went: consumer groups look at theirs again with their next heartbeat.
+    package mutating func topicsChanged() {
+        // The order is of no account: each only takes a note.
+        for id in groups.keys { groups[id]?.consumer?.needsRefresh = true }
+    }
+}
+
+extension ConsumerGroup {
+    fileprivate func described(
+        _ id: String, _ topics: any TopicLookup, _ settings: GroupSettings
+    ) -> ConsumerGroupDescribeResponse.Group {
+        func shown(_ partitions: [TopicPartition]) -> ConsumerGroupDescribeResponse.Assignment {
+            var assignment = ConsumerGroupDescribeResponse.Assignment()
+            for partition in partitions {
+                // What is gone has no name to show.
+                guard let topic = topics.topic(partition.topicID) else { continue }
+                if assignment.topicPartitions.last?.topicID != topic.id {
+                    var next = ConsumerGroupDescribeResponse.TopicPartitions()
+                    next.topicID = topic.id
+                    next.topicName = topic.name
+                    assignment.topicPartitions.append(next)
+                }
+                assignment.topicPartitions[assignment.topicPartitions.count - 1].partitions.append(partition.partition)
+            }
+            return assignment
+        }
+        var answer = ConsumerGroupDescribeResponse.Group(id, .none)
+        answer.groupState = state.rawValue
+        answer.groupEpoch = epoch
+        answer.assignmentEpoch = assignmentEpoch
+        answer.assignorName = assignor(settings).rawValue
+        answer.members = members.values.map { member in
+            var one = ConsumerGroupDescribeResponse.Member()
+            one.memberID = member.id
+            one.instanceID = member.instanceID
+            one.rackID = member.rackID
+            one.memberEpoch = member.epoch
+            one.clientID = member.clientID
+            one.clientHost = member.clientHost
+            one.subscribedTopicNames = member.topics
+            one.subscribedTopicRegex = member.pattern
+            one.assignment = shown(member.assigned.keys)
+            one.targetAssignment = shown(member.target)
+            one.memberType = 1
+            return one
+        }
+        return answer
+    }
+}
+
 extension Group {
-    /// KIP-848's name for what is not of its kind.
-    static let type = "classic"
+    /// KIP-848's names of the two protocols.
+    var type: String { consumer == nil ? "classic" : "consumer" }
+
+    var stateName: String { consumer?.state.rawValue ?? state.rawValue }
 
     func described() -> DescribeGroupsResponse.Group {
         var answer = DescribeGroupsResponse.Group()
@@ -170,6 +245,12 @@ extension Group {
             pending.deadline = pending.deadline.advanced(byMs: lateMs)
             pending.holdsUntil = pending.holdsUntil?.advanced(byMs: lateMs)
             pendingMembers[id] = pending
+        }
+        for id in consumer?.members.keys ?? [] {
+            guard var member = consumer?.members[id] else { continue }
+            member.sessionDeadline = member.sessionDeadline.advanced(byMs: lateMs)
+            member.revocationDeadline = member.revocationDeadline?.advanced(byMs: lateMs)
+            consumer?.members[id] = member
         }
         syncDeadline = syncDeadline?.advanced(byMs: lateMs)
         if var rebalance {

@@ -70,9 +70,28 @@ package struct GroupCoordinator: Equatable, Sendable {
                 groups[key.groupID]?.offsets[key.topic, key.partition] = nil
             }
         case .groupMetadata(let key, let value): groups[key.groupID, default: Group(key.groupID)].load(value)
-        // Consumer groups are not served yet; what is not known is for a build that knows it.
-        default: break
+        case .consumerGroupMetadata(let key, nil): groups[key.groupID]?.consumer = nil
+        case .consumerGroupMetadata(let key, _): loadConsumer(record, of: key.groupID, exists: true)
+        case .consumerGroupMemberMetadata(let key, let value):
+            loadConsumer(record, of: key.groupID, exists: value != nil)
+        case .consumerGroupTargetAssignmentMetadata(let key, let value):
+            loadConsumer(record, of: key.groupID, exists: value != nil)
+        case .consumerGroupTargetAssignmentMember(let key, let value):
+            loadConsumer(record, of: key.groupID, exists: value != nil)
+        case .consumerGroupCurrentMemberAssignment(let key, let value):
+            loadConsumer(record, of: key.groupID, exists: value != nil)
+        // What expressions name is looked up anew; what is not known is for a build that knows it.
+        case .consumerGroupRegularExpression, .unknown: break
         }
+    }
+
+    private mutating func loadConsumer(_ record: GroupRecord, of id: String, exists: Bool) {
+        if exists, groups[id]?.consumer == nil {
+            var consumer = ConsumerGroup()
+            consumer.isKnown = false
+            groups[id, default: Group(id)].consumer = consumer
+        }
+        groups[id]?.consumer?.load(record)
     }
 
     /// All records up to `endOffset` are loaded. They need not be committed; answers that tell of them wait for that.
@@ -83,7 +102,8 @@ package struct GroupCoordinator: Equatable, Sendable {
         vanishedEnd = endOffset
         for id in groups.keys.sorted() {
             guard var group = groups.removeValue(forKey: id), !group.isVoid else { continue }
-            group.loadEnded(endOffset: endOffset, at: reading.now)
+            group.loadEnded(endOffset: endOffset, settings, at: reading.now)
+            guard !group.isVoid else { continue }
             deadlines.arm(id, at: group.nextDeadline)
             groups[id] = group
         }

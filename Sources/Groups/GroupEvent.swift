@@ -20,6 +20,8 @@ package struct GroupEvent: Hashable, Sendable, CustomStringConvertible {
         case stabilized(Int32, tookMs: Int64)
         case emptied(Int32, RebalanceReason)
         case staticMemberReplaced(MemberName, by: String, keepsAssignment: Bool)
+        /// A consumer group (KIP-848) moves to another assignment.
+        case groupEpochRaised(Int32, members: Int, RebalanceReason)
         case deleted
         case offsetsExpired(Int)
         case offsetsOfDeletedTopicsRemoved(Int)
@@ -46,6 +48,8 @@ extension GroupEvent.Kind: CustomStringConvertible {
         case .emptied(let generation, let reason): "is empty since generation \(generation): \(reason)"
         case .staticMemberReplaced(let name, let id, let keeps):
             "\(name) is \(id) now" + (keeps ? " and keeps its assignment" : "")
+        case .groupEpochRaised(let epoch, let members, let reason):
+            "epoch \(epoch) with \(members) members: \(reason)"
         case .deleted: "is deleted"
         case .offsetsExpired(let count): "\(count) offsets ran out"
         case .offsetsOfDeletedTopicsRemoved(let count): "\(count) offsets of deleted topics removed"

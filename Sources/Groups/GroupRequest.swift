@@ -15,6 +15,8 @@ package enum GroupRequest: Equatable, Sendable {
     case deleteGroups(DeleteGroupsRequest)
     case describeGroups(DescribeGroupsRequest)
     case listGroups(ListGroupsRequest)
+    case consumerGroupHeartbeat(ConsumerGroupHeartbeatRequest)
+    case consumerGroupDescribe(ConsumerGroupDescribeRequest)
 }
 
 package enum GroupResponse: Equatable, Sendable {
@@ -28,6 +30,8 @@ package enum GroupResponse: Equatable, Sendable {
     case deleteGroups(DeleteGroupsResponse)
     case describeGroups(DescribeGroupsResponse)
     case listGroups(ListGroupsResponse)
+    case consumerGroupHeartbeat(ConsumerGroupHeartbeatResponse)
+    case consumerGroupDescribe(ConsumerGroupDescribeResponse)
 }
 
 extension GroupRequest {
@@ -45,6 +49,8 @@ extension GroupRequest {
         case .deleteGroups(let request): .deleteGroups(request.refused(error))
         case .describeGroups(let request): .describeGroups(request.refused(error))
         case .listGroups: .listGroups(ListGroupsResponse(error: error))
+        case .consumerGroupHeartbeat: .consumerGroupHeartbeat(ConsumerGroupHeartbeatResponse(error: error))
+        case .consumerGroupDescribe(let request): .consumerGroupDescribe(request.refused(error))
         }
     }
 }
@@ -92,6 +98,31 @@ extension ListGroupsResponse {
     init(error: ErrorCode) {
         self.init()
         errorCode = error
+    }
+}
+
+extension ConsumerGroupHeartbeatResponse {
+    init(error: ErrorCode, _ sentence: String? = nil) {
+        self.init()
+        errorCode = error
+        errorMessage = sentence
+    }
+}
+
+extension ConsumerGroupDescribeRequest {
+    func refused(_ error: ErrorCode) -> ConsumerGroupDescribeResponse {
+        var response = ConsumerGroupDescribeResponse()
+        response.groups = groupIDs.map { .init($0, error) }
+        return response
+    }
+}
+
+extension ConsumerGroupDescribeResponse.Group {
+    init(_ groupID: String, _ error: ErrorCode, _ sentence: String? = nil) {
+        self.init()
+        self.groupID = groupID
+        errorCode = error
+        errorMessage = sentence
     }
 }
 

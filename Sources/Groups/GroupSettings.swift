@@ -18,6 +18,14 @@ package struct GroupSettings: Hashable, Sendable {
     package var offsetsRetentionMs: Int64 = 10_080 * 60_000
     /// `offsets.retention.check.interval.ms`.
     package var offsetsRetentionCheckIntervalMs: Int64 = 600_000
+    /// `group.consumer.session.timeout.ms`.
+    package var consumerSessionTimeoutMs: Int64 = 45_000
+    /// `group.consumer.heartbeat.interval.ms`.
+    package var consumerHeartbeatIntervalMs: Int64 = 5_000
+    /// `group.consumer.max.size`.
+    package var consumerSizeMax = Int(Int32.max)
+    /// `group.consumer.assignors`; the first is the one that nobody asked for.
+    package var consumerAssignors = [ConsumerAssignor.uniform, .range]
     /// How long someone who was just given a member id, and has not come back with it, holds a rebalance up.
     package var pendingHoldMs: Int64 = 3_000
     /// Ids given and not used yet that a group remembers; the oldest goes first.

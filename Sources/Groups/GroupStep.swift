@@ -46,5 +46,6 @@ struct GroupWrite: Equatable, Sendable {
         case offsetsExpired(Int)
         case topicsRemoved(Int)
         case deleting(GroupDeletion)
+        case consumerChanged(ConsumerChange)
     }
 }

@@ -22,6 +22,10 @@ package enum RebalanceReason: Hashable, Sendable, CustomStringConvertible {
     /// they say it when they join again.
     case protocolsUnknown(String)
     case assignmentNotStored(ErrorCode)
+    /// Topics that are subscribed to came, went or grew.
+    case topicsChanged
+    /// They did not give up within the rebalance timeout what they were told to.
+    case revocationMissing([MemberName])
 
     package var description: String {
         switch self {
@@ -36,6 +40,9 @@ package enum RebalanceReason: Hashable, Sendable, CustomStringConvertible {
         case .staticMemberReturned(let name): "\(name) came back while the assignment was computed"
         case .protocolsUnknown(let client):
             "\(client) speaks other protocols, and those of loaded members are not known"
+        case .topicsChanged: "subscribed topics changed"
+        case .revocationMissing(let names):
+            "\(list(names)) did not give partitions up within the rebalance timeout"
         case .assignmentNotStored(let error): "the assignment could not be stored: \(error)"
         }
     }

@@ -13,6 +13,10 @@ enum Subscription {
 extension Group {
     /// What its consumers read; nil: they are none, or one of them does not tell.
     var subscribedTopics: Set<String>? {
+        if let consumer {
+            let isUnresolved = consumer.needsRefresh && consumer.members.values.contains { $0.pattern != nil }
+            return isUnresolved ? nil : Set(consumer.members.values.flatMap(\.allTopics))
+        }
         guard protocolType == ConsumerProtocol.type else { return nil }
         var all: Set<String> = []
         for member in members.values {

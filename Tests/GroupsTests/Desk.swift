@@ -13,6 +13,7 @@ struct Topics: TopicLookup {
 
     func topic(named name: String) -> KnownTopic? { all.first { $0.name == name } }
     func topic(_ id: UUID128) -> KnownTopic? { all.first { $0.id == id } }
+    var topicNames: [String] { all.map(\.name) }
 }
 
 /// What a client remembers between two requests.
@@ -42,6 +43,7 @@ struct Desk {
     var refusal: ErrorCode?
     var now = Instant(nanoseconds: 1_000_000_000)
     var clients: [String: Client] = [:]
+    var consumers: [String: Consumer] = [:]
     var replies: [GroupTicket: GroupResponse] = [:]
     var asked: [GroupTicket] = []
     var events: [GroupEvent] = []

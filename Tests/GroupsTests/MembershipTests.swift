@@ -35,6 +35,15 @@ struct MembershipTests {
         let follower = desk.leader == "a" ? "b" : "a"
         desk.sync(desk.leader, [desk.leader: "all"])
         #expect(desk.synced(desk.sync(follower))?.assignment.readableBytes == 0)
+        // Nor does it keep what it had.
+        desk.join(desk.leader)
+        desk.join(follower)
+        desk.sync(desk.leader, [follower: "all"])
+        #expect(desk.synced(desk.sync(follower)).map { String(buffer: $0.assignment) } == "all")
+        desk.join(desk.leader)
+        desk.join(follower)
+        desk.sync(desk.leader, [desk.leader: "all"])
+        #expect(desk.synced(desk.sync(follower))?.assignment.readableBytes == 0)
     }
 
     @Test func strangersAndStaleGenerationsAreRefused() {

@@ -44,6 +44,15 @@ func text(_ response: GroupResponse) -> String {
                 let members = group.members.map { "\($0.memberID)='\(text($0.memberAssignment))'" }
                 return "\(group.groupID) \(group.errorCode) \(group.groupState) \(group.protocolData) \(members)"
             }.joined(separator: "; ")
+    case .consumerGroupHeartbeat(let answer):
+        let assignment = answer.assignment.map { given in
+            given.topicPartitions.map { "\($0.topicID.low):\($0.partitions)" }.description
+        }
+        return "consumer \(answer.errorCode) member=\(answer.memberID ?? "-") epoch=\(answer.memberEpoch) "
+            + "assignment=\(assignment ?? "as before")"
+    case .consumerGroupDescribe(let answer):
+        return "consumers "
+            + answer.groups.map { "\($0.groupID) \($0.errorCode) \($0.groupState) \($0.groupEpoch)" }.description
     case .listGroups(let answer):
         return "list \(answer.errorCode) "
             + answer.groups.map { "\($0.groupID):\($0.protocolType):\($0.groupState)" }.description

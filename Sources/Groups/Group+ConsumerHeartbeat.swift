@@ -1,0 +1,357 @@
+// ConsumerGroupHeartbeat: the one request with which a consumer joins, follows its assignment, and leaves (KIP-848).
+
+import Model
+import Wire
+
+/// A heartbeat that is not taken, and the sentence beside the error.
+struct ConsumerRefusal: Error, Equatable {
+    var code: ErrorCode
+    var sentence: String
+
+    init(_ code: ErrorCode, _ sentence: String) {
+        self.code = code
+        self.sentence = sentence
+    }
+}
+
+/// What a heartbeat or a deadline makes of a consumer group, once its records are written.
+struct ConsumerChange: Equatable, Sendable {
+    var next: ConsumerGroup?
+    var reason: RebalanceReason?
+    var ticket: GroupTicket?
+    var response = ConsumerGroupHeartbeatResponse()
+}
+
+extension Group {
+    mutating func consumerHeartbeat(
+        _ request: ConsumerGroupHeartbeatRequest, _ call: GroupCall, _ topics: any TopicLookup, _ step: inout GroupStep
+    ) {
+        do throws(ConsumerRefusal) {
+            try check(request, version: call.version, step.settings)
+            guard members.isEmpty else {
+                throw ConsumerRefusal(.groupIdNotFound, "The group \(id) has members of the classic protocol.")
+            }
+            guard consumer != nil || request.memberEpoch == 0 else {
+                throw ConsumerRefusal(.groupIdNotFound, "There is no consumer group \(id).")
+            }
+            if request.memberEpoch < 0 {
+                try consumerLeft(request, call, &step)
+            } else {
+                try consumerAlive(request, call, topics, &step)
+            }
+        } catch {
+            let response = ConsumerGroupHeartbeatResponse(error: error.code, error.sentence)
+            step.reply(call.ticket, .consumerGroupHeartbeat(response))
+        }
+    }
+
+    private func check(
+        _ request: ConsumerGroupHeartbeatRequest, version: Int16, _ settings: GroupSettings
+    ) throws(ConsumerRefusal) {
+        func demand(_ holds: Bool, _ sentence: String) throws(ConsumerRefusal) {
+            if !holds { throw ConsumerRefusal(.invalidRequest, sentence) }
+        }
+        try demand(!request.groupID.isEmpty, "GroupId cannot be empty.")
+        let isNamed = !request.memberID.isEmpty || (version == 0 && request.memberEpoch == 0)
+        try demand(isNamed, "MemberId cannot be empty.")
+        try demand(request.instanceID?.isEmpty != true, "InstanceId cannot be empty.")
+        try demand(request.rackID?.isEmpty != true, "RackId cannot be empty.")
+        try demand(request.memberEpoch >= -2, "MemberEpoch is \(request.memberEpoch).")
+        try demand(request.memberEpoch != -2 || request.instanceID != nil, "Only a static member leaves for a while.")
+        if request.memberEpoch == 0 {
+            try demand(request.rebalanceTimeoutMs >= 0, "RebalanceTimeoutMs must be given when joining.")
+            try demand(request.topicPartitions?.isEmpty == true, "TopicPartitions must be empty when joining.")
+            try demand(
+                request.subscribedTopicNames != nil || request.subscribedTopicRegex != nil,
+                "Topics or an expression must be given when joining.")
+        }
+        if let name = request.serverAssignor,
+            !settings.consumerAssignors.contains(where: { $0.rawValue == name })
+        {
+            let names = settings.consumerAssignors.map(\.rawValue).joined(separator: ", ")
+            throw ConsumerRefusal(.unsupportedAssignor, "The assignor \(name) is not one of \(names).")
+        }
+        if let text = request.subscribedTopicRegex, !text.isEmpty, TopicPattern(text) == nil {
+            throw ConsumerRefusal(.invalidRegularExpression, "The expression \(text) cannot be read.")
+        }
+    }
+
+    // MARK: Alive
+
+    private mutating func consumerAlive(
+        _ request: ConsumerGroupHeartbeatRequest, _ call: GroupCall, _ topics: any TopicLookup, _ step: inout GroupStep
+    ) throws(ConsumerRefusal) {
+        var next = consumer ?? ConsumerGroup()
+        let owned = request.topicPartitions.map { listed in
+            Set(listed.flatMap { topic in topic.partitions.map { TopicPartition(topic.topicID, $0) } })
+        }
+        var reason: RebalanceReason?
+        var member: ConsumerMember
+        if request.memberEpoch == 0 {
+            (member, reason) = try next.admit(request, call, &step)
+        } else {
+            member = try next.recognise(request, owned: owned)
+        }
+        let before = member
+        let isSameSubscription = member.take(request, call)
+        if !isSameSubscription { reason = reason ?? .metadataChanged(member.name) }
+        member.sessionDeadline = step.now.advanced(byMs: step.settings.consumerSessionTimeoutMs)
+        if reason == nil, member == next.members[member.id]?.heard(as: member), next.isAtRest(member) {
+            // Nothing to decide and nothing to write.
+            consumer?.members[member.id] = member
+            step.isRearmed = false
+            return step.reply(
+                call.ticket, .consumerGroupHeartbeat(answer(to: request, member, before, step)), after: metadataEnd)
+        }
+        next.members[member.id] = member
+        if reason != nil || next.needsRefresh {
+            next.resolvePatterns(topics)
+            member.patternTopics = next.members[member.id]?.patternTopics ?? []
+            let hash = next.hash(of: topics)
+            if hash != next.metadataHash { reason = reason ?? .topicsChanged }
+            next.metadataHash = hash
+            next.needsRefresh = false
+        }
+        if reason != nil { next.epoch += 1 }
+        if next.epoch > next.assignmentEpoch {
+            next.assign(topics, step.settings)
+            member.target = next.members[member.id]?.target ?? []
+        }
+        member = next.reconciled(member, owned: owned)
+        if member.state != .unrevoked {
+            member.revocationDeadline = nil
+        } else if member.revoking != before.revoking || member.revocationDeadline == nil {
+            member.revocationDeadline = step.now.advanced(byMs: Int64(member.rebalanceTimeoutMs))
+        }
+        next.members[member.id] = member
+        let response = answer(to: request, member, before, step)
+        write(ConsumerChange(next: next, reason: reason, ticket: call.ticket, response: response), &step)
+    }
+
+    /// A change without records is made at once.
+    private mutating func write(_ change: ConsumerChange, _ step: inout GroupStep) {
+        // A group that was a classic one before ends as that.
+        let ended = consumer == nil && isPersisted ? [tombstone] : []
+        let records = ended + ConsumerGroup.records(of: id, from: consumer, to: change.next)
+        if records.isEmpty {
+            consumerChanged(change, &step)
+        } else {
+            step.write = GroupWrite(records: records, then: .consumerChanged(change))
+        }
+    }
+
+    mutating func consumerChanged(_ change: ConsumerChange, _ step: inout GroupStep) {
+        if consumer == nil, change.next != nil { pendingMembers.removeAll() }
+        consumer = change.next
+        if let reason = change.reason, let consumer {
+            lastRebalance = LastRebalance(reason: reason, wallMs: step.at.wallMs)
+            step.log(.groupEpochRaised(consumer.epoch, members: consumer.members.count, reason))
+        }
+        if let ticket = change.ticket {
+            step.reply(ticket, .consumerGroupHeartbeat(change.response), after: metadataEnd)
+        }
+    }
+
+    mutating func consumerChangeRefused(_ change: ConsumerChange, _ error: ErrorCode, _ step: inout GroupStep) {
+        if let ticket = change.ticket {
+            return step.reply(ticket, .consumerGroupHeartbeat(ConsumerGroupHeartbeatResponse(error: error)))
+        }
+        // Whoever was to be removed is looked at again in a while.
+        let later = step.now.advanced(byMs: 5_000)
+        for id in consumer?.members.keys ?? [] {
+            guard var member = consumer?.members[id] else { continue }
+            if member.sessionDeadline <= step.now { member.sessionDeadline = later }
+            if let deadline = member.revocationDeadline, deadline <= step.now { member.revocationDeadline = later }
+            consumer?.members[id] = member
+        }
+    }
+
+    /// The assignment is told to who joins, who asks for everything, and who has another one now.
+    private func answer(
+        to request: ConsumerGroupHeartbeatRequest, _ member: ConsumerMember, _ before: ConsumerMember, _ step: GroupStep
+    ) -> ConsumerGroupHeartbeatResponse {
+        var response = ConsumerGroupHeartbeatResponse()
+        response.memberID = member.id
+        response.memberEpoch = member.epoch
+        response.heartbeatIntervalMs = Int32(step.settings.consumerHeartbeatIntervalMs)
+        let isFull =
+            request.rebalanceTimeoutMs != -1 && request.topicPartitions != nil
+            && (request.subscribedTopicNames != nil || request.subscribedTopicRegex != nil)
+        guard request.memberEpoch == 0 || isFull || member.assigned.keys != before.assigned.keys else {
+            return response
+        }
+        var assignment = ConsumerGroupHeartbeatResponse.Assignment()
+        for partition in member.assigned.keys {
+            if assignment.topicPartitions.last?.topicID != partition.topicID {
+                var topic = ConsumerGroupHeartbeatResponse.TopicPartitions()
+                topic.topicID = partition.topicID
+                assignment.topicPartitions.append(topic)
+            }
+            assignment.topicPartitions[assignment.topicPartitions.count - 1].partitions.append(partition.partition)
+        }
+        response.assignment = assignment
+        return response
+    }
+
+    // MARK: Leaving
+
+    private mutating func consumerLeft(
+        _ request: ConsumerGroupHeartbeatRequest, _ call: GroupCall, _ step: inout GroupStep
+    ) throws(ConsumerRefusal) {
+        guard var next = consumer else { return }
+        var member = try next.known(request.memberID, instanceID: request.instanceID)
+        var change = ConsumerChange(ticket: call.ticket)
+        if request.memberEpoch == ConsumerMember.awayEpoch {
+            // Its partitions wait for it until its session ends.
+            member.epoch = ConsumerMember.awayEpoch
+            member.state = .stable
+            member.revoking = SortedMap()
+            member.revocationDeadline = nil
+            member.sessionDeadline = step.now.advanced(byMs: step.settings.consumerSessionTimeoutMs)
+            next.members[member.id] = member
+        } else {
+            next.remove(member)
+            change.reason = .membersLeft([member.name], said: nil)
+        }
+        change.next = next
+        change.response.memberID = request.memberID
+        change.response.memberEpoch = request.memberEpoch
+        write(change, &step)
+    }
+
+    /// Removes who was silent, and who did not give up what it was told to.
+    mutating func tickConsumers(_ step: inout GroupStep) {
+        guard var next = consumer else { return }
+        let silent = next.members.values.filter { $0.sessionDeadline <= step.now }
+        let stubborn = next.members.values.filter {
+            $0.sessionDeadline > step.now && $0.revocationDeadline ?? .distantFuture <= step.now
+        }
+        guard !silent.isEmpty || !stubborn.isEmpty else { return }
+        if metadataEnd > step.committed {
+            // Answers wait for a commit; who has not got its own cannot be blamed.
+            for var member in silent + stubborn {
+                member.sessionDeadline = step.now.advanced(byMs: step.settings.consumerSessionTimeoutMs)
+                if member.revocationDeadline != nil {
+                    member.revocationDeadline = step.now.advanced(byMs: Int64(member.rebalanceTimeoutMs))
+                }
+                consumer?.members[member.id] = member
+            }
+            return
+        }
+        for member in silent + stubborn { next.remove(member) }
+        let reason: RebalanceReason =
+            silent.isEmpty ? .revocationMissing(stubborn.map(\.name)) : .membersSilent(silent.map(\.name))
+        write(ConsumerChange(next: next, reason: reason), &step)
+    }
+}
+
+extension ConsumerGroup {
+    /// Nothing is to be decided for this member: it is where it is to be, and the group has not moved.
+    fileprivate func isAtRest(_ member: ConsumerMember) -> Bool {
+        !needsRefresh && epoch == assignmentEpoch && member.state == .stable && member.epoch == assignmentEpoch
+    }
+
+    /// Takes the member out; the others move to a new epoch.
+    fileprivate mutating func remove(_ member: ConsumerMember) {
+        members[member.id] = nil
+        if let instanceID = member.instanceID, instances[instanceID] == member.id { instances[instanceID] = nil }
+        epoch += 1
+    }
+
+    fileprivate func known(_ id: String, instanceID: String?) throws(ConsumerRefusal) -> ConsumerMember {
+        if let instanceID {
+            guard let current = instances[instanceID] else {
+                throw ConsumerRefusal(.unknownMemberId, "There is no member with the instance \(instanceID).")
+            }
+            guard current == id else {
+                throw ConsumerRefusal(.fencedInstanceId, "The instance \(instanceID) is another member now.")
+            }
+        }
+        guard let member = members[id] else {
+            throw ConsumerRefusal(.unknownMemberId, "There is no member \(id).")
+        }
+        return member
+    }
+
+    /// A member of this epoch, or of the one before whose answer was lost: then it has nothing that it should not have.
+    fileprivate func recognise(
+        _ request: ConsumerGroupHeartbeatRequest, owned: Set<TopicPartition>?
+    ) throws(ConsumerRefusal) -> ConsumerMember {
+        let member = try known(request.memberID, instanceID: request.instanceID)
+        if request.memberEpoch == member.epoch { return member }
+        let isLate =
+            request.memberEpoch == member.previousEpoch && owned?.allSatisfy { member.assigned[$0] != nil } ?? false
+        guard isLate else {
+            throw ConsumerRefusal(
+                .fencedMemberEpoch, "The member's epoch is \(member.epoch), not \(request.memberEpoch).")
+        }
+        return member
+    }
+
+    /// A member that joins, again or anew. The reason is nil where it takes a place that it had.
+    fileprivate mutating func admit(
+        _ request: ConsumerGroupHeartbeatRequest, _ call: GroupCall, _ step: inout GroupStep
+    ) throws(ConsumerRefusal) -> (ConsumerMember, RebalanceReason?) {
+        let id = request.memberID.isEmpty ? UUID128.random(using: &step.random).description : request.memberID
+        let place = request.instanceID.flatMap { instances[$0] } ?? id
+        if var member = members[place], member.instanceID == request.instanceID {
+            let isAway = member.epoch == ConsumerMember.awayEpoch
+            guard member.id == id || isAway else {
+                throw ConsumerRefusal(
+                    .unreleasedInstanceId, "The instance \(request.instanceID ?? "") is still in use by another member."
+                )
+            }
+            if isAway {
+                member = member.returned(as: id)
+                members[place] = nil
+                if let instanceID = member.instanceID { instances[instanceID] = id }
+            }
+            return (member, nil)
+        }
+        guard members[id] == nil else {
+            throw ConsumerRefusal(.invalidRequest, "The member \(id) has another instance id.")
+        }
+        guard members.count < step.settings.consumerSizeMax else {
+            throw ConsumerRefusal(.groupMaxSizeReached, "The group has \(members.count) members.")
+        }
+        var member = ConsumerMember(id: id)
+        member.instanceID = request.instanceID
+        member.clientHost = call.clientHost
+        if let instanceID = request.instanceID { instances[instanceID] = id }
+        return (member, .memberJoined(member.name))
+    }
+}
+
+extension ConsumerMember {
+    /// The same place under the id of the new process.
+    fileprivate func returned(as id: String) -> ConsumerMember {
+        var member = ConsumerMember(id: id)
+        (member.instanceID, member.rackID) = (instanceID, rackID)
+        (member.topics, member.pattern, member.patternTopics) = (topics, pattern, patternTopics)
+        (member.rebalanceTimeoutMs, member.serverAssignor) = (rebalanceTimeoutMs, serverAssignor)
+        (member.clientID, member.clientHost) = (clientID, clientHost)
+        (member.assigned, member.target) = (assigned, target)
+        return member
+    }
+
+    fileprivate func heard(as other: ConsumerMember) -> ConsumerMember {
+        var member = self
+        member.sessionDeadline = other.sessionDeadline
+        return member
+    }
+
+    /// Takes over what the request says; nil and −1 mean that it has not changed. Whether the subscription is the same.
+    fileprivate mutating func take(_ request: ConsumerGroupHeartbeatRequest, _ call: GroupCall) -> Bool {
+        clientID = call.clientID
+        clientHost = call.clientHost
+        if let rack = request.rackID { rackID = rack }
+        if request.rebalanceTimeoutMs >= 0 { rebalanceTimeoutMs = request.rebalanceTimeoutMs }
+        if let assignor = request.serverAssignor { serverAssignor = assignor }
+        let before = (topics, pattern)
+        if let names = request.subscribedTopicNames { topics = Set(names).sorted() }
+        // An empty expression ends the subscription by expression.
+        if let text = request.subscribedTopicRegex { pattern = text.isEmpty ? nil : text }
+        if pattern == nil { patternTopics = [] }
+        return before == (topics, pattern)
+    }
+}
