@@ -30,7 +30,7 @@ package struct ConsumerGroup: Equatable, Sendable {
 
     package var state: State {
         if members.isEmpty { return .empty }
-        if epoch > assignmentEpoch { return .assigning }
+        if epoch != assignmentEpoch { return .assigning }
         return members.values.allSatisfy { isSettled($0) } ? .stable : .reconciling
     }
 
@@ -170,9 +170,12 @@ extension ConsumerGroup {
 
     /// Looks up what the members' patterns name now.
     mutating func resolvePatterns(_ topics: any TopicLookup) {
+        var known: [String: [String]] = [:]
         for id in members.keys {
             guard let member = members[id], let text = member.pattern else { continue }
-            let found = TopicPattern(text).map { pattern in topics.topicNames.filter(pattern.matches).sorted() } ?? []
+            let found =
+                known[text] ?? TopicPattern(text).map { topics.topicNames.filter($0.matches).sorted() } ?? []
+            known[text] = found
             if found != member.patternTopics { members[id]?.patternTopics = found }
         }
     }

@@ -112,8 +112,8 @@ extension Group {
             next.metadataHash = hash
             next.needsRefresh = false
         }
-        if reason != nil { next.epoch += 1 }
-        if next.epoch > next.assignmentEpoch {
+        if reason != nil { next.raiseEpoch() }
+        if next.epoch != next.assignmentEpoch {
             next.assign(topics, step.settings)
             member.target = next.members[member.id]?.target ?? []
         }
@@ -173,7 +173,7 @@ extension Group {
         var response = ConsumerGroupHeartbeatResponse()
         response.memberID = member.id
         response.memberEpoch = member.epoch
-        response.heartbeatIntervalMs = Int32(step.settings.consumerHeartbeatIntervalMs)
+        response.heartbeatIntervalMs = Int32(clamping: step.settings.consumerHeartbeatIntervalMs)
         let isFull =
             request.rebalanceTimeoutMs != -1 && request.topicPartitions != nil
             && (request.subscribedTopicNames != nil || request.subscribedTopicRegex != nil)
@@ -255,8 +255,11 @@ extension ConsumerGroup {
     fileprivate mutating func remove(_ member: ConsumerMember) {
         members[member.id] = nil
         if let instanceID = member.instanceID, instances[instanceID] == member.id { instances[instanceID] = nil }
-        epoch += 1
+        raiseEpoch()
     }
+
+    /// A log may say anything.
+    fileprivate mutating func raiseEpoch() { epoch = epoch == .max ? 1 : epoch + 1 }
 
     fileprivate func known(_ id: String, instanceID: String?) throws(ConsumerRefusal) -> ConsumerMember {
         if let instanceID {

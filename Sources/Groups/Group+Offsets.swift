@@ -20,7 +20,8 @@ extension Group {
         let response = request.answered { topic, partition in
             let known = call.version >= 10 ? topics.topic(topic.topicID) : topics.topic(named: topic.name)
             guard let known else { return call.version >= 10 ? .unknownTopicId : .unknownTopicOrPartition }
-            guard (0..<known.partitions).contains(partition.partitionIndex) else { return .unknownTopicOrPartition }
+            let index = partition.partitionIndex
+            guard index >= 0, index < known.partitions else { return .unknownTopicOrPartition }
             if let consumer, request.generationIDOrMemberEpoch < consumer.epoch,
                 !consumer.has(
                     TopicPartition(known.id, partition.partitionIndex), since: request.generationIDOrMemberEpoch)

@@ -83,7 +83,6 @@ extension Group {
             default: metadataEnd = max(metadataEnd, endOffset)
             }
         }
-        if isVoid { step.log(.deleted) }
         switch write.then {
         case .emptied: break
         case .assigned(let given): assigned(given, &step)
@@ -97,6 +96,7 @@ extension Group {
         case .consumerChanged(let change): consumerChanged(change, &step)
         case .deleting: break
         }
+        if isVoid { step.log(.deleted) }
     }
 
     /// Nothing was written, and nothing may be taken for written.

@@ -24,10 +24,11 @@ package struct TopicPattern {
     }
 
     static let lengthMax = 1_000
-    static let statesMax = 10_000
+    static let statesMax = 500
 
     private var states: [State] = []
     private var start = 0
+    private var builds = 0
 
     /// Nil: not understood, or too large.
     package init?(_ text: String) {
@@ -68,7 +69,9 @@ package struct TopicPattern {
 
     /// Adds the states of a node in front of the state `next`; answers the first of them.
     private mutating func build(_ node: Node, before next: Int) -> Int? {
-        guard states.count < Self.statesMax else { return nil }
+        // Repetitions of repetitions: what they add up to is counted, also where it adds nothing.
+        builds += 1
+        guard states.count < Self.statesMax, builds < 4 * Self.statesMax else { return nil }
         switch node {
         case .nothing: return next
         case .test(let test): return add(.test(test, next: next))

@@ -180,6 +180,7 @@ struct TopicPatternTests {
         let pattern = try #require(TopicPattern(String(repeating: "(a*)*", count: 20) + "b"))
         #expect(!pattern.matches(String(repeating: "a", count: 249)))
         #expect(TopicPattern(String(repeating: "(", count: 200) + String(repeating: ")", count: 200)) == nil)
+        #expect(TopicPattern("((((){999}){999}){999}){999}") == nil)
         #expect(TopicPattern("((((a{999}){999}){999}){999})") == nil)
         var random = SeededRandom(seed: 3)
         let letters = Array("ab.*+?()[]{}|^$\\d-,12".utf8)

@@ -8,7 +8,7 @@ struct GoldenTests {
 
     @Test(arguments: [
         "handshake", "join-and-sync", "member-dies", "slow-member", "static-restart", "fenced-instance",
-        "leader-leaves", "commit-fencing", "coordinator-load",
+        "leader-leaves", "commit-fencing", "coordinator-load", "next-generation",
     ])
     func scriptStandsAsWritten(name: String) throws {
         let file = Self.folder.appendingPathComponent(name + ".txt")

@@ -66,6 +66,8 @@ struct Script {
             var request = DescribeGroupsRequest()
             request.groups = ["g"]
             desk.ask(.describeGroups(request), version: 6)
+        case "consume": desk.consume(name)
+        case "lose": desk.consume(name, answered: false)
         case "wait": desk.advance(number)
         case "beating": beating(Array(words.dropFirst().dropLast()), number)
         case "hold": desk.commitsAtOnce = false
