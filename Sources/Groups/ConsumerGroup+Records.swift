@@ -1,6 +1,7 @@
 // Between a consumer group and its records: what changed from one state to the next, and the way back from the log.
 
 import Model
+import NIOCore
 import Wire
 
 extension ConsumerGroup {
@@ -114,7 +115,8 @@ extension ConsumerGroup {
         instances.removeAll()
         for var member in members.values {
             if let instanceID = member.instanceID { instances[instanceID] = member.id }
-            member.sessionDeadline = now.advanced(byMs: settings.consumerSessionTimeoutMs)
+            let timeoutMs = member.classic.map { Int64($0.sessionTimeoutMs) } ?? settings.consumerSessionTimeoutMs
+            member.sessionDeadline = now.advanced(byMs: timeoutMs)
             if member.state == .unrevoked {
                 member.revocationDeadline = now.advanced(byMs: Int64(max(0, member.rebalanceTimeoutMs)))
             }
@@ -135,6 +137,17 @@ extension ConsumerMember {
         value.subscribedTopicRegex = pattern
         value.rebalanceTimeoutMs = rebalanceTimeoutMs
         value.serverAssignor = serverAssignor
+        value.classicMemberMetadata = classic.map { part in
+            var written = ConsumerGroupMemberMetadataValue.ClassicMemberMetadata()
+            written.sessionTimeoutMs = part.sessionTimeoutMs
+            written.supportedProtocols = part.protocols.map { one in
+                var offered = ConsumerGroupMemberMetadataValue.ClassicProtocol()
+                offered.name = one.name
+                offered.metadata = one.metadata
+                return offered
+            }
+            return written
+        }
         return value
     }
 
@@ -148,6 +161,15 @@ extension ConsumerMember {
         pattern = value.subscribedTopicRegex
         rebalanceTimeoutMs = value.rebalanceTimeoutMs
         serverAssignor = value.serverAssignor
+        classic = value.classicMemberMetadata.map { written in
+            let protocols = written.supportedProtocols.map { one in
+                var offered = JoinGroupRequest.GroupProtocol()
+                offered.name = one.name
+                offered.metadata = ByteBuffer(bytes: one.metadata.readableBytesView)
+                return offered
+            }
+            return ClassicPart(sessionTimeoutMs: written.sessionTimeoutMs, protocols: protocols)
+        }
     }
 
     fileprivate func metadataRecord(_ group: String) -> GroupRecord {

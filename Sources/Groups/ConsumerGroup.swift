@@ -1,6 +1,8 @@
 // A group of the next-generation protocol (KIP-848): three epochs, and what each member has and is to have.
 
 import Model
+import NIOCore
+import Wire
 
 /// The group epoch rises when members, subscriptions or topics change. Then a target assignment is computed for it, and
 /// each member walks to it by itself: it gives up what it is to lose, takes the new epoch, and gets what others have
@@ -81,6 +83,9 @@ package struct ConsumerMember: Equatable, Sendable {
     /// What it is to have, sorted.
     package var target: [TopicPartition] = []
 
+    /// Set while it takes part by JoinGroup, SyncGroup and Heartbeat.
+    package var classic: ClassicPart?
+
     var sessionDeadline = Instant.distantFuture
     /// When it must have given up what it was told to.
     var revocationDeadline: Instant?
@@ -95,6 +100,14 @@ package struct ConsumerMember: Equatable, Sendable {
     var allTopics: [String] { pattern == nil ? topics : Set(topics + patternTopics).sorted() }
 
     init(id: String) { self.id = id }
+
+    /// What a member of the classic protocol said that one of this protocol does not.
+    package struct ClassicPart: Equatable, Sendable {
+        package var sessionTimeoutMs: Int32
+        package var protocols: [JoinGroupRequest.GroupProtocol]
+        /// When it must have asked for its assignment, or have joined again after it was told to.
+        var deadline: Instant?
+    }
 }
 
 extension ConsumerGroup {

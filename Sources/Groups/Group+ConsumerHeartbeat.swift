@@ -18,8 +18,9 @@ struct ConsumerRefusal: Error, Equatable {
 struct ConsumerChange: Equatable, Sendable {
     var next: ConsumerGroup?
     var reason: RebalanceReason?
-    var ticket: GroupTicket?
-    var response = ConsumerGroupHeartbeatResponse()
+    /// Who asked for it, and what it is answered when it is done.
+    var call: GroupCall?
+    var response: GroupResponse?
 }
 
 extension Group {
@@ -28,9 +29,6 @@ extension Group {
     ) {
         do throws(ConsumerRefusal) {
             try check(request, version: call.version, step.settings)
-            guard members.isEmpty else {
-                throw ConsumerRefusal(.groupIdNotFound, "The group \(id) has members of the classic protocol.")
-            }
             guard consumer != nil || request.memberEpoch == 0 else {
                 throw ConsumerRefusal(.groupIdNotFound, "There is no consumer group \(id).")
             }
@@ -82,6 +80,8 @@ extension Group {
         _ request: ConsumerGroupHeartbeatRequest, _ call: GroupCall, _ topics: any TopicLookup, _ step: inout GroupStep
     ) throws(ConsumerRefusal) {
         var next = consumer ?? ConsumerGroup()
+        // Members of the classic protocol come along as they are.
+        if !members.isEmpty { next = try convertedMembers(topics) }
         let owned = request.topicPartitions.map { listed in
             Set(listed.flatMap { topic in topic.partitions.map { TopicPartition(topic.topicID, $0) } })
         }
@@ -95,7 +95,7 @@ extension Group {
         let before = member
         let isSameSubscription = member.take(request, call)
         if !isSameSubscription { reason = reason ?? .metadataChanged(member.name) }
-        member.sessionDeadline = step.now.advanced(byMs: step.settings.consumerSessionTimeoutMs)
+        member.heard(step)
         if reason == nil, member == next.members[member.id]?.heard(as: member), next.isAtRest(member) {
             // Nothing to decide and nothing to write.
             consumer?.members[member.id] = member
@@ -103,33 +103,16 @@ extension Group {
             return step.reply(
                 call.ticket, .consumerGroupHeartbeat(answer(to: request, member, before, step)), after: metadataEnd)
         }
-        next.members[member.id] = member
-        if reason != nil || next.needsRefresh {
-            next.resolvePatterns(topics)
-            member.patternTopics = next.members[member.id]?.patternTopics ?? []
-            let hash = next.hash(of: topics)
-            if hash != next.metadataHash { reason = reason ?? .topicsChanged }
-            next.metadataHash = hash
-            next.needsRefresh = false
-        }
-        if reason != nil { next.raiseEpoch() }
-        if next.epoch != next.assignmentEpoch {
-            next.assign(topics, step.settings)
-            member.target = next.members[member.id]?.target ?? []
-        }
-        member = next.reconciled(member, owned: owned)
-        if member.state != .unrevoked {
-            member.revocationDeadline = nil
-        } else if member.revoking != before.revoking || member.revocationDeadline == nil {
-            member.revocationDeadline = step.now.advanced(byMs: Int64(member.rebalanceTimeoutMs))
-        }
-        next.members[member.id] = member
+        next.carryOn(with: &member, owned: owned, &reason, topics, step)
         let response = answer(to: request, member, before, step)
-        write(ConsumerChange(next: next, reason: reason, ticket: call.ticket, response: response), &step)
+        askToJoinAgain(&step)
+        write(
+            ConsumerChange(next: next, reason: reason, call: call, response: .consumerGroupHeartbeat(response)), &step)
     }
 
     /// A change without records is made at once.
-    private mutating func write(_ change: ConsumerChange, _ step: inout GroupStep) {
+    mutating func write(_ change: ConsumerChange, _ step: inout GroupStep) {
+        if let next = change.next, next.isClassicAlone { return writeClassic(change, next, &step) }
         // A group that was a classic one before ends as that.
         let ended = consumer == nil && isPersisted ? [tombstone] : []
         let records = ended + ConsumerGroup.records(of: id, from: consumer, to: change.next)
@@ -141,20 +124,29 @@ extension Group {
     }
 
     mutating func consumerChanged(_ change: ConsumerChange, _ step: inout GroupStep) {
-        if consumer == nil, change.next != nil { pendingMembers.removeAll() }
+        if consumer == nil, change.next != nil { forgetMembership() }
         consumer = change.next
+        for id in pendingMembers.keys where consumer?.members[id] != nil { pendingMembers[id] = nil }
         if let reason = change.reason, let consumer {
             lastRebalance = LastRebalance(reason: reason, wallMs: step.at.wallMs)
             step.log(.groupEpochRaised(consumer.epoch, members: consumer.members.count, reason))
         }
-        if let ticket = change.ticket {
-            step.reply(ticket, .consumerGroupHeartbeat(change.response), after: metadataEnd)
-        }
+        answer(change, &step)
+    }
+
+    func answer(_ change: ConsumerChange, _ step: inout GroupStep) {
+        guard let call = change.call, let response = change.response else { return }
+        step.reply(call.ticket, response, after: metadataEnd)
     }
 
     mutating func consumerChangeRefused(_ change: ConsumerChange, _ error: ErrorCode, _ step: inout GroupStep) {
-        if let ticket = change.ticket {
-            return step.reply(ticket, .consumerGroupHeartbeat(ConsumerGroupHeartbeatResponse(error: error)))
+        if let call = change.call {
+            // It was heard all the same.
+            for member in consumer?.members.values ?? [] {
+                let heard = change.next?.members[member.id]?.sessionDeadline ?? member.sessionDeadline
+                consumer?.members[member.id]?.sessionDeadline = max(heard, member.sessionDeadline)
+            }
+            return step.reply(call.ticket, call.request.refused(error, version: call.version))
         }
         // Whoever was to be removed is looked at again in a while.
         let later = step.now.advanced(byMs: 5_000)
@@ -162,6 +154,7 @@ extension Group {
             guard var member = consumer?.members[id] else { continue }
             if member.sessionDeadline <= step.now { member.sessionDeadline = later }
             if let deadline = member.revocationDeadline, deadline <= step.now { member.revocationDeadline = later }
+            if let deadline = member.classic?.deadline, deadline <= step.now { member.classic?.deadline = later }
             consumer?.members[id] = member
         }
     }
@@ -200,7 +193,7 @@ extension Group {
     ) throws(ConsumerRefusal) {
         guard var next = consumer else { return }
         var member = try next.known(request.memberID, instanceID: request.instanceID)
-        var change = ConsumerChange(ticket: call.ticket)
+        var change = ConsumerChange(call: call)
         if request.memberEpoch == ConsumerMember.awayEpoch {
             // Its partitions wait for it until its session ends.
             member.epoch = ConsumerMember.awayEpoch
@@ -214,8 +207,10 @@ extension Group {
             change.reason = .membersLeft([member.name], said: nil)
         }
         change.next = next
-        change.response.memberID = request.memberID
-        change.response.memberEpoch = request.memberEpoch
+        var response = ConsumerGroupHeartbeatResponse()
+        response.memberID = request.memberID
+        response.memberEpoch = request.memberEpoch
+        change.response = .consumerGroupHeartbeat(response)
         write(change, &step)
     }
 
@@ -224,16 +219,17 @@ extension Group {
         guard var next = consumer else { return }
         let silent = next.members.values.filter { $0.sessionDeadline <= step.now }
         let stubborn = next.members.values.filter {
-            $0.sessionDeadline > step.now && $0.revocationDeadline ?? .distantFuture <= step.now
+            let deadline = min($0.revocationDeadline ?? .distantFuture, $0.classic?.deadline ?? .distantFuture)
+            return $0.sessionDeadline > step.now && deadline <= step.now
         }
         guard !silent.isEmpty || !stubborn.isEmpty else { return }
         if metadataEnd > step.committed {
             // Answers wait for a commit; who has not got its own cannot be blamed.
             for var member in silent + stubborn {
-                member.sessionDeadline = step.now.advanced(byMs: step.settings.consumerSessionTimeoutMs)
-                if member.revocationDeadline != nil {
-                    member.revocationDeadline = step.now.advanced(byMs: Int64(member.rebalanceTimeoutMs))
-                }
+                member.heard(step)
+                let deadline = step.now.advanced(byMs: Int64(member.rebalanceTimeoutMs))
+                if member.revocationDeadline != nil { member.revocationDeadline = deadline }
+                if member.classic?.deadline != nil { member.classic?.deadline = deadline }
                 consumer?.members[member.id] = member
             }
             return
@@ -246,13 +242,43 @@ extension Group {
 }
 
 extension ConsumerGroup {
+    /// The member is here and has said what it has: the group moves on if there is a reason to, and the member takes
+    /// its next step.
+    mutating func carryOn(
+        with member: inout ConsumerMember, owned: Set<TopicPartition>?, _ reason: inout RebalanceReason?,
+        _ topics: any TopicLookup, _ step: GroupStep
+    ) {
+        let before = member
+        members[member.id] = member
+        if reason != nil || needsRefresh {
+            resolvePatterns(topics)
+            member.patternTopics = members[member.id]?.patternTopics ?? []
+            let hash = hash(of: topics)
+            if hash != metadataHash { reason = reason ?? .topicsChanged }
+            metadataHash = hash
+            needsRefresh = false
+        }
+        if reason != nil { raiseEpoch() }
+        if epoch != assignmentEpoch {
+            assign(topics, step.settings)
+            member.target = members[member.id]?.target ?? []
+        }
+        member = reconciled(member, owned: owned)
+        if member.state != .unrevoked {
+            member.revocationDeadline = nil
+        } else if member.revoking != before.revoking || member.revocationDeadline == nil {
+            member.revocationDeadline = step.now.advanced(byMs: Int64(member.rebalanceTimeoutMs))
+        }
+        members[member.id] = member
+    }
+
     /// Nothing is to be decided for this member: it is where it is to be, and the group has not moved.
     fileprivate func isAtRest(_ member: ConsumerMember) -> Bool {
         !needsRefresh && epoch == assignmentEpoch && member.state == .stable && member.epoch == assignmentEpoch
     }
 
     /// Takes the member out; the others move to a new epoch.
-    fileprivate mutating func remove(_ member: ConsumerMember) {
+    mutating func remove(_ member: ConsumerMember) {
         members[member.id] = nil
         if let instanceID = member.instanceID, instances[instanceID] == member.id { instances[instanceID] = nil }
         raiseEpoch()
@@ -261,7 +287,7 @@ extension ConsumerGroup {
     /// A log may say anything.
     fileprivate mutating func raiseEpoch() { epoch = epoch == .max ? 1 : epoch + 1 }
 
-    fileprivate func known(_ id: String, instanceID: String?) throws(ConsumerRefusal) -> ConsumerMember {
+    func known(_ id: String, instanceID: String?) throws(ConsumerRefusal) -> ConsumerMember {
         if let instanceID {
             guard let current = instances[instanceID] else {
                 throw ConsumerRefusal(.unknownMemberId, "There is no member with the instance \(instanceID).")
@@ -299,12 +325,13 @@ extension ConsumerGroup {
         let place = request.instanceID.flatMap { instances[$0] } ?? id
         if var member = members[place], member.instanceID == request.instanceID {
             let isAway = member.epoch == ConsumerMember.awayEpoch
-            guard member.id == id || isAway else {
+            // Who changes the protocol does not say goodbye as a static member.
+            guard member.id == id || isAway || member.classic != nil else {
                 throw ConsumerRefusal(
                     .unreleasedInstanceId, "The instance \(request.instanceID ?? "") is still in use by another member."
                 )
             }
-            if isAway {
+            if isAway || member.id != id {
                 member = member.returned(as: id)
                 members[place] = nil
                 if let instanceID = member.instanceID { instances[instanceID] = id }
@@ -327,7 +354,7 @@ extension ConsumerGroup {
 
 extension ConsumerMember {
     /// The same place under the id of the new process.
-    fileprivate func returned(as id: String) -> ConsumerMember {
+    func returned(as id: String) -> ConsumerMember {
         var member = ConsumerMember(id: id)
         (member.instanceID, member.rackID) = (instanceID, rackID)
         (member.topics, member.pattern, member.patternTopics) = (topics, pattern, patternTopics)
@@ -343,8 +370,15 @@ extension ConsumerMember {
         return member
     }
 
+    /// Its session begins anew.
+    mutating func heard(_ step: GroupStep) {
+        let timeoutMs = classic.map { Int64($0.sessionTimeoutMs) } ?? step.settings.consumerSessionTimeoutMs
+        sessionDeadline = step.now.advanced(byMs: timeoutMs)
+    }
+
     /// Takes over what the request says; nil and −1 mean that it has not changed. Whether the subscription is the same.
     fileprivate mutating func take(_ request: ConsumerGroupHeartbeatRequest, _ call: GroupCall) -> Bool {
+        classic = nil
         clientID = call.clientID
         clientHost = call.clientHost
         if let rack = request.rackID { rackID = rack }

@@ -5,8 +5,10 @@ import NIOCore
 import Wire
 
 extension Group {
-    mutating func joinRequested(_ request: JoinGroupRequest, _ call: GroupCall, _ step: inout GroupStep) {
-        if consumer?.members.isEmpty == false { return refuse(request, call, .inconsistentGroupProtocol, &step) }
+    mutating func joinRequested(
+        _ request: JoinGroupRequest, _ call: GroupCall, _ topics: any TopicLookup, _ step: inout GroupStep
+    ) {
+        if consumer?.members.isEmpty == false { return joinConsumers(request, call, topics, &step) }
         guard accepts(request.memberID, step.settings) else {
             refuse(request, call, .groupMaxSizeReached, &step)
             if let member = members[request.memberID] {
@@ -41,7 +43,7 @@ extension Group {
         }
     }
 
-    private func refuse(
+    func refuse(
         _ request: JoinGroupRequest, _ call: GroupCall, _ error: ErrorCode, _ step: inout GroupStep
     ) {
         step.reply(call.ticket, .joinGroup(request.refused(error, version: call.version)))
@@ -59,7 +61,7 @@ extension Group {
     }
 
     /// KIP-394: the client is told its id and joins with it, so that one whose answers get lost leaves no ghosts.
-    private mutating func announce(
+    mutating func announce(
         _ id: String, _ request: JoinGroupRequest, _ call: GroupCall, _ step: inout GroupStep
     ) {
         while pendingMembers.count >= step.settings.pendingMembersMax {

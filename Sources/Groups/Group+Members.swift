@@ -20,7 +20,10 @@ extension Group {
 
     // MARK: SyncGroup
 
-    mutating func syncRequested(_ request: SyncGroupRequest, _ call: GroupCall, _ step: inout GroupStep) {
+    mutating func syncRequested(
+        _ request: SyncGroupRequest, _ call: GroupCall, _ topics: any TopicLookup, _ step: inout GroupStep
+    ) {
+        if consumer != nil { return syncConsumers(request, call, topics, &step) }
         if let error = syncRefusal(request) {
             return step.reply(call.ticket, .syncGroup(SyncGroupResponse(error: error)))
         }
@@ -73,6 +76,7 @@ extension Group {
         step.log(.stabilized(generation, tookMs: step.now.milliseconds(since: generationBeganAt)))
         for var member in members.values {
             member.assignment = given[member.id] ?? ByteBuffer()
+            member.carried = []
             if let parked = member.parkedSync {
                 member.parkedSync = nil
                 member.heard(at: step.now)
@@ -109,6 +113,7 @@ extension Group {
     // MARK: Heartbeat
 
     mutating func heartbeatReceived(_ request: HeartbeatRequest, _ call: GroupCall, _ step: inout GroupStep) {
+        if consumer != nil { return heartbeatOfConsumer(request, call, &step) }
         step.isRearmed = false
         var error = refusal(
             of: request.memberID, instanceID: request.groupInstanceID, generation: request.generationID)
@@ -129,6 +134,7 @@ extension Group {
             one.memberID = request.memberID
             leaving = [one]
         }
+        if consumer != nil { return leaveConsumers(leaving, call, &step) }
         var gone: [MemberName] = []
         var response = LeaveGroupResponse()
         for one in leaving {

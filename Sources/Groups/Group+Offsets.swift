@@ -16,6 +16,7 @@ extension Group {
         // A commit shows that the member lives, as a heartbeat does.
         if request.generationIDOrMemberEpoch >= 0 { members[request.memberID]?.heard(at: step.now) }
         let consumer = consumer?.members[request.memberID]
+        if consumer?.classic != nil { self.consumer?.members[request.memberID]?.heard(step) }
         var records: [GroupRecord] = []
         let response = request.answered { topic, partition in
             let known = call.version >= 10 ? topics.topic(topic.topicID) : topics.topic(named: topic.name)
@@ -202,6 +203,7 @@ extension ConsumerGroup {
             if current != request.memberID { return .fencedInstanceId }
         }
         guard let member = members[request.memberID] else { return .unknownMemberId }
+        if member.classic != nil { return asked == member.epoch ? nil : .illegalGeneration }
         if version < 9 { return .unsupportedVersion }
         return (0...max(0, member.epoch)).contains(asked) && member.epoch >= 0 ? nil : .staleMemberEpoch
     }

@@ -94,6 +94,7 @@ extension Group {
         case .offsetsExpired(let count): if count > 0 { step.log(.offsetsExpired(count)) }
         case .topicsRemoved(let count): step.log(.offsetsOfDeletedTopicsRemoved(count))
         case .consumerChanged(let change): consumerChanged(change, &step)
+        case .becameClassic(let classic): becameClassic(classic, &step)
         case .deleting: break
         }
         if isVoid { step.log(.deleted) }
@@ -116,6 +117,9 @@ extension Group {
             let told = error.told(tooLarge: .unknownServerError)
             step.reply(ticket, .offsetDelete(OffsetDeleteResponse(error: told)))
         case .offsetsExpired, .topicsRemoved: step.log(.appendRefused(error, what: "the end of old offsets"))
+        case .becameClassic(let classic):
+            step.log(.appendRefused(error, what: "its change of protocol"))
+            consumerChangeRefused(classic.change, error.told(tooLarge: .unknownServerError), &step)
         case .consumerChanged(let change):
             step.log(.appendRefused(error, what: "a change of its members"))
             consumerChangeRefused(change, error.told(tooLarge: .unknownServerError), &step)
@@ -124,7 +128,7 @@ extension Group {
     }
 
     /// The group's tombstone stands in the log. Offsets, where there are any, are a simple consumer's from here on.
-    private mutating func forgetMembership() {
+    mutating func forgetMembership() {
         let (offsets, consumer, ends) = (offsets, consumer, (metadataEnd, offsetsEnd))
         self = Group(id)
         (self.offsets, self.consumer) = (offsets, consumer)

@@ -96,6 +96,7 @@ package struct Group: Equatable, Sendable {
         if let rebalance { earliest = min(earliest, rebalance.quietUntil ?? .distantFuture, rebalance.deadline) }
         for member in consumer?.members.values ?? [] {
             earliest = min(earliest, member.sessionDeadline, member.revocationDeadline ?? .distantFuture)
+            earliest = min(earliest, member.classic?.deadline ?? .distantFuture)
         }
         return earliest
     }

@@ -19,9 +19,9 @@ extension GroupCoordinator {
         }
         switch call.request {
         case .joinGroup(let request):
-            with(request.groupID, at: reading, into: &effects) { $0.joinRequested(request, call, &$1) }
+            with(request.groupID, at: reading, into: &effects) { $0.joinRequested(request, call, topics, &$1) }
         case .syncGroup(let request):
-            with(request.groupID, at: reading, into: &effects) { $0.syncRequested(request, call, &$1) }
+            with(request.groupID, at: reading, into: &effects) { $0.syncRequested(request, call, topics, &$1) }
         case .heartbeat(let request):
             with(request.groupID, at: reading, into: &effects) { $0.heartbeatReceived(request, call, &$1) }
         case .leaveGroup(let request):
@@ -198,7 +198,7 @@ extension ConsumerGroup {
             one.subscribedTopicRegex = member.pattern
             one.assignment = shown(member.assigned.keys)
             one.targetAssignment = shown(member.target)
-            one.memberType = 1
+            one.memberType = member.classic == nil ? 1 : 0
             return one
         }
         return answer
@@ -250,6 +250,7 @@ extension Group {
             guard var member = consumer?.members[id] else { continue }
             member.sessionDeadline = member.sessionDeadline.advanced(byMs: lateMs)
             member.revocationDeadline = member.revocationDeadline?.advanced(byMs: lateMs)
+            if let deadline = member.classic?.deadline { member.classic?.deadline = deadline.advanced(byMs: lateMs) }
             consumer?.members[id] = member
         }
         syncDeadline = syncDeadline?.advanced(byMs: lateMs)

@@ -17,6 +17,8 @@ package struct GroupMember: Equatable, Sendable {
     /// What the leader of the generation gave it.
     package var assignment = ByteBuffer()
 
+    /// What it had in the consumer group that this group was, until a leader gives it something.
+    var carried: [TopicPartition] = []
     /// It was loaded: of its protocols only the chosen one is known.
     var isLoaded = false
     /// Counts the joins of a group: the first to have come is the leader.
@@ -75,6 +77,7 @@ extension GroupMember {
             assignment: assignment)
         member.joinSequence = joinSequence
         member.owesSync = owesSync
+        member.carried = carried
         member.sessionDeadline = sessionDeadline
         return member
     }

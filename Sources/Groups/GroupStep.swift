@@ -47,5 +47,7 @@ struct GroupWrite: Equatable, Sendable {
         case topicsRemoved(Int)
         case deleting(GroupDeletion)
         case consumerChanged(ConsumerChange)
+        /// The consumer group is a classic one from here on.
+        case becameClassic(ClassicReturn)
     }
 }
