@@ -184,6 +184,9 @@ package struct GroupCoordinator: Equatable, Sendable {
         let wanted = nextDeadline
         guard wanted < .distantFuture, now.milliseconds(since: wanted) > Self.stallMs else { return }
         let lateMs = now.milliseconds(since: wanted)
+        // What is late must not be found late again by the next request.
+        sweepAt = max(sweepAt, now)
+        deadlines.removeAll()
         // The order is of no account: nothing but the deadlines of each changes.
         for id in groups.keys {
             groups[id]?.postpone(byMs: lateMs)

@@ -198,6 +198,19 @@ struct MembershipTests {
         #expect(desk.group?.members.isEmpty == true)
     }
 
+    @Test func aStallIsForgivenOnce() {
+        var desk = Desk()
+        desk.stable(["a", "b"])
+        desk.now = desk.now.advanced(byMs: 60_000)
+        // Requests come before the tick.
+        for _ in 0..<10 { desk.fetchAll() }
+        #expect(desk.beat("a") == ErrorCode.none)
+        desk.advance(9_000)
+        desk.beat("a")
+        desk.advance(2_000)
+        #expect(desk.group?.members.keys == [desk.client("a").memberID])
+    }
+
     @Test func nobodyIsBlamedWhileAnswersWaitForACommit() {
         var desk = Desk()
         desk.enter("a")
