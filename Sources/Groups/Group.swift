@@ -82,9 +82,6 @@ package struct Group: Equatable, Sendable {
     /// The longest rebalance timeout of its members.
     var rebalanceTimeoutMs: Int64 { Int64(members.values.map(\.rebalanceTimeoutMs).max() ?? 0) }
 
-    /// The end offset of all that it shows.
-    var end: Offset { max(metadataEnd, offsetsEnd) }
-
     /// When `ticked` has something to do.
     var nextDeadline: Instant {
         var earliest = syncDeadline ?? .distantFuture
