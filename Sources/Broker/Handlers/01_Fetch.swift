@@ -357,7 +357,9 @@ extension Shard {
             answer.lastStableOffset = -1
             // By this one a follower starts over: nothing above it may be missing.
             if pending.reader.replica != nil { answer.logStartOffset = replica.log.startOffset }
-            if error == .notLeaderOrFollower || error == .fencedLeaderEpoch,
+            // With the leader goes its address, for which earlier versions have no place (KIP-951): kafka-python 3
+            // believes the one, misses the other, and never asks that node again.
+            if error == .notLeaderOrFollower || error == .fencedLeaderEpoch, pending.context.header.version >= 16,
                 let registration = view.image.partition(target.topicPartition), let leader = registration.leader
             {
                 answer.currentLeader.leaderID = leader
