@@ -162,11 +162,8 @@ extension ConsumerMember {
         rebalanceTimeoutMs = value.rebalanceTimeoutMs
         serverAssignor = value.serverAssignor
         classic = value.classicMemberMetadata.map { written in
-            let protocols = written.supportedProtocols.map { one in
-                var offered = JoinGroupRequest.GroupProtocol()
-                offered.name = one.name
-                offered.metadata = ByteBuffer(bytes: one.metadata.readableBytesView)
-                return offered
+            let protocols = written.supportedProtocols.map {
+                JoinGroupRequest.GroupProtocol($0.name, copying: $0.metadata)
             }
             return ClassicPart(sessionTimeoutMs: written.sessionTimeoutMs, protocols: protocols)
         }
@@ -184,13 +181,11 @@ extension ConsumerMember {
         key.groupID = group
         key.memberID = id
         var value = ConsumerGroupTargetAssignmentMemberValue()
-        for partition in target {
-            if value.topicPartitions.last?.topicID != partition.topicID {
-                var topic = ConsumerGroupTargetAssignmentMemberValue.TopicPartitions()
-                topic.topicID = partition.topicID
-                value.topicPartitions.append(topic)
-            }
-            value.topicPartitions[value.topicPartitions.count - 1].partitions.append(partition.partition)
+        value.topicPartitions = byTopic(target).map { topicID, partitions in
+            var topic = ConsumerGroupTargetAssignmentMemberValue.TopicPartitions()
+            topic.topicID = topicID
+            topic.partitions = partitions
+            return topic
         }
         return .consumerGroupTargetAssignmentMember(key, value)
     }

@@ -77,10 +77,8 @@ extension Group {
             member.parkedJoin = nil
             member.heard(at: step.now)
             members[member.id] = member
-            var response = JoinGroupResponse()
-            response.errorCode = .rebalanceInProgress
-            response.memberID = member.id
-            response.protocolName = parked.version >= 7 ? nil : ""
+            let response = JoinGroupResponse(
+                error: .rebalanceInProgress, memberID: member.id, version: parked.version)
             step.reply(parked.ticket, .joinGroup(response))
         }
     }
@@ -178,7 +176,7 @@ extension Group {
     ) {
         guard var next = consumer else { return }
         var gone: [MemberName] = []
-        var response = LeaveGroupResponse()
+        var answers: [LeaveGroupResponse.Member] = []
         for one in leaving {
             var answer = LeaveGroupResponse.Member()
             answer.memberID = one.memberID
@@ -194,12 +192,9 @@ extension Group {
             } catch {
                 answer.errorCode = error.code
             }
-            response.members.append(answer)
+            answers.append(answer)
         }
-        if call.version < 3 {
-            response.errorCode = response.members.first?.errorCode ?? .none
-            response.members = []
-        }
+        let response = LeaveGroupResponse(of: answers, version: call.version)
         let reason = gone.isEmpty ? nil : RebalanceReason.membersLeft(gone, said: leaving.compactMap(\.reason).first)
         write(ConsumerChange(next: next, reason: reason, call: call, response: .leaveGroup(response)), &step)
     }
@@ -291,26 +286,18 @@ extension ConsumerMember {
         rebalanceTimeoutMs = request.effectiveRebalanceTimeoutMs
         topics = Set(subscription.topics).sorted()
         (pattern, patternTopics, serverAssignor) = (nil, [], nil)
-        let protocols = request.protocols.map { one in
-            var own = one
-            own.metadata = ByteBuffer(bytes: one.metadata.readableBytesView)
-            return own
-        }
-        classic = ClassicPart(sessionTimeoutMs: request.sessionTimeoutMs, protocols: protocols)
+        classic = ClassicPart(sessionTimeoutMs: request.sessionTimeoutMs, protocols: request.ownProtocols)
     }
 
     /// What it has, as a leader would have written it, in the version of the member's own subscription.
     fileprivate func classicAssignment(_ topics: any TopicLookup) -> ByteBuffer {
         var assignment = ConsumerProtocolAssignment()
-        for partition in assigned.keys {
-            guard let topic = topics.topic(partition.topicID) else { continue }
-            if assignment.assignedPartitions.last?.topic != topic.name {
-                var next = ConsumerProtocolAssignment.TopicPartitions()
-                next.topic = topic.name
-                assignment.assignedPartitions.append(next)
-            }
-            assignment.assignedPartitions[assignment.assignedPartitions.count - 1].partitions.append(
-                partition.partition)
+        assignment.assignedPartitions = byTopic(assigned.keys).compactMap { topicID, partitions in
+            guard let topic = topics.topic(topicID) else { return nil }
+            var given = ConsumerProtocolAssignment.TopicPartitions()
+            given.topic = topic.name
+            given.partitions = partitions
+            return given
         }
         let subscription = classic?.protocols.first?.metadata
         let version = subscription?.getInteger(at: subscription?.readerIndex ?? 0, as: Int16.self) ?? 0

@@ -174,13 +174,11 @@ extension Group {
             return response
         }
         var assignment = ConsumerGroupHeartbeatResponse.Assignment()
-        for partition in member.assigned.keys {
-            if assignment.topicPartitions.last?.topicID != partition.topicID {
-                var topic = ConsumerGroupHeartbeatResponse.TopicPartitions()
-                topic.topicID = partition.topicID
-                assignment.topicPartitions.append(topic)
-            }
-            assignment.topicPartitions[assignment.topicPartitions.count - 1].partitions.append(partition.partition)
+        assignment.topicPartitions = byTopic(member.assigned.keys).map { topicID, partitions in
+            var topic = ConsumerGroupHeartbeatResponse.TopicPartitions()
+            topic.topicID = topicID
+            topic.partitions = partitions
+            return topic
         }
         response.assignment = assignment
         return response

@@ -229,9 +229,7 @@ extension Group {
     ) {
         if let member = members[replacement.memberID] { swap(member, for: replacement.old) }
         leaderID = replacement.leaderBefore
-        var response = JoinGroupResponse()
-        response.errorCode = error
-        response.protocolName = replacement.parked.version >= 7 ? nil : ""
+        let response = JoinGroupResponse(error: error, memberID: "", version: replacement.parked.version)
         step.reply(replacement.parked.ticket, .joinGroup(response))
     }
 
@@ -260,7 +258,7 @@ extension Group {
 
     /// All members with their metadata, for the leader; in the order in which they came.
     private func joinMembers() -> [JoinGroupResponse.Member] {
-        members.values.sorted { $0.joinSequence < $1.joinSequence }.map { member in
+        membersInOrder.map { member in
             var shown = JoinGroupResponse.Member()
             shown.memberID = member.id
             shown.groupInstanceID = member.instanceID

@@ -136,19 +136,15 @@ extension Group {
         }
         if consumer != nil { return leaveConsumers(leaving, call, &step) }
         var gone: [MemberName] = []
-        var response = LeaveGroupResponse()
+        var answers: [LeaveGroupResponse.Member] = []
         for one in leaving {
             var answer = LeaveGroupResponse.Member()
             answer.memberID = one.memberID
             answer.groupInstanceID = one.groupInstanceID
             answer.errorCode = leave(one, &gone, &step)
-            response.members.append(answer)
+            answers.append(answer)
         }
-        if call.version < 3 {
-            response.errorCode = response.members.first?.errorCode ?? .none
-            response.members = []
-        }
-        step.reply(call.ticket, .leaveGroup(response))
+        step.reply(call.ticket, .leaveGroup(LeaveGroupResponse(of: answers, version: call.version)))
         if gone.isEmpty {
             tryCompleteJoin(&step)
         } else {
@@ -181,15 +177,12 @@ extension Group {
         guard let member = members.removeValue(forKey: id) else { return }
         if let instanceID = member.instanceID, instances[instanceID] == id { instances[instanceID] = nil }
         if let parked = member.parkedJoin {
-            var response = JoinGroupResponse()
-            response.errorCode = .unknownMemberId
-            response.memberID = id
-            response.protocolName = parked.version >= 7 ? nil : ""
+            let response = JoinGroupResponse(error: .unknownMemberId, memberID: id, version: parked.version)
             step.reply(parked.ticket, .joinGroup(response))
         }
         answerParkedSync(member, .unknownMemberId, &step)
         if leaderID == id {
-            leaderID = members.values.min { $0.joinSequence < $1.joinSequence }?.id
+            leaderID = membersInOrder.first?.id
         }
     }
 

@@ -67,7 +67,7 @@ extension Group {
             for member in laggards { remove(member.id, &step) }
         }
         if members.isEmpty { return becomeEmpty(rebalance.reason, &step) }
-        let joined = members.values.filter(\.hasJoined).sorted { $0.joinSequence < $1.joinSequence }
+        let joined = membersInOrder.filter(\.hasJoined)
         guard let first = joined.first else {
             // Only static members that are away: nobody could assign. Their sessions end this.
             let deadline = step.now.advanced(byMs: max(rebalanceTimeoutMs, 1_000))
@@ -75,7 +75,7 @@ extension Group {
             return step.log(.rebalanceWaits(members.values.map(\.name)))
         }
         if !joined.contains(where: { $0.id == leaderID }) { leaderID = first.id }
-        generation = generation == .max ? 1 : generation + 1
+        generation = following(generation)
         protocolName = chosenProtocol()
         companyBefore = members.count
         self.rebalance = nil
@@ -100,7 +100,7 @@ extension Group {
 
     /// The last member is gone.
     private mutating func becomeEmpty(_ reason: RebalanceReason, _ step: inout GroupStep) {
-        generation = generation == .max ? 1 : generation + 1
+        generation = following(generation)
         protocolName = nil
         leaderID = nil
         rebalance = nil
@@ -113,6 +113,9 @@ extension Group {
             step.write = GroupWrite(records: obsolete + [metadataRecord(at: step.at)], then: .emptied)
         }
     }
+
+    /// After the last number comes 1: 0 is a group that never had a generation.
+    private func following(_ generation: Int32) -> Int32 { generation == .max ? 1 : generation + 1 }
 
     // MARK: Protocols
 
@@ -130,7 +133,7 @@ extension Group {
     /// Every member votes for the first of its protocols that all can speak. A draw goes to what the member that came
     /// first prefers.
     func chosenProtocol() -> String? {
-        let voters = members.values.sorted { $0.joinSequence < $1.joinSequence }
+        let voters = membersInOrder
         guard let first = voters.first else { return nil }
         let candidates = first.protocols.map(\.name).filter { name in
             voters.allSatisfy { voter in voter.protocols.contains { $0.name == name } }

@@ -17,7 +17,7 @@ extension Group {
         value.protocolName = protocolName
         value.leader = leaderID
         value.currentStateTimestamp = reading.wallMs
-        value.members = members.values.sorted { $0.joinSequence < $1.joinSequence }.map { member in
+        value.members = membersInOrder.map { member in
             var written = GroupMetadataValue.Member()
             written.memberID = member.id
             written.groupInstanceID = member.instanceID
@@ -147,9 +147,7 @@ extension Group {
         leaderID = value.leader
         stateChangedMs = value.currentStateTimestamp < 0 ? nil : value.currentStateTimestamp
         for written in value.members {
-            var offered = JoinGroupRequest.GroupProtocol()
-            offered.name = value.protocolName ?? ""
-            offered.metadata = ByteBuffer(bytes: written.subscription.readableBytesView)
+            let offered = JoinGroupRequest.GroupProtocol(value.protocolName ?? "", copying: written.subscription)
             joinSequence += 1
             var member = GroupMember(
                 id: written.memberID, instanceID: written.groupInstanceID, clientID: written.clientID,

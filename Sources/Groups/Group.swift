@@ -33,6 +33,9 @@ package struct Group: Equatable, Sendable {
     /// use then.
     package internal(set) var consumer: ConsumerGroup?
 
+    /// In the order in which they came.
+    var membersInOrder: [GroupMember] { members.values.sorted { $0.joinSequence < $1.joinSequence } }
+
     /// Member ids by instance id.
     var instances = SortedMap<String, String>()
     var pendingMembers = SortedMap<String, PendingMember>()

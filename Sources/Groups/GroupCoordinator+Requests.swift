@@ -168,16 +168,14 @@ extension ConsumerGroup {
     ) -> ConsumerGroupDescribeResponse.Group {
         func shown(_ partitions: [TopicPartition]) -> ConsumerGroupDescribeResponse.Assignment {
             var assignment = ConsumerGroupDescribeResponse.Assignment()
-            for partition in partitions {
+            assignment.topicPartitions = byTopic(partitions).compactMap { topicID, partitions in
                 // What is gone has no name to show.
-                guard let topic = topics.topic(partition.topicID) else { continue }
-                if assignment.topicPartitions.last?.topicID != topic.id {
-                    var next = ConsumerGroupDescribeResponse.TopicPartitions()
-                    next.topicID = topic.id
-                    next.topicName = topic.name
-                    assignment.topicPartitions.append(next)
-                }
-                assignment.topicPartitions[assignment.topicPartitions.count - 1].partitions.append(partition.partition)
+                guard let topic = topics.topic(topicID) else { return nil }
+                var shown = ConsumerGroupDescribeResponse.TopicPartitions()
+                shown.topicID = topicID
+                shown.topicName = topic.name
+                shown.partitions = partitions
+                return shown
             }
             return assignment
         }
@@ -218,7 +216,7 @@ extension Group {
         answer.protocolType = protocolType ?? ""
         let isStable = state == .stable
         answer.protocolData = isStable ? protocolName ?? "" : ""
-        answer.members = members.values.sorted { $0.joinSequence < $1.joinSequence }.map { member in
+        answer.members = membersInOrder.map { member in
             var shown = DescribeGroupsResponse.Member()
             shown.memberID = member.id
             shown.groupInstanceID = member.instanceID

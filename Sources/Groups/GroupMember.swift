@@ -50,12 +50,7 @@ package struct GroupMember: Equatable, Sendable {
         clientHost = call.clientHost
         sessionTimeoutMs = request.sessionTimeoutMs
         rebalanceTimeoutMs = request.effectiveRebalanceTimeoutMs
-        // A copy: what was received is a slice of a whole frame.
-        protocols = request.protocols.map { one in
-            var own = one
-            own.metadata = ByteBuffer(bytes: one.metadata.readableBytesView)
-            return own
-        }
+        protocols = request.ownProtocols
         heard(at: now)
     }
 }

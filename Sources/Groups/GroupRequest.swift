@@ -1,6 +1,7 @@
 // The requests that a coordinator answers, and the answer that refuses each.
 
 import Model
+import NIOCore
 import Wire
 
 /// Where a request names several groups, all belong to this coordinator: whoever divides it has seen to that.
@@ -58,11 +59,28 @@ extension GroupRequest {
 extension JoinGroupRequest {
     /// - Parameter memberID: the id to tell; the request's own unless a new one was drawn.
     func refused(_ error: ErrorCode, version: Int16, memberID: String? = nil) -> JoinGroupResponse {
-        var response = JoinGroupResponse()
-        response.errorCode = error
-        response.memberID = memberID ?? self.memberID
-        response.protocolName = version >= 7 ? nil : ""
-        return response
+        JoinGroupResponse(error: error, memberID: memberID ?? self.memberID, version: version)
+    }
+
+    /// A copy: what was received is a slice of a whole frame.
+    var ownProtocols: [GroupProtocol] { protocols.map { GroupProtocol($0.name, copying: $0.metadata) } }
+}
+
+extension JoinGroupRequest.GroupProtocol {
+    init(_ name: String, copying metadata: ByteBuffer) {
+        self.init()
+        self.name = name
+        self.metadata = ByteBuffer(bytes: metadata.readableBytesView)
+    }
+}
+
+extension JoinGroupResponse {
+    /// A refusal, which names no protocol: from version 7 on by null.
+    init(error: ErrorCode, memberID: String, version: Int16) {
+        self.init()
+        errorCode = error
+        self.memberID = memberID
+        protocolName = version >= 7 ? nil : ""
     }
 }
 
@@ -84,6 +102,12 @@ extension LeaveGroupResponse {
     init(error: ErrorCode) {
         self.init()
         errorCode = error
+    }
+
+    /// Before version 3 there is one member, and its error is the answer's.
+    init(of members: [Member], version: Int16) {
+        self.init()
+        if version < 3 { errorCode = members.first?.errorCode ?? .none } else { self.members = members }
     }
 }
 
