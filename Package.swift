@@ -53,13 +53,15 @@ let package = Package(
         // Floor 4
         .target(
             name: "Broker",
-            dependencies: ["Model", "Records", "Wire", "Raft", "Replication", "Metadata", "Storage", byteBuffer],
+            dependencies: [
+                "Model", "Records", "Wire", "Raft", "Replication", "Metadata", "Groups", "Storage", byteBuffer,
+            ],
             swiftSettings: strict),
         // Floor 5
         .target(
             name: "Server",
             dependencies: [
-                "Broker", "Metadata", "Storage", "Model", "CPosix", byteBuffer,
+                "Broker", "Groups", "Metadata", "Storage", "Model", "CPosix", byteBuffer,
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),

@@ -28,6 +28,9 @@ final class ClientConnection {
     private var isPaused = false
     private(set) var isClosing = false
 
+    /// The address alone, as Kafka shows a member's host: `/127.0.0.1`.
+    var clientHost: String { "/" + (client.lastIndex(of: ":").map { String(client[..<$0]) } ?? client) }
+
     init(id: ConnectionID, client: String) {
         self.id = id
         self.client = client

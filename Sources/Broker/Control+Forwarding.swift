@@ -123,9 +123,24 @@ extension Control {
             topic.name = name
             topic.numPartitions = -1
             topic.replicationFactor = -1
+            if name == GroupTopic.name { asGroupTopic(&topic) }
             return topic
         }
         askController(request, for: .autoCreation(missing))
+    }
+
+    /// As many replicas as there will ever be nodes to hold them, or none: a partition that began with fewer would stay
+    /// so, and the first groups of a cluster that is still starting would be the ones to lose their offsets.
+    private func asGroupTopic(_ topic: inout CreateTopicsRequest.Topic) {
+        topic.numPartitions = configuration.offsetsTopicPartitions
+        topic.replicationFactor =
+            configuration.offsetsTopicReplicationFactor ?? Int16(clamping: min(3, configuration.voters.count))
+        topic.configs = [("cleanup.policy", "compact"), ("segment.bytes", "104857600")].map { name, value in
+            var config = CreateTopicsRequest.Config()
+            config.name = name
+            config.value = value
+            return config
+        }
     }
 
     /// Names whose creation is under way: clients ask every 100 ms.

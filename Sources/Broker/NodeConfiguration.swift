@@ -1,5 +1,6 @@
 // What a node is told at its start, already read and checked by the shell.
 
+import Groups
 import Model
 
 package struct NodeConfiguration: Sendable {
@@ -17,6 +18,11 @@ package struct NodeConfiguration: Sendable {
     /// Nil: min(3, nodes).
     package var defaultReplicationFactor: Int16?
     package var log = LogDefaults()
+    package var groups = GroupSettings()
+    /// Kafka's `offsets.topic.num.partitions`, once `__consumer_offsets` is made.
+    package var offsetsTopicPartitions: Int32 = 50
+    /// Kafka's `offsets.topic.replication.factor`; nil: min(3, configured nodes).
+    package var offsetsTopicReplicationFactor: Int16?
     package var timing = NodeTiming()
     /// For the simulator alone: no file and no variable of the environment leads here.
     package var plantedBug = PlantedBug.none

@@ -6,6 +6,7 @@ import NIOCore
 import Records
 import Replication
 import Storage
+import Wire
 
 /// A produced batch that waits for the high watermark to pass it.
 struct ProduceWaiter {
@@ -38,6 +39,8 @@ final class Replica {
     var refusedProducers = SortedMap<ProducerID, Bool>()
     var unknownProducers = UnknownProducers()
     var settings: EffectiveTopicConfig
+    /// Of `__consumer_offsets`: where it is led it is coordinated.
+    let isGroupLog: Bool
     /// In the order of their offsets.
     var produceWaiters: [ProduceWaiter] = []
     /// Parked fetches that look again when this replica has news.
@@ -57,6 +60,7 @@ final class Replica {
     ) {
         self.topicPartition = topicPartition
         self.topicName = topicName
+        isGroupLog = topicName == GroupTopic.name
         self.directory = directory
         self.log = log
         self.partition = partition

@@ -1,6 +1,7 @@
 // A request whose partitions lie on several shards of a node: each shard's share of it, and what the shards of one node
 // mail each other about it.
 
+import Groups
 import Model
 import NIOCore
 import Wire
@@ -34,6 +35,7 @@ enum PartRequest: Sendable {
     case listOffsets(ListOffsetsRequest)
     case offsetForLeaderEpoch(OffsetForLeaderEpochRequest)
     case deleteRecords(DeleteRecordsRequest)
+    case group(GroupPiece)
 }
 
 /// What a shard answers to its share.
@@ -49,6 +51,7 @@ enum PartContent: Sendable {
     /// Each partition of the share, in its order.
     case whole(any WireMessage)
     case fetched([FetchedPartition])
+    case group(piece: Int, GroupResponse)
 }
 
 /// A request whose answer speaks of each partition that it names, in its order.

@@ -74,7 +74,11 @@ extension Shard {
             describeCluster(try read(DescribeClusterRequest.self, header, body), context(id, header))
         case .describeTopicPartitions:
             describeTopicPartitions(try read(DescribeTopicPartitionsRequest.self, header, body), context(id, header))
-        default: preconditionFailure("\(header.api) has a row in Routes and no handler")
+        default:
+            guard let request = try groupRequest(header, body) else {
+                preconditionFailure("\(header.api) has a row in Routes and no handler")
+            }
+            groupRequested(request, context(id, header))
         }
     }
 
@@ -135,6 +139,8 @@ extension Shard {
     func connectionClosed(_ id: ConnectionID) {
         guard connections.removeValue(forKey: id) != nil else { return }
         for (request, fetch) in pendingFetches where fetch.context.connection == id { forgetFetch(request) }
+        forgetGroupRequests(of: id)
+        forgetFinds(of: id)
         effects.append(.mail(.connectionClosed(shard: index, id)))
     }
 

@@ -1,6 +1,7 @@
 // Partitions of a shard: the metadata image becomes replicas, their machines' effects become log calls, mail and woken
 // requests.
 
+import Groups
 import Metadata
 import Model
 import NIOCore
@@ -15,12 +16,17 @@ extension Shard {
         // The logs are closed, and what is marked as a clean end must stay one.
         guard !isStopping else { return }
         let registeredAnew = new.brokerEpoch != view.brokerEpoch
+        let deleted = changes.deletedTopics.compactMap { view.image.topic(id: $0).map(KnownTopic.init) }
         view = new
         if view.brokerEpoch >= 0, view.image.brokers[configuration.nodeID].map({ !$0.fenced }) ?? false {
             isServing = true
         }
-        defer { boundEpochs() }
+        defer {
+            boundEpochs()
+            retryFinds()
+        }
         for id in changes.deletedTopics { deleteReplicas(of: id) }
+        if !changes.topics.isEmpty || !deleted.isEmpty { topicsChanged(deleted: deleted) }
         if !changes.brokers.isEmpty || registeredAnew {
             for replica in replicas.values { assign(replica) }
             dropFetchers()
@@ -233,6 +239,7 @@ extension Shard {
     func drop(_ replica: Replica, failing error: ErrorCode) {
         failWaiters(of: replica, error)
         replicas.removeValue(forKey: replica.topicPartition)
+        resignCoordinator(of: replica.topicPartition)
         wakeFetches(of: replica)
         removeFromFetcher(replica)
         owners = owners.filter { $0.value !== replica }
@@ -251,6 +258,7 @@ extension Shard {
     ) {
         var effects: [PartitionEffect] = []
         input(&replica.partition, &effects)
+        defer { if replica.isGroupLog { coordinate(replica) } }
         guard !effects.isEmpty else { return }
         for effect in effects {
             do throws(LogError) {
@@ -397,6 +405,7 @@ extension Shard {
     func stop() {
         guard !isStopping else { return }
         isStopping = true
+        for coordinator in coordinators.values { resign(coordinator) }
         var clean = true
         for replica in replicas.values {
             failWaiters(of: replica, .notLeaderOrFollower)

@@ -106,6 +106,7 @@ extension Shard {
             gathers.removeValue(forKey: answer.id.number)
             gather.finish(in: self)
         case .fetched(let partitions): fetchPartAnswered(answer.id.number, partitions, from: answer.shard)
+        case .group(let piece, let response): groupAnswered(answer.id.number, piece, response)
         }
     }
 
@@ -130,6 +131,8 @@ extension Shard {
         case .listOffsets(let request): listOffsets(request, context)
         case .offsetForLeaderEpoch(let request): offsetForLeaderEpoch(request, context)
         case .deleteRecords(let request): deleteRecords(request, context)
+        case .group(let piece):
+            if let part = context.part { groupAsked(piece, part, context.header) }
         }
     }
 

@@ -1,6 +1,7 @@
 // A shard: the connections and partitions of one event loop, as one synchronous machine. Nothing in it is locked and
 // nothing in it waits.
 
+import Groups
 import Metadata
 import Model
 import NIOCore
@@ -37,6 +38,13 @@ package final class Shard {
     var gathers = SortedMap<UInt64, any Gathering>()
     var fetchParts = SortedMap<PartID, UInt64>()
     var timers = Timers<ShardTimer>()
+    /// Of the partitions of `__consumer_offsets` that this shard leads.
+    var coordinators = SortedMap<TopicPartition, Coordinator>()
+    var pendingGroupRequests = SortedMap<UInt64, PendingGroupRequest>()
+    var groupOrigins = SortedMap<GroupTicket, GroupOrigin>()
+    /// For look-ups only.
+    var groupTickets: [PartID: [GroupTicket]] = [:]
+    var pendingFinds = SortedMap<UInt64, PendingFind>()
     var sessions: FetchSessions
     var fetchers = SortedMap<LinkID, Fetcher>()
     var fetches = OutstandingRequests<OwnFetch>()
@@ -139,7 +147,9 @@ package final class Shard {
         case .partAsked(let part): partAsked(part)
         case .partAnswered(let answer): partAnswered(answer)
         case .partHurried(let id): partHurried(id)
-        case .partCancelled(let id): partCancelled(id)
+        case .partCancelled(let id):
+            partCancelled(id)
+            abandonGroupRequests(id)
         case .partRefused(let id, let reason): close(id, because: reason)
         }
     }
@@ -150,6 +160,8 @@ package final class Shard {
             case .produce(let id): produceTimedOut(id)
             case .fetch(let id): fetchTimedOut(id)
             case .deleteRecords(let id): deleteTimedOut(id)
+            case .coordinator(let key): coordinatorDue(key)
+            case .findCoordinator(let number): findTimedOut(number)
             case .fetcher(let link): fetchers[link]?.retryAt = nil
             case .checkpoint:
                 writeCheckpoints()
@@ -210,4 +222,6 @@ enum ShardTimer: Equatable {
     case repair
     case scrub
     case deleteRecords(UInt64)
+    case coordinator(TopicPartition)
+    case findCoordinator(UInt64)
 }

@@ -116,6 +116,9 @@ extension Shard {
         guard let image, image.partitions.indices.contains(Int(partition.partitionIndex)) else {
             return .failed(version >= 13 && image == nil ? .unknownTopicId : .unknownTopicOrPartition, nil, nil)
         }
+        guard image.name != GroupTopic.name else {
+            return .failed(.invalidTopicException, "only the coordinators of groups write to \(image.name)", nil)
+        }
         guard let replica = replicas[TopicPartition(image.id, partition.partitionIndex)] else {
             return .failed(.notLeaderOrFollower, nil, nil)
         }
@@ -152,9 +155,7 @@ extension Shard {
             header = stamped(batch, header)
         }
         do throws(LogError) {
-            let base = try replica.log.append(
-                batch, header: header, leaderEpoch: replica.partition.leaderEpoch, wallMs: reading.wallMs)
-            header.baseOffset = base
+            try take(batch, &header, into: replica)
         } catch {
             logFailed(replica, error)
             if header.hasProducer, replica.refusedProducers.count < Limits.producersPerPartitionMax {
@@ -162,13 +163,8 @@ extension Shard {
             }
             return .failed(error.errorCode, "the log of \(replica.name) cannot be written", replica)
         }
-        recordsTaken(by: replica)
         if !replica.refusedProducers.isEmpty { replica.refusedProducers.removeValue(forKey: header.producerID) }
         if !replica.unknownProducers.isEmpty { replica.unknownProducers.began(header.producerID) }
-        replica.record([header])
-        replica.requestFlush(appendedBytes: header.sizeBytes)
-        perform(on: replica) { $0.appended(log: replica.logView, at: reading.now, into: &$1) }
-        wakeFetches(of: replica)
         return .appended(replica, base: header.baseOffset, end: header.nextOffset, logAppendTimeMs: logAppendTimeMs)
     }
 
@@ -197,6 +193,17 @@ extension Shard {
             let isOurs = error == .outOfOrderSequenceNumber && replica.refusedProducers[batch.producerID] != nil
             return .failed(isOurs ? .kafkaStorageError : error, nil, replica)
         }
+    }
+
+    /// Appends a checked batch as the partition's leader; its header learns the place.
+    func take(_ batch: ByteBuffer, _ header: inout BatchHeader, into replica: Replica) throws(LogError) {
+        header.baseOffset = try replica.log.append(
+            batch, header: header, leaderEpoch: replica.partition.leaderEpoch, wallMs: reading.wallMs)
+        recordsTaken(by: replica)
+        replica.record([header])
+        replica.requestFlush(appendedBytes: header.sizeBytes)
+        perform(on: replica) { $0.appended(log: replica.logView, at: reading.now, into: &$1) }
+        wakeFetches(of: replica)
     }
 
     private func stamped(_ batch: ByteBuffer, _ before: BatchHeader) -> BatchHeader {

@@ -68,6 +68,7 @@ extension Shard {
         var answer = MetadataResponse.Topic()
         answer.name = topic.name
         answer.topicID = topic.id
+        answer.isInternal = topic.name == GroupTopic.name
         answer.partitions = topic.partitions.enumerated().map { index, registration in
             var partition = MetadataResponse.Partition()
             partition.partitionIndex = Int32(index)
@@ -119,6 +120,7 @@ extension Shard {
                 continue
             }
             answer.topicID = topic.id
+            answer.isInternal = topic.name == GroupTopic.name
             let first = name == cursorName ? Int(max(0, request.cursor?.partitionIndex ?? 0)) : 0
             guard first < topic.partitions.count else { continue }
             let last = min(topic.partitions.count, first + room)
@@ -154,7 +156,7 @@ extension Shard {
 
     private var liveBrokers: [BrokerRegistration] { view.image.brokers.map(\.value).filter { !$0.fenced } }
 
-    private func isLive(_ id: NodeID) -> Bool { view.image.brokers[id].map { !$0.fenced } ?? false }
+    func isLive(_ id: NodeID) -> Bool { view.image.brokers[id].map { !$0.fenced } ?? false }
 
     /// Any node forwards admin calls, so any live node will do; the controller saves the hop.
     private var controllerForClients: NodeID {

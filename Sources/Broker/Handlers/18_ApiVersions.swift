@@ -1,5 +1,4 @@
-// ApiVersions (key 18), versions 0–4, and FindCoordinator (key 10): the first thing every client asks, and the one that
-// has no answer yet.
+// ApiVersions (key 18), versions 0–4: the first thing every client asks.
 
 import Model
 import NIOCore
@@ -38,28 +37,5 @@ extension Shard {
         guard let first = name.utf8.first, let last = name.utf8.last, isLetterOrDigit(first), isLetterOrDigit(last)
         else { return false }
         return name.utf8.allSatisfy { isLetterOrDigit($0) || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: ".") }
-    }
-
-    /// There are no coordinators yet: every key is told so, with the retriable error that says "not now".
-    func findCoordinator(_ request: FindCoordinatorRequest, _ context: RequestContext) {
-        let message = "consumer groups and transactions are not served yet"
-        var response = FindCoordinatorResponse()
-        if context.header.version >= 4 {
-            response.coordinators = request.coordinatorKeys.map { key in
-                var coordinator = FindCoordinatorResponse.Coordinator()
-                coordinator.key = key
-                coordinator.nodeID = -1
-                coordinator.port = -1
-                coordinator.errorCode = .coordinatorNotAvailable
-                coordinator.errorMessage = message
-                return coordinator
-            }
-        } else {
-            response.nodeID = -1
-            response.port = -1
-            response.errorCode = .coordinatorNotAvailable
-            response.errorMessage = message
-        }
-        respond(response, to: FindCoordinatorRequest.self, context)
     }
 }

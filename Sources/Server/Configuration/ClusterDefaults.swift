@@ -1,6 +1,7 @@
 // The `defaults` of cluster.yaml, by Kafka's names where Kafka has them.
 
 import Broker
+import Groups
 import Metadata
 import Model
 
@@ -12,6 +13,10 @@ package struct ClusterDefaults: Sendable {
     /// What topics fall back to, under the broker settings' names.
     package var topics = SortedMap<String, String>()
     package var log = LogDefaults()
+    package var groups = GroupSettings()
+    package var offsetsTopicPartitions: Int32 = 50
+    /// Nil: min(3, nodes).
+    package var offsetsTopicReplicationFactor: Int16?
     package var timing = NodeTiming()
     package var connections = ConnectionSettings()
     package var flusherThreads = 4
@@ -38,6 +43,7 @@ package struct ClusterDefaults: Sendable {
         try mapping.read("metadata.log.segment.bytes", in: 1 << 14...(1 << 31) - 1, into: &log.metadataSegmentBytes)
         try mapping.read(
             "metadata.log.max.record.bytes.between.snapshots", in: 1...Int64.max, into: &log.metadataSnapshotBytes)
+        try readGroups(mapping)
         for (key, path) in Self.timingKeys {
             try mapping.read(key, in: 1...86_400_000, into: &timing[keyPath: path])
         }
@@ -68,6 +74,41 @@ package struct ClusterDefaults: Sendable {
 
     private static var topicKeys: [(String, TopicConfig)] {
         TopicConfig.all.compactMap { config in config.acts ? config.brokerSynonym.map { ($0, config) } : nil }
+    }
+
+    private mutating func readGroups(_ mapping: YamlMapping) throws(ConfigurationError) {
+        let integers = 1...Int64(Int32.max)
+        if let value = try mapping.integer("group.min.session.timeout.ms", in: integers) {
+            groups.sessionTimeoutMsMin = Int32(value)
+        }
+        if let value = try mapping.integer("group.max.session.timeout.ms", in: integers) {
+            groups.sessionTimeoutMsMax = Int32(value)
+        }
+        if groups.sessionTimeoutMsMax < groups.sessionTimeoutMsMin {
+            throw mapping.complaint(
+                "group.max.session.timeout.ms",
+                "group.max.session.timeout.ms (\(groups.sessionTimeoutMsMax)) must not be below "
+                    + "group.min.session.timeout.ms (\(groups.sessionTimeoutMsMin))")
+        }
+        if let value = try mapping.integer("group.max.size", in: integers) { groups.groupSizeMax = Int(value) }
+        try mapping.read(
+            "group.initial.rebalance.delay.ms", in: 0...Int64(Int32.max), into: &groups.initialRebalanceDelayMs)
+        if let value = try mapping.integer("offset.metadata.max.bytes", in: 0...Int64(Int32.max)) {
+            groups.offsetMetadataBytesMax = Int(value)
+        }
+        if let value = try mapping.integer("offsets.retention.minutes", in: integers) {
+            groups.offsetsRetentionMs = value * 60_000
+        }
+        try mapping.read(
+            "offsets.retention.check.interval.ms", in: integers, into: &groups.offsetsRetentionCheckIntervalMs)
+        if let value = try mapping.integer(
+            "offsets.topic.num.partitions", in: 1...Int64(Limits.partitionsPerTopicMax))
+        {
+            offsetsTopicPartitions = Int32(value)
+        }
+        if let value = try mapping.integer("offsets.topic.replication.factor", in: 1...Int64(Int16.max)) {
+            offsetsTopicReplicationFactor = Int16(value)
+        }
     }
 
     private mutating func readConnections(_ mapping: YamlMapping) throws(ConfigurationError) {
@@ -106,7 +147,10 @@ package struct ClusterDefaults: Sendable {
             "metadata.log.segment.bytes",
             "metadata.log.max.record.bytes.between.snapshots", "connections.max.idle.ms",
             "frame.stall.ms", "max.connections", "socket.request.max.bytes", "queued.max.request.bytes",
-            "flusher.threads", "shard.threads", "open.files.max",
+            "flusher.threads", "shard.threads", "open.files.max", "group.min.session.timeout.ms",
+            "group.max.session.timeout.ms", "group.max.size", "group.initial.rebalance.delay.ms",
+            "offset.metadata.max.bytes", "offsets.retention.minutes", "offsets.retention.check.interval.ms",
+            "offsets.topic.num.partitions", "offsets.topic.replication.factor",
         ]
     }
 }

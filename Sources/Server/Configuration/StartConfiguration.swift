@@ -29,6 +29,9 @@ package struct StartConfiguration: Sendable {
         node.defaultReplicationFactor = file.defaults.replicationFactor
         node.topicDefaults = file.defaults.topics
         node.log = file.defaults.log
+        node.groups = file.defaults.groups
+        node.offsetsTopicPartitions = file.defaults.offsetsTopicPartitions
+        node.offsetsTopicReplicationFactor = file.defaults.offsetsTopicReplicationFactor
         node.timing = file.defaults.timing
         self.node = node
         listen = own.listen

@@ -1,0 +1,207 @@
+// The life of coordinators: each begins when this node becomes the leader of its partition, reads the records there,
+// and ends with the term.
+
+import Groups
+import Metadata
+import Model
+import NIOCore
+import Records
+import Replication
+import Storage
+import Wire
+
+extension Shard {
+    /// How much of a log one step loads, and the pause in which others have their turn.
+    private static let loadBytes = 1 << 20
+    private static let loadPauseMs: Int64 = 1
+
+    /// After anything that happened to a partition of `__consumer_offsets`: its role, its term or its high watermark
+    /// may have changed.
+    func coordinate(_ replica: Replica) {
+        if let coordinator = coordinators[replica.topicPartition] {
+            if replica.isLeader, coordinator.leaderEpoch == replica.partition.leaderEpoch {
+                let committed = replica.partition.highWatermark
+                if coordinator.groups.phase == .active, committed > coordinator.groups.committed {
+                    run(coordinator) { $0.committed(upTo: committed, into: &$1) }
+                }
+                return
+            }
+            resign(coordinator)
+        }
+        guard replica.isLeader, !isStopping else { return }
+        begin(replica)
+    }
+
+    private func begin(_ replica: Replica) {
+        // Another seed in every term, or member ids come back.
+        var mixed = SeededRandom(
+            seed: view.incarnationID.low ^ UInt64(bitPattern: Int64(replica.partition.leaderEpoch)))
+        let seed = mixed.next() ^ UInt64(replica.topicPartition.partition)
+        let groups = GroupCoordinator(
+            partition: replica.topicPartition.partition, settings: configuration.groups, seed: seed)
+        let coordinator = Coordinator(replica, groups: groups, at: reading.now)
+        coordinators[coordinator.key] = coordinator
+        if coordinator.loadAt >= coordinator.loadEnd {
+            loadEnded(coordinator, replica)
+        } else {
+            wake(coordinator, at: reading.now)
+        }
+    }
+
+    /// The replica is not led here any more, or not served at all.
+    func resign(_ coordinator: Coordinator) {
+        coordinators.removeValue(forKey: coordinator.key)
+        timers.cancel(coordinator.timer)
+        coordinator.timer = nil
+        run(coordinator) { $0.resigned(into: &$1) }
+    }
+
+    func resignCoordinator(of key: TopicPartition) {
+        if let coordinator = coordinators[key] { resign(coordinator) }
+    }
+
+    // MARK: Loading
+
+    private func load(_ coordinator: Coordinator, _ replica: Replica) {
+        do throws(LogError) {
+            if coordinator.loadAt < coordinator.loadEnd,
+                let slice = try replica.log.read(
+                    from: coordinator.loadAt, maxBytes: Self.loadBytes, below: coordinator.loadEnd, atLeastOne: true)
+            {
+                try load(try replica.log.bytes(of: slice), into: coordinator, replica)
+                coordinator.loadAt = slice.nextOffset
+            } else {
+                coordinator.loadAt = coordinator.loadEnd
+            }
+        } catch {
+            return logFailed(replica, error)
+        }
+        guard coordinator.loadAt >= coordinator.loadEnd else {
+            return wake(coordinator, at: reading.now.advanced(byMs: Self.loadPauseMs))
+        }
+        loadEnded(coordinator, replica)
+    }
+
+    private func load(
+        _ bytes: ByteBuffer, into coordinator: Coordinator, _ replica: Replica
+    ) throws(LogError) {
+        for (header, batch) in BatchSequence(bytes) where !header.isControl {
+            let records: [Record]
+            do throws(BatchError) {
+                records = try decodeRecords(batch)
+            } catch {
+                throw .damaged("\(error)", from: header.baseOffset)
+            }
+            for record in records where record.offset >= coordinator.loadAt {
+                guard let key = record.key else { continue }
+                do throws(WireError) {
+                    // A copy, or a small part of it would keep the whole batch.
+                    let value = record.value.map { ByteBuffer(bytes: $0.readableBytesView) }
+                    coordinator.groups.loaded(try GroupRecord.decode(key: key, value: value))
+                    coordinator.recordsLoaded += 1
+                } catch {
+                    log(.warning, "\(replica.name): the record at \(record.offset) says nothing of groups: \(error)")
+                }
+            }
+        }
+    }
+
+    private func loadEnded(_ coordinator: Coordinator, _ replica: Replica) {
+        coordinator.groups.loadEnded(endOffset: coordinator.loadEnd, at: reading)
+        if coordinator.recordsLoaded > 0 {
+            let tookMs = reading.now.milliseconds(since: coordinator.beganAt)
+            log(
+                .notice,
+                "coordinates \(coordinator.groups.groups.count) groups of \(replica.name); "
+                    + "loaded \(coordinator.recordsLoaded) records in \(tookMs) ms")
+        }
+        let committed = replica.partition.highWatermark
+        run(coordinator) { $0.committed(upTo: committed, into: &$1) }
+    }
+
+    // MARK: Inputs and effects
+
+    /// Gives a coordinator one input and carries out what it wants done.
+    func run(_ coordinator: Coordinator, _ input: (inout GroupCoordinator, inout [GroupEffect]) -> Void) {
+        var waiting: [GroupEffect] = []
+        input(&coordinator.groups, &waiting)
+        var next = 0
+        while next < waiting.count {
+            defer { next += 1 }
+            switch waiting[next] {
+            case .append(let id, let records):
+                // Its outcome comes before what else was wanted.
+                var then: [GroupEffect] = []
+                switch append(records, of: coordinator) {
+                case .success(let end):
+                    coordinator.groups.appended(id, endOffset: end, at: reading, into: &then)
+                case .failure(let refusal):
+                    coordinator.groups.refused(id, refusal.error, at: reading, into: &then)
+                }
+                waiting.insert(contentsOf: then, at: next + 1)
+            case .reply(let ticket, let response): groupReplied(ticket, response)
+            case .log(let event): log(.notice, event.description)
+            }
+        }
+        rearm(coordinator)
+    }
+
+    /// Answers the end of the log after it.
+    private func append(_ records: [GroupRecord], of coordinator: Coordinator) -> Result<Offset, Refusal> {
+        guard let replica = replicas[coordinator.key], replica.isLeader,
+            replica.partition.leaderEpoch == coordinator.leaderEpoch
+        else { return .failure(Refusal(error: .notCoordinator)) }
+        if let error = replica.admission(acks: -1) { return .failure(Refusal(error: error)) }
+        var builder = RecordBatchBuilder()
+        for record in records {
+            let (key, value) = record.encode()
+            builder.append(timestamp: reading.wallMs, key: key, value: value)
+        }
+        let batch = builder.build()
+        guard batch.readableBytes <= replica.settings.maxMessageBytes,
+            var header = BatchHeader(reading: batch, at: batch.readerIndex)
+        else { return .failure(Refusal(error: .messageTooLarge)) }
+        do throws(LogError) {
+            try take(batch, &header, into: replica)
+        } catch {
+            logFailed(replica, error)
+            return .failure(Refusal(error: error.errorCode))
+        }
+        return .success(header.nextOffset)
+    }
+
+    // MARK: Time
+
+    func coordinatorDue(_ key: TopicPartition) {
+        guard let coordinator = coordinators[key] else { return }
+        coordinator.timer = nil
+        coordinator.timerAt = .distantFuture
+        if coordinator.groups.phase == .loading {
+            guard let replica = replicas[key] else { return }
+            return load(coordinator, replica)
+        }
+        run(coordinator) { $0.ticked(at: reading, into: &$1) }
+    }
+
+    private func rearm(_ coordinator: Coordinator) {
+        guard coordinator.groups.phase == .active else { return }
+        wake(coordinator, at: coordinator.groups.nextDeadline)
+    }
+
+    private func wake(_ coordinator: Coordinator, at instant: Instant) {
+        guard coordinator.timerAt != instant else { return }
+        timers.cancel(coordinator.timer)
+        coordinator.timer = instant == .distantFuture ? nil : timers.add(.coordinator(coordinator.key), at: instant)
+        coordinator.timerAt = instant
+    }
+
+    /// Some topics are not as they were. What was committed of those that are gone means nothing any more.
+    func topicsChanged(deleted topics: [KnownTopic]) {
+        for coordinator in coordinators.values {
+            coordinator.groups.topicsChanged()
+            guard !topics.isEmpty else { continue }
+            coordinator.groups.topicsDeleted(topics, at: reading)
+            rearm(coordinator)
+        }
+    }
+}
