@@ -7,6 +7,7 @@ import pytest
 
 import cluster as nodes
 from clients.java import JavaProcess
+from members import compile_java
 
 started = []
 
@@ -61,6 +62,13 @@ def java(tmp_path_factory):
     process = JavaProcess(str(tmp_path_factory.mktemp("java")))
     yield process
     process.close()
+
+
+@pytest.fixture(scope="session")
+def member_classes(tmp_path_factory):
+    """The folder of JavaMember's classes: each member is a JVM of its own."""
+    need("javac", "apt-get install openjdk-17-jdk-headless")
+    return compile_java(tmp_path_factory.mktemp("member-classes"))
 
 
 def need(program, remedy):

@@ -277,18 +277,35 @@ def test_quorum_as_kafka_python_sees_it(new_cluster):
     assert partition["high_watermark"] > 0
 
 
-def test_groups_are_truthfully_absent(new_cluster):
-    """FindCoordinator says that there is no coordinator yet: a group consumer waits and neither fails nor reads."""
+def test_a_group_on_one_node_reads_and_finds_its_place_again(new_cluster):
+    """The first question makes __consumer_offsets; what was committed outlives a kill of the only node."""
     cluster = new_cluster(count=1)
     cluster.start()
     cluster.create_topic("lonely", partitions=1)
-    consumer = confluent_kafka.Consumer({
-        "bootstrap.servers": cluster.bootstrap, "group.id": "waits", "auto.offset.reset": "earliest", "log_level": 0})
-    consumer.subscribe(["lonely"])
+
+    def read(count):
+        consumer = confluent_kafka.Consumer({
+            "bootstrap.servers": cluster.bootstrap, "group.id": "reads", "auto.offset.reset": "earliest",
+            "enable.auto.commit": False, "session.timeout.ms": 6_000, "log_level": 0})
+        consumer.subscribe(["lonely"])
+        values = []
+
+        def is_read():
+            message = consumer.poll(0.1)
+            if message is not None and not message.error():
+                values.append(message.value())
+            return len(values) == count
+        wait_until(f"{count} records are read", is_read)
+        consumer.commit(asynchronous=False)
+        consumer.close()
+        return values
+
     with cluster[1].connect() as connection:
-        assert wire.produce(connection, "lonely", 0, batch([b"x"]))[0] == 0
-    end = time.monotonic() + 2
-    while time.monotonic() < end:
-        message = consumer.poll(0.1)
-        assert message is None or message.error()
-    consumer.close()
+        assert wire.produce(connection, "lonely", 0, batch([b"x", b"y"]))[0] == 0
+    assert read(2) == [b"x", b"y"]
+    cluster[1].kill()
+    cluster[1].start()
+    cluster.wait_ready()
+    with cluster[1].connect() as connection:
+        assert wire.produce(connection, "lonely", 0, batch([b"z"]))[0] == 0
+    assert read(1) == [b"z"]

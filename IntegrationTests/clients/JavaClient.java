@@ -12,6 +12,7 @@
 //   acknowledged                                      ok <counts per partition joined by ,>
 //   stop                                              ok <n>, then n lines <partition> <n> <offset, or the error>
 //   abandon                                           ok; the load ends without an account of itself
+// And what JavaGroups does.
 // Every failure is one line: error <sentence>.
 
 import java.io.BufferedReader;
@@ -73,8 +74,16 @@ public class JavaClient {
             case "acknowledged": reply("ok", load.counts()); break;
             case "stop": load.finish(); break;
             case "abandon": load.isAbandoned = true; reply("ok"); break;
-            default: reply("error", "unknown command " + words[0]);
+            default:
+                if (JavaGroups.WORDS.contains(words[0])) { groups(words); }
+                else { reply("error", "unknown command " + words[0]); }
         }
+    }
+
+    private static void groups(String[] words) throws Exception {
+        List<String> answer = new ArrayList<>(List.of("ok"));
+        answer.addAll(new JavaGroups(properties(), deadlineSeconds).run(words));
+        reply(answer.toArray(String[]::new));
     }
 
     private static void load(String topic, int partitions, String name) {

@@ -28,7 +28,7 @@ class JavaProcess:
     def __init__(self, folder):
         class_path = ":".join(jars() + [folder])
         subprocess.run(["javac", "-Xlint:all", "-Werror", "-proc:none", "-cp", class_path, "-d", folder,
-                        os.path.join(HERE, "JavaClient.java")], check=True)
+                        os.path.join(HERE, "JavaClient.java"), os.path.join(HERE, "JavaGroups.java")], check=True)
         self.errors = open(os.path.join(folder, "java.log"), "w+b")
         self.process = subprocess.Popen(
             ["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", class_path, "JavaClient",
