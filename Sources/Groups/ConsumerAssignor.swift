@@ -27,8 +27,19 @@ package enum ConsumerAssignor: String, Sendable, CaseIterable {
 
     /// The target of each subscriber, sorted. Every partition of every subscribed topic has exactly one.
     package func assign(_ subscribers: [Subscriber]) -> [String: [TopicPartition]] {
-        let targets = self == .range ? Self.range(subscribers) : Self.uniform(subscribers)
-        return targets.mapValues { $0.sorted() }
+        var looks = 0
+        return assign(subscribers, looks: &looks)
+    }
+
+    /// - Parameter looks: counts how often a member was looked at to find who has least, for those who must know what
+    ///   an assignment costs.
+    package func assign(_ subscribers: [Subscriber], looks: inout Int) -> [String: [TopicPartition]] {
+        if self == .range { return Self.range(subscribers).mapValues { $0.sorted() } }
+        guard !subscribers.isEmpty else { return [:] }
+        var uniform = UniformAssignment(subscribers)
+        let targets = uniform.targets()
+        looks += uniform.looks
+        return targets
     }
 
     private static func range(_ subscribers: [Subscriber]) -> [String: [TopicPartition]] {
@@ -49,66 +60,5 @@ package enum ConsumerAssignor: String, Sendable, CaseIterable {
             }
         }
         return targets
-    }
-
-    /// Everyone keeps what it has and may keep, up to its fair share; what is left goes to whoever has least. Where
-    /// members read different topics, single partitions then move from those who have much to those who have two less.
-    private static func uniform(_ subscribers: [Subscriber]) -> [String: [TopicPartition]] {
-        let order = subscribers.sorted { $0.id < $1.id }
-        let reads = order.map { Set($0.topics.map(\.id)) }
-        var topics: [UUID128: Int32] = [:]
-        for one in order { for topic in one.topics { topics[topic.id] = topic.partitions } }
-        let all = topics.keys.sorted().flatMap { id in
-            (0..<max(0, topics[id] ?? 0)).map { TopicPartition(id, $0) }
-        }
-        guard !order.isEmpty else { return [:] }
-        let isUniform = reads.allSatisfy { $0 == reads[0] }
-        let share = all.count / order.count
-        var extra = all.count % order.count
-        var held = order.map { _ in [TopicPartition]() }
-        var taken: Set<TopicPartition> = []
-        for (place, one) in order.enumerated() {
-            for partition in one.previous.sorted() {
-                guard reads[place].contains(partition.topicID),
-                    partition.partition < topics[partition.topicID] ?? 0, !taken.contains(partition)
-                else { continue }
-                if isUniform, held[place].count >= share {
-                    // The shares differ by one where it does not come out even.
-                    guard held[place].count == share, extra > 0 else { continue }
-                    extra -= 1
-                }
-                held[place].append(partition)
-                taken.insert(partition)
-            }
-        }
-        for partition in all where !taken.contains(partition) {
-            let readers = order.indices.filter { reads[$0].contains(partition.topicID) }
-            guard let least = readers.min(by: { held[$0].count < held[$1].count }) else { continue }
-            held[least].append(partition)
-        }
-        balance(&held, reads)
-        return Dictionary(uniqueKeysWithValues: order.indices.map { (order[$0].id, held[$0]) })
-    }
-
-    /// Each move brings two members closer, so this ends.
-    private static func balance(_ held: inout [[TopicPartition]], _ reads: [Set<UUID128>]) {
-        var moved = true
-        while moved {
-            moved = false
-            for rich in held.indices {
-                var place = held[rich].count - 1
-                while place >= 0 {
-                    let partition = held[rich][place]
-                    let poorest = held.indices.filter { reads[$0].contains(partition.topicID) }
-                        .min { held[$0].count < held[$1].count }
-                    if let poorest, held[poorest].count + 1 < held[rich].count {
-                        held[rich].remove(at: place)
-                        held[poorest].append(partition)
-                        moved = true
-                    }
-                    place -= 1
-                }
-            }
-        }
     }
 }

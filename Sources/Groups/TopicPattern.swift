@@ -2,11 +2,11 @@
 
 /// Literals, `.`, classes, `\d \w \s`, groups, `|`, `* + ?`, `{m,n}`, `^` and `$`. The whole name must match, as with
 /// Kafka. What is not understood makes no pattern, never a wrong one. A name is matched in one pass over a set of
-/// states, so no expression can take long.
+/// states: each byte of it costs at most one step for each of them, so no expression can take long.
 package struct TopicPattern {
     private enum Test {
         case any
-        case bytes(Set<UInt8>)
+        case bytes(ByteSet)
     }
 
     private enum State {
@@ -23,8 +23,8 @@ package struct TopicPattern {
         case times(Node, Int, Int?)
     }
 
-    static let lengthMax = 1_000
-    static let statesMax = 500
+    package static let lengthMax = 1_000
+    package static let statesMax = 500
 
     private var states: [State] = []
     private var start = 0
@@ -41,28 +41,75 @@ package struct TopicPattern {
     }
 
     package func matches(_ name: String) -> Bool {
-        var now: Set<Int> = []
-        reach(start, &now)
+        var steps = 0
+        return matches(name, steps: &steps)
+    }
+
+    /// - Parameter steps: counts the states that were entered: at most all of them for each byte, and before the first.
+    package func matches(_ name: String, steps: inout Int) -> Bool {
+        var now = StateSet(count: states.count)
+        var next = now
+        var open: [Int] = []
+        reach(start, &now, &open, &steps)
         for byte in name.utf8 {
-            var next: Set<Int> = []
-            for state in now {
+            if now.tests.isEmpty { return false }
+            next.removeAll()
+            for state in now.tests {
                 guard case .test(let test, let to) = states[state] else { continue }
                 switch test {
-                case .any: reach(to, &next)
-                case .bytes(let bytes): if bytes.contains(byte) { reach(to, &next) }
+                case .any: reach(to, &next, &open, &steps)
+                case .bytes(let bytes): if bytes.contains(byte) { reach(to, &next, &open, &steps) }
                 }
             }
-            now = next
+            swap(&now, &next)
         }
         return now.contains(0)
     }
 
-    private func reach(_ first: Int, _ reached: inout Set<Int>) {
-        var open = [first]
+    private func reach(_ first: Int, _ reached: inout StateSet, _ open: inout [Int], _ steps: inout Int) {
+        open.append(first)
         while let state = open.popLast() {
-            guard reached.insert(state).inserted, case .split(let a, let b) = states[state] else { continue }
-            open += [a, b]
+            guard reached.insert(state) else { continue }
+            steps += 1
+            switch states[state] {
+            case .test: reached.tests.append(state)
+            case .split(let a, let b):
+                open.append(a)
+                open.append(b)
+            case .end: break
+            }
         }
+    }
+
+    /// One bit for each state.
+    private struct StateSet {
+        private var words: [UInt64]
+        /// Those of them that a byte can leave.
+        var tests: [Int] = []
+
+        init(count: Int) { words = [UInt64](repeating: 0, count: (count + 63) / 64) }
+
+        func contains(_ state: Int) -> Bool { words[state / 64] >> (state % 64) & 1 == 1 }
+
+        /// Whether it was not in there.
+        mutating func insert(_ state: Int) -> Bool {
+            let bit: UInt64 = 1 << (state % 64)
+            defer { words[state / 64] |= bit }
+            return words[state / 64] & bit == 0
+        }
+
+        mutating func removeAll() {
+            for place in words.indices { words[place] = 0 }
+            tests.removeAll(keepingCapacity: true)
+        }
+    }
+
+    private struct ByteSet {
+        private var bits = SIMD4<UInt64>()
+
+        init(_ bytes: some Sequence<UInt8>) { for byte in bytes { bits[Int(byte >> 6)] |= 1 << (byte & 63) } }
+
+        func contains(_ byte: UInt8) -> Bool { bits[Int(byte >> 6)] >> UInt64(byte & 63) & 1 == 1 }
     }
 
     // MARK: Building
@@ -192,10 +239,10 @@ package struct TopicPattern {
                 return inner
             }
             if take("[") { return bracket() }
-            if take("\\") { return escape().map { .test(.bytes($0)) } }
+            if take("\\") { return escape().map { .test(.bytes(ByteSet($0))) } }
             guard let byte = rest.first, !"*+?{}[]^$".utf8.contains(byte), byte < 0x80 else { return nil }
             rest.removeFirst()
-            return .test(.bytes([byte]))
+            return .test(.bytes(ByteSet([byte])))
         }
 
         private mutating func escape() -> Set<UInt8>? {
@@ -223,7 +270,7 @@ package struct TopicPattern {
             var isFirst = true
             while let byte = rest.popFirst() {
                 if byte == UInt8(ascii: "]"), !isFirst {
-                    return .test(.bytes(isNot ? Self.all.subtracting(bytes) : bytes))
+                    return .test(.bytes(ByteSet(isNot ? Self.all.subtracting(bytes) : bytes)))
                 }
                 isFirst = false
                 guard byte < 0x80, byte != UInt8(ascii: "[") else { return nil }

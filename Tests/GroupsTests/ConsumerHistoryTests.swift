@@ -146,6 +146,65 @@ struct AssignorTests {
         }
     }
 
+    /// The same rule, said as plainly as can be: every free partition asks every member.
+    private func plainly(_ subscribers: [Subscriber]) -> [String: [TopicPartition]] {
+        let order = subscribers.sorted { $0.id < $1.id }
+        let reads = order.map { Set($0.topics.map(\.id)) }
+        let all = Set(order.flatMap(\.topics)).sorted { $0.id < $1.id }.flatMap { topic in
+            (0..<topic.partitions).map { TopicPartition(topic.id, $0) }
+        }
+        let isUniform = Set(reads).count == 1
+        var extra = all.count % order.count
+        var held = order.map { _ in [TopicPartition]() }
+        var free = all
+        for (place, one) in order.enumerated() {
+            for partition in one.previous.sorted() where reads[place].contains(partition.topicID) {
+                let room = all.count / order.count - held[place].count
+                guard free.contains(partition), !isUniform || room > 0 || (room == 0 && extra > 0) else { continue }
+                if isUniform, room == 0 { extra -= 1 }
+                held[place].append(partition)
+                free.removeAll { $0 == partition }
+            }
+        }
+        func poorest(_ partition: TopicPartition) -> Int? {
+            order.indices.filter { reads[$0].contains(partition.topicID) }.min { held[$0].count < held[$1].count }
+        }
+        for partition in free { if let place = poorest(partition) { held[place].append(partition) } }
+        var moved = true
+        while moved {
+            moved = false
+            for rich in held.indices {
+                for partition in held[rich].reversed() {
+                    guard let place = poorest(partition), held[place].count + 1 < held[rich].count else { continue }
+                    held[rich].removeAll { $0 == partition }
+                    held[place].append(partition)
+                    moved = true
+                }
+            }
+        }
+        return Dictionary(uniqueKeysWithValues: order.indices.map { (order[$0].id, held[$0].sorted()) })
+    }
+
+    @Test func shortWayLeadsToTheSameAssignment() {
+        var random = SeededRandom(seed: 13)
+        for round in 0..<400 {
+            let topics = (0..<4).map { topic($0, Int32(random.below(9))) }
+            let isUniform = random.oneIn(2)
+            var previous: [String: [TopicPartition]] = [:]
+            for _ in 0..<3 {
+                let subscribers = (0..<(1 + random.below(6))).map { place in
+                    Subscriber(
+                        id: "m\(place)", rank: "m\(place)",
+                        topics: topics.filter { _ in isUniform || !random.oneIn(3) },
+                        previous: previous["m\(random.oneIn(5) ? 0 : place)"] ?? [])
+                }
+                let targets = ConsumerAssignor.uniform.assign(subscribers)
+                #expect(targets == plainly(subscribers), "round \(round)")
+                previous = targets
+            }
+        }
+    }
+
     @Test func rangeKeepsEqualNumbersTogether() {
         let topics = [topic(1, 6), topic(2, 6)]
         let targets = ConsumerAssignor.range.assign(
