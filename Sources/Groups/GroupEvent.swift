@@ -28,7 +28,8 @@ package struct GroupEvent: Hashable, Sendable, CustomStringConvertible {
         case appendRefused(ErrorCode, what: String)
     }
 
-    package var description: String { "group \(group): \(kind)" }
+    /// One line. What clients chose in it is cut.
+    package var description: String { "group \(shown(group)): \(kind)" }
 }
 
 extension GroupEvent.Kind: CustomStringConvertible {
@@ -37,17 +38,18 @@ extension GroupEvent.Kind: CustomStringConvertible {
         case .rebalanceBegan(let reason, let generation, let state):
             "rebalances from generation \(generation) in state \(state.rawValue): \(reason)"
         case .generationBegan(let generation, let members, let leader, let name, let tookMs, let last):
-            "generation \(generation) has \(members) members, protocol \(name), leader \(leader); it took \(tookMs) ms"
+            "generation \(generation) has \(members) members, protocol \(shown(name)), leader \(leader); "
+                + "it took \(tookMs) ms"
                 + (last.map { ", last to join was \($0)" } ?? "")
         case .rebalanceWaits(let names): "still waits for \(list(names))"
         case .laggardsRemoved(let names, let waitedMs):
             "removed \(list(names)): not joined again within the rebalance timeout, waited \(waitedMs) ms"
         case .pendingMembersForgotten(let ids):
-            "forgot the member ids \(ids.prefix(5).joined(separator: ", ")): nobody came back with them"
+            "forgot the member ids \(ids.prefix(5).map(shown).joined(separator: ", ")): nobody came back with them"
         case .stabilized(let generation, let tookMs): "generation \(generation) is stable, \(tookMs) ms after its start"
         case .emptied(let generation, let reason): "is empty since generation \(generation): \(reason)"
         case .staticMemberReplaced(let name, let id, let keeps):
-            "\(name) is \(id) now" + (keeps ? " and keeps its assignment" : "")
+            "\(name) is \(shown(id)) now" + (keeps ? " and keeps its assignment" : "")
         case .groupEpochRaised(let epoch, let members, let reason):
             "epoch \(epoch) with \(members) members: \(reason)"
         case .deleted: "is deleted"

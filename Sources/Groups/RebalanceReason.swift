@@ -22,6 +22,8 @@ package enum RebalanceReason: Hashable, Sendable, CustomStringConvertible {
     /// they say it when they join again.
     case protocolsUnknown(String)
     case assignmentNotStored(ErrorCode)
+    /// The coordinator that loaded the group found that nobody in it has an assignment.
+    case assignmentMissing
     /// Topics that are subscribed to came, went or grew.
     case topicsChanged
     /// They did not give up within the rebalance timeout what they were told to.
@@ -39,17 +41,18 @@ package enum RebalanceReason: Hashable, Sendable, CustomStringConvertible {
         case .staticMemberChanged(let name): "\(name) came back with another subscription"
         case .staticMemberReturned(let name): "\(name) came back while the assignment was computed"
         case .protocolsUnknown(let client):
-            "\(client) speaks other protocols, and those of loaded members are not known"
+            "\(shown(client)) speaks other protocols, and those of loaded members are not known"
         case .topicsChanged: "subscribed topics changed"
         case .revocationMissing(let names):
             "\(list(names)) did not give partitions up within the rebalance timeout"
+        case .assignmentMissing: "no member has an assignment in the log"
         case .assignmentNotStored(let error): "the assignment could not be stored: \(error)"
         }
     }
 
     private func quote(_ said: String?) -> String {
         guard let said, !said.isEmpty else { return "" }
-        return ", saying: \(said.prefix(200))"
+        return ", saying: \(shown(said))"
     }
 }
 
@@ -60,8 +63,8 @@ package struct MemberName: Hashable, Sendable, CustomStringConvertible {
     package var clientHost: String
 
     package var description: String {
-        let instance = instanceID.map { ", instance \($0)" } ?? ""
-        return "member \(id) (\(clientHost.isEmpty ? "unknown host" : clientHost)\(instance))"
+        let instance = instanceID.map { ", instance \(shown($0))" } ?? ""
+        return "member \(shown(id)) (\(clientHost.isEmpty ? "unknown host" : clientHost)\(instance))"
     }
 }
 
