@@ -122,7 +122,7 @@ extension ConsumerGroup {
             }
             members[member.id] = member
         }
-        needsRefresh = true
+        topicsSeen = 0
     }
 }
 

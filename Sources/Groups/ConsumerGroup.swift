@@ -18,8 +18,8 @@ package struct ConsumerGroup: Equatable, Sendable {
     var instances = SortedMap<String, String>()
     /// Loading: there is a record of the group itself.
     var isKnown = true
-    /// Topics may have changed since they were last looked at.
-    var needsRefresh = false
+    /// The revision of the topics that it last looked at; 0: none yet.
+    var topicsSeen: UInt64 = 0
 
     package enum State: String, Sendable {
         case empty = "Empty"
@@ -182,13 +182,10 @@ extension ConsumerGroup {
     }
 
     /// Looks up what the members' patterns name now.
-    mutating func resolvePatterns(_ topics: any TopicLookup) {
-        var known: [String: [String]] = [:]
+    mutating func resolvePatterns(_ topics: any TopicLookup, _ patterns: inout PatternNames) {
         for id in members.keys {
             guard let member = members[id], let text = member.pattern else { continue }
-            let found =
-                known[text] ?? TopicPattern(text).map { topics.topicNames.filter($0.matches).sorted() } ?? []
-            known[text] = found
+            let found = patterns.names(text, among: topics)
             if found != member.patternTopics { members[id]?.patternTopics = found }
         }
     }

@@ -17,10 +17,8 @@ extension ConsumerGroup {
 
     /// Whether all members of the classic protocol speak one of these.
     fileprivate func supports(_ request: JoinGroupRequest, replacing replaced: String?) -> Bool {
-        let others = members.values.filter { $0.id != replaced }.compactMap(\.classic)
-        return request.protocols.contains { one in
-            others.allSatisfy { other in other.protocols.contains { $0.name == one.name } }
-        }
+        let others = members.values.lazy.filter { $0.id != replaced }.compactMap { $0.classic?.protocols }
+        return !commonProtocols(of: request.protocols, with: others).isEmpty
     }
 
     /// Whether the member is to join again: the group has moved, or it is to give up, or what it waits for is free.
@@ -35,8 +33,9 @@ extension Group {
     // MARK: From classic to consumer
 
     /// The members as a consumer group has them: each in the generation as its epoch, with what the leader gave it.
-    func convertedMembers(_ topics: any TopicLookup) throws(ConsumerRefusal) -> ConsumerGroup {
+    func convertedMembers(_ topics: any TopicLookup, _ step: GroupStep) throws(ConsumerRefusal) -> ConsumerGroup {
         var next = ConsumerGroup()
+        next.topicsSeen = step.topicsRevision
         next.epoch = max(1, generation)
         next.assignmentEpoch = next.epoch
         next.instances = instances
@@ -107,7 +106,7 @@ extension Group {
                 let topic = topics.topic(named: one.topic)
                 return topic.map { topic in one.partitions.map { TopicPartition(topic.id, $0) } } ?? []
             }
-            next.carryOn(with: &member, owned: Set(owned), &reason, topics, step)
+            next.carryOn(with: &member, owned: Set(owned), &reason, topics, &step)
             var response = JoinGroupResponse()
             response.generationID = member.epoch
             response.protocolType = ConsumerProtocol.type
@@ -124,8 +123,8 @@ extension Group {
         _ request: SyncGroupRequest, _ call: GroupCall, _ topics: any TopicLookup, _ step: inout GroupStep
     ) {
         do throws(ConsumerRefusal) {
-            guard let consumer else { return }
-            var member = try consumer.knownClassic(
+            guard let epoch = consumer?.epoch else { return }
+            var member = try knownClassic(
                 request.memberID, instanceID: request.groupInstanceID, generation: request.generationID)
             let offered = member.classic?.protocols.first
             if (request.protocolType ?? ConsumerProtocol.type) != ConsumerProtocol.type
@@ -136,9 +135,9 @@ extension Group {
             member.heard(step)
             member.classic?.deadline = nil
             // Who is to give something up learns by this answer what it keeps.
-            let isBehind = member.epoch != consumer.epoch && member.state != .unrevoked
+            let isBehind = member.epoch != epoch && member.state != .unrevoked
             if isBehind { member.classic?.deadline = step.now.advanced(byMs: Int64(member.rebalanceTimeoutMs)) }
-            self.consumer?.members[member.id] = member
+            consumer?.members[member.id] = member
             if isBehind { throw ConsumerRefusal(.rebalanceInProgress, "") }
             var response = SyncGroupResponse()
             response.protocolType = ConsumerProtocol.type
@@ -153,23 +152,33 @@ extension Group {
     mutating func heartbeatOfConsumer(_ request: HeartbeatRequest, _ call: GroupCall, _ step: inout GroupStep) {
         var answer = ErrorCode.none
         do throws(ConsumerRefusal) {
-            guard let consumer else { return }
-            var member = try consumer.knownClassic(
+            var member = try knownClassic(
                 request.memberID, instanceID: request.groupInstanceID, generation: request.generationID)
             member.heard(step)
-            if consumer.isCalled(member) {
+            if isCalled(member) {
                 answer = .rebalanceInProgress
                 if member.classic?.deadline == nil {
                     let deadline = step.now.advanced(byMs: Int64(member.rebalanceTimeoutMs))
                     member.classic?.deadline = deadline
                 }
             }
-            self.consumer?.members[member.id] = member
+            consumer?.members[member.id] = member
         } catch {
             answer = error.code
         }
         step.reply(call.ticket, .heartbeat(HeartbeatResponse(error: answer)))
     }
+
+    // What is looked up is all that is taken out: a copy of the group beside it would make each change one of all.
+
+    private func knownClassic(
+        _ id: String, instanceID: String?, generation: Int32
+    ) throws(ConsumerRefusal) -> ConsumerMember {
+        guard let consumer else { throw ConsumerRefusal(.unknownMemberId, "") }
+        return try consumer.knownClassic(id, instanceID: instanceID, generation: generation)
+    }
+
+    private func isCalled(_ member: ConsumerMember) -> Bool { consumer?.isCalled(member) ?? false }
 
     mutating func leaveConsumers(
         _ leaving: [LeaveGroupRequest.Member], _ call: GroupCall, _ step: inout GroupStep
@@ -250,7 +259,7 @@ extension ConsumerGroup {
             return (try known(id, instanceID: request.groupInstanceID), nil)
         }
         if id.isEmpty {
-            id = "\(request.groupInstanceID ?? call.clientID)-\(hyphenated(.random(using: &step.random)))"
+            id = drawnMemberID(request.groupInstanceID ?? call.clientID, &step)
         }
         if let instanceID = request.groupInstanceID, let old = instances[instanceID], let member = members[old] {
             // The place of a static member goes to its newest process.

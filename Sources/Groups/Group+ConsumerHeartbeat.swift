@@ -79,12 +79,13 @@ extension Group {
     private mutating func consumerAlive(
         _ request: ConsumerGroupHeartbeatRequest, _ call: GroupCall, _ topics: any TopicLookup, _ step: inout GroupStep
     ) throws(ConsumerRefusal) {
-        var next = consumer ?? ConsumerGroup()
-        // Members of the classic protocol come along as they are.
-        if !members.isEmpty { next = try convertedMembers(topics) }
         let owned = request.topicPartitions.map { listed in
             Set(listed.flatMap { topic in topic.partitions.map { TopicPartition(topic.topicID, $0) } })
         }
+        if try answerAtRest(request, call, owned, &step) { return }
+        var next = consumer ?? ConsumerGroup()
+        // Members of the classic protocol come along as they are.
+        if !members.isEmpty { next = try convertedMembers(topics, step) }
         var reason: RebalanceReason?
         var member: ConsumerMember
         if request.memberEpoch == 0 {
@@ -96,18 +97,41 @@ extension Group {
         let isSameSubscription = member.take(request, call)
         if !isSameSubscription { reason = reason ?? .metadataChanged(member.name) }
         member.heard(step)
-        if reason == nil, member == next.members[member.id]?.heard(as: member), next.isAtRest(member) {
-            // Nothing to decide and nothing to write.
-            consumer?.members[member.id] = member
-            step.isRearmed = false
-            return step.reply(
-                call.ticket, .consumerGroupHeartbeat(answer(to: request, member, before, step)), after: metadataEnd)
-        }
-        next.carryOn(with: &member, owned: owned, &reason, topics, step)
+        next.carryOn(with: &member, owned: owned, &reason, topics, &step)
         let response = answer(to: request, member, before, step)
         askToJoinAgain(&step)
         write(
             ConsumerChange(next: next, reason: reason, call: call, response: .consumerGroupHeartbeat(response)), &step)
+    }
+
+    /// Nearly all heartbeats: nothing is to be decided and nothing to be written, and the member is answered. No copy
+    /// of the group lives on beside it, or that the member was heard would cost a copy of all of them.
+    private mutating func answerAtRest(
+        _ request: ConsumerGroupHeartbeatRequest, _ call: GroupCall, _ owned: Set<TopicPartition>?,
+        _ step: inout GroupStep
+    ) throws(ConsumerRefusal) -> Bool {
+        guard request.memberEpoch > 0, members.isEmpty, let before = try recognised(request, owned: owned) else {
+            return false
+        }
+        var member = before
+        guard member.take(request, call) else { return false }
+        member.heard(step)
+        guard member == before.heard(as: member), isAtRest(member, step) else { return false }
+        consumer?.members[member.id] = member
+        step.isRearmed = false
+        step.reply(
+            call.ticket, .consumerGroupHeartbeat(answer(to: request, member, before, step)), after: metadataEnd)
+        return true
+    }
+
+    private func recognised(
+        _ request: ConsumerGroupHeartbeatRequest, owned: Set<TopicPartition>?
+    ) throws(ConsumerRefusal) -> ConsumerMember? {
+        try consumer?.recognise(request, owned: owned)
+    }
+
+    private func isAtRest(_ member: ConsumerMember, _ step: GroupStep) -> Bool {
+        consumer?.isAtRest(member, step) ?? false
     }
 
     /// A change without records is made at once.
@@ -244,17 +268,17 @@ extension ConsumerGroup {
     /// its next step.
     mutating func carryOn(
         with member: inout ConsumerMember, owned: Set<TopicPartition>?, _ reason: inout RebalanceReason?,
-        _ topics: any TopicLookup, _ step: GroupStep
+        _ topics: any TopicLookup, _ step: inout GroupStep
     ) {
         let before = member
         members[member.id] = member
-        if reason != nil || needsRefresh {
-            resolvePatterns(topics)
+        if reason != nil || topicsSeen != step.topicsRevision {
+            resolvePatterns(topics, &step.patterns)
             member.patternTopics = members[member.id]?.patternTopics ?? []
             let hash = hash(of: topics)
             if hash != metadataHash { reason = reason ?? .topicsChanged }
             metadataHash = hash
-            needsRefresh = false
+            topicsSeen = step.topicsRevision
         }
         if reason != nil { raiseEpoch() }
         if epoch != assignmentEpoch {
@@ -271,8 +295,9 @@ extension ConsumerGroup {
     }
 
     /// Nothing is to be decided for this member: it is where it is to be, and the group has not moved.
-    fileprivate func isAtRest(_ member: ConsumerMember) -> Bool {
-        !needsRefresh && epoch == assignmentEpoch && member.state == .stable && member.epoch == assignmentEpoch
+    fileprivate func isAtRest(_ member: ConsumerMember, _ step: GroupStep) -> Bool {
+        topicsSeen == step.topicsRevision && epoch == assignmentEpoch && member.state == .stable
+            && member.epoch == assignmentEpoch
     }
 
     /// Takes the member out; the others move to a new epoch.
@@ -368,10 +393,12 @@ extension ConsumerMember {
         return member
     }
 
+    mutating func heard(_ step: GroupStep) { heard(step.settings, at: step.now) }
+
     /// Its session begins anew.
-    mutating func heard(_ step: GroupStep) {
-        let timeoutMs = classic.map { Int64($0.sessionTimeoutMs) } ?? step.settings.consumerSessionTimeoutMs
-        sessionDeadline = step.now.advanced(byMs: timeoutMs)
+    mutating func heard(_ settings: GroupSettings, at now: Instant) {
+        let timeoutMs = classic.map { Int64($0.sessionTimeoutMs) } ?? settings.consumerSessionTimeoutMs
+        sessionDeadline = now.advanced(byMs: timeoutMs)
     }
 
     /// Takes over what the request says; nil and −1 mean that it has not changed. Whether the subscription is the same.

@@ -27,14 +27,14 @@ extension Group {
         if !request.memberID.isEmpty {
             rejoin(request, call, &step)
         } else if let instanceID = request.groupInstanceID {
-            let id = "\(instanceID)-\(hyphenated(.random(using: &step.random)))"
+            let id = drawnMemberID(instanceID, &step)
             if let old = instances[instanceID], let member = members[old] {
                 replace(member, by: id, request, call, &step)
             } else {
                 add(id, request, call, &step)
             }
         } else {
-            let id = "\(call.clientID)-\(hyphenated(.random(using: &step.random)))"
+            let id = drawnMemberID(call.clientID, &step)
             if call.version >= 4 {
                 announce(id, request, call, &step)
             } else {
@@ -70,7 +70,8 @@ extension Group {
         }
         pendingMembers[id] = PendingMember(
             holdsUntil: step.now.advanced(byMs: step.settings.pendingHoldMs),
-            deadline: step.now.advanced(byMs: Int64(request.sessionTimeoutMs)))
+            deadline: step.now.advanced(
+                byMs: min(Int64(request.sessionTimeoutMs), step.settings.pendingMemberTimeoutMs)))
         extendQuiet(step)
         let response = request.refused(.memberIdRequired, version: call.version, memberID: id)
         step.reply(call.ticket, .joinGroup(response))
@@ -274,6 +275,12 @@ struct StaticReplacement: Equatable, Sendable {
     var memberID: String
     var leaderBefore: String?
     var parked: ParkedRequest
+}
+
+/// A new member id: the client's or the instance's name, as far as it is worth remembering, and a UUID.
+func drawnMemberID(_ name: String, _ step: inout GroupStep) -> String {
+    let stem = String(String.UnicodeScalarView(name.unicodeScalars.prefix(shownMax)))
+    return "\(stem)-\(hyphenated(.random(using: &step.random)))"
 }
 
 /// The common notation of a UUID, as in Kafka's member ids.

@@ -18,6 +18,7 @@ extension Group {
         let consumer = consumer?.members[request.memberID]
         if consumer?.classic != nil { self.consumer?.members[request.memberID]?.heard(step) }
         var records: [GroupRecord] = []
+        var places: [OffsetTable.Key: Int] = [:]
         let response = request.answered { topic, partition in
             let known = call.version >= 10 ? topics.topic(topic.topicID) : topics.topic(named: topic.name)
             guard let known else { return call.version >= 10 ? .unknownTopicId : .unknownTopicOrPartition }
@@ -36,9 +37,18 @@ extension Group {
             value.leaderEpoch = partition.committedLeaderEpoch
             value.metadata = metadata
             value.commitTimestamp = step.at.wallMs
+            value.expireTimestamp = request.expireTimestamp(at: step.at)
             // By name it may be another topic of that name than this node knows: then it says nothing.
             value.topicID = call.version >= 10 ? topic.topicID : .zero
-            records.append(.offsetCommit(offsetKey(known.name, partition.partitionIndex), value))
+            let record = GroupRecord.offsetCommit(offsetKey(known.name, index), value)
+            // Of what is committed twice in one request the last counts: written once, however often it is named.
+            let key = OffsetTable.Key(topic: known.name, partition: index)
+            if let place = places[key] {
+                records[place] = record
+            } else {
+                places[key] = records.count
+                records.append(record)
+            }
             return .none
         }
         if records.isEmpty { return step.reply(call.ticket, .offsetCommit(response)) }
@@ -65,14 +75,25 @@ extension Group {
         _ asked: [OffsetFetchRequest.Topic]?, version: Int16, _ topics: any TopicLookup
     ) -> [OffsetFetchResponse.Topic] {
         guard let asked else { return fetchedAll(version: version, topics) }
-        return asked.map { topic in
+        // A partition is told once, however often it is asked for: what was committed beside it may be long.
+        struct Asked: Hashable {
+            var name: String
+            var topicID: UUID128
+        }
+        var told: [Asked: Set<PartitionIndex>] = [:]
+        return asked.compactMap { topic in
+            let one = Asked(name: version >= 10 ? "" : topic.name, topicID: version >= 10 ? topic.topicID : .zero)
+            let isNew = told[one] == nil
+            let partitions = topic.partitionIndexes.filter { told[one, default: []].insert($0).inserted }
+            guard isNew || !partitions.isEmpty else { return nil }
             var answer = OffsetFetchResponse.Topic()
             answer.name = topic.name
             answer.topicID = topic.topicID
-            let name = version >= 10 ? topics.topic(topic.topicID)?.name : topic.name
-            answer.partitions = topic.partitionIndexes.map { partition in
+            let known = version >= 10 ? topics.topic(topic.topicID) : topics.topic(named: topic.name)
+            let name = version >= 10 ? known?.name : topic.name
+            answer.partitions = partitions.map { partition in
                 guard let name else { return .missing(partition, .unknownTopicId) }
-                return shown(name, partition, topicID: topic.topicID)
+                return fetched(name, partition, of: known)
             }
             return answer
         }
@@ -82,22 +103,24 @@ extension Group {
         offsets.topicNames.compactMap { name in
             var answer = OffsetFetchResponse.Topic()
             answer.name = name
+            let known = topics.topic(named: name)
             if version >= 10 {
-                guard let topic = topics.topic(named: name) else { return nil }
-                answer.topicID = topic.id
+                guard let known else { return nil }
+                answer.topicID = known.id
             }
-            answer.partitions = offsets.partitions(of: name).map { shown(name, $0, topicID: answer.topicID) }
+            answer.partitions = offsets.partitions(of: name).map { fetched(name, $0, of: known) }
                 .filter { $0.committedOffset >= 0 }
-            return answer
+            return answer.partitions.isEmpty ? nil : answer
         }
     }
 
-    private func shown(
-        _ topic: String, _ partition: PartitionIndex, topicID: UUID128
+    /// - Parameter known: the topic that has the name now.
+    private func fetched(
+        _ topic: String, _ partition: PartitionIndex, of known: KnownTopic?
     ) -> OffsetFetchResponse.Partition {
         guard let committed = offsets[topic, partition] else { return .missing(partition) }
-        // Of another topic that had this name.
-        if topicID != .zero, committed.topicID != .zero, committed.topicID != topicID { return .missing(partition) }
+        // Of another topic that had this name, and is about to be swept away.
+        if committed.topicID != .zero, committed.topicID != known?.id { return .missing(partition) }
         var answer = OffsetFetchResponse.Partition()
         answer.partitionIndex = partition
         answer.committedOffset = committed.offset
@@ -125,8 +148,9 @@ extension Group {
             return step.reply(call.ticket, .offsetDelete(OffsetDeleteResponse(error: error)))
         }
         // Where nobody can tell what the members read, all of it is taken for read.
-        let subscribed = hasMembers ? subscribedTopics : []
+        let subscribed = hasMembers ? subscribedTopics(step) : []
         var records: [GroupRecord] = []
+        var named: Set<OffsetTable.Key> = []
         var response = OffsetDeleteResponse()
         response.topics = request.topics.map { topic in
             var answer = OffsetDeleteResponse.Topic()
@@ -139,7 +163,9 @@ extension Group {
                     result.errorCode = .unknownTopicOrPartition
                 } else if subscribed?.contains(topic.name) ?? true {
                     result.errorCode = .groupSubscribedToTopic
-                } else if offsets[topic.name, partition.partitionIndex] != nil {
+                } else if offsets[topic.name, partition.partitionIndex] != nil,
+                    named.insert(.init(topic: topic.name, partition: partition.partitionIndex)).inserted
+                {
                     records.append(.offsetCommit(offsetKey(topic.name, partition.partitionIndex), nil))
                 }
                 return result
@@ -170,7 +196,7 @@ extension Group {
         let before = nowMs - step.settings.offsetsRetentionMs
         let isSimple = protocolType == nil
         let isLiving = state != .empty || hasMembers
-        let reads = state == .stable || consumer != nil ? subscribedTopics : nil
+        let reads = state == .stable || consumer != nil ? subscribedTopics(step) : nil
         return offsets.keys { topic, offset in
             if isLiving {
                 guard let reads, !reads.contains(topic) else { return false }
@@ -182,13 +208,20 @@ extension Group {
     }
 
     /// A topic is gone, and its offsets with it. One that was committed to a later topic of that name stays.
-    mutating func topicDeleted(_ topic: KnownTopic, _ step: inout GroupStep) {
-        let gone = offsets.keys { name, offset in
-            name == topic.name && (offset.topicID == .zero || offset.topicID == topic.id)
-        }
-        let records = offsetTombstones(gone, step.settings)
+    mutating func topicDeleted(_ topic: TopicGone, _ step: inout GroupStep) {
+        let records = offsetTombstones(offsets.keys(of: topic), step.settings)
         guard !records.isEmpty else { return }
         step.write = GroupWrite(records: records, then: .topicsRemoved(records.count))
+    }
+}
+
+extension OffsetCommitRequest {
+    /// Clients of old (versions 2 to 4) may say how long each of their commits is to last; −1: as the configuration
+    /// says. A record of version 1 has room for it.
+    fileprivate func expireTimestamp(at reading: ClockReading) -> Int64 {
+        guard retentionTimeMs >= 0 else { return -1 }
+        let (end, isTooLate) = reading.wallMs.addingReportingOverflow(retentionTimeMs)
+        return isTooLate ? .max : end
     }
 }
 

@@ -124,10 +124,8 @@ extension Group {
     func supports(_ request: JoinGroupRequest, replacing replaced: String?, withLoaded: Bool = true) -> Bool {
         guard !request.protocolType.isEmpty, !request.protocols.isEmpty else { return false }
         guard members.isEmpty || request.protocolType == protocolType else { return false }
-        let others = members.values.filter { $0.id != replaced && (withLoaded || !$0.isLoaded) }
-        return request.protocols.contains { one in
-            others.allSatisfy { other in other.protocols.contains { $0.name == one.name } }
-        }
+        let others = members.values.lazy.filter { $0.id != replaced && (withLoaded || !$0.isLoaded) }
+        return !commonProtocols(of: request.protocols, with: others.map(\.protocols)).isEmpty
     }
 
     /// Every member votes for the first of its protocols that all can speak. A draw goes to what the member that came
@@ -135,15 +133,16 @@ extension Group {
     func chosenProtocol() -> String? {
         let voters = membersInOrder
         guard let first = voters.first else { return nil }
-        let candidates = first.protocols.map(\.name).filter { name in
-            voters.allSatisfy { voter in voter.protocols.contains { $0.name == name } }
+        let candidates = commonProtocols(of: first.protocols, with: voters.map(\.protocols))
+        var votes: [String: Int] = [:]
+        for voter in voters {
+            if let choice = voter.protocols.first(where: { candidates.contains($0.name) }) {
+                votes[choice.name, default: 0] += 1
+            }
         }
         var best: (name: String, votes: Int)?
-        for name in candidates {
-            let votes = voters.count { voter in
-                voter.protocols.first { candidates.contains($0.name) }?.name == name
-            }
-            if votes > best?.votes ?? -1 { best = (name, votes) }
+        for name in first.protocols.map(\.name) where candidates.contains(name) {
+            if votes[name, default: 0] > best?.votes ?? -1 { best = (name, votes[name, default: 0]) }
         }
         return best?.name
     }

@@ -70,7 +70,7 @@ extension Group {
         for record in write.records {
             switch record {
             case .offsetCommit(let key, let value):
-                offsets[key.topic, key.partition] = value.map(CommittedOffset.init)
+                offsets.take(value.map(CommittedOffset.init), key.topic, key.partition, end: endOffset)
                 offsetsEnd = max(offsetsEnd, endOffset)
             case .groupMetadata(_, let value):
                 metadataEnd = max(metadataEnd, endOffset)
@@ -165,13 +165,16 @@ extension Group {
     }
 
     /// The log was read to its end. What it says of members was true when it was written: each gets a fresh session.
-    mutating func loadEnded(endOffset: Offset, _ settings: GroupSettings, at now: Instant) {
+    mutating func loadEnded(endOffset: Offset, _ step: inout GroupStep) {
         metadataEnd = endOffset
         offsetsEnd = endOffset
-        generationBeganAt = now
-        for id in members.keys { members[id]?.heard(at: now) }
+        generationBeganAt = step.now
+        for id in members.keys { members[id]?.heard(at: step.now) }
         if consumer?.isKnown == false { consumer = nil }
-        consumer?.loadEnded(settings, at: now)
+        consumer?.loadEnded(step.settings, at: step.now)
+        // A group that had just become a classic one again was about to rebalance: nobody reads anything.
+        let isIdle = state == .stable && members.values.allSatisfy { $0.assignment.readableBytes == 0 }
+        if isIdle { beginRebalance(.assignmentMissing, &step) }
     }
 }
 

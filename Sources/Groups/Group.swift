@@ -80,6 +80,14 @@ package struct Group: Equatable, Sendable {
             && pendingMembers.isEmpty && offsets.isEmpty
     }
 
+    /// Ids given and not used yet, where they are all that there is of it.
+    var strangers: Int {
+        guard !pendingMembers.isEmpty, members.isEmpty, state == .empty, !isPersisted, !isWriting, consumer == nil,
+            obsolete.isEmpty, offsets.isEmpty
+        else { return 0 }
+        return pendingMembers.count
+    }
+
     var hasMembers: Bool { !members.isEmpty || consumer?.members.isEmpty == false }
 
     /// The longest rebalance timeout of its members.

@@ -18,8 +18,19 @@ struct GroupDeletion: Equatable, Sendable {
 /// A group to look at for offsets that are to go.
 struct Sweep: Equatable, Sendable {
     var group: String
-    /// The topic that is gone; nil: whatever ran out.
-    var topic: KnownTopic?
+    /// Nil: whatever ran out.
+    var topic: TopicGone?
+}
+
+/// A topic that is no more, and how far the log can have offsets of it.
+struct TopicGone: Equatable, Sendable {
+    var name: String
+    /// Nil: there was none of that name at all.
+    var id: UUID128?
+    /// Also commits that do not say which topic of that name they mean.
+    var withoutID = true
+    /// What was appended behind it was committed to a later topic of that name.
+    var end: Offset
 }
 
 extension GroupCoordinator {
@@ -53,7 +64,7 @@ extension GroupCoordinator {
         }
         var response = DeleteGroupsResponse()
         response.results = deletion.results
-        reply(deletion.ticket, .deleteGroups(response), after: deletion.end, into: &effects)
+        reply(deletion.ticket, .deleteGroups(response), after: deletion.end, at: reading.now, into: &effects)
     }
 
     private func deletionRefusal(_ id: String) -> DeleteGroupsResponse.Result? {
@@ -71,11 +82,31 @@ extension GroupCoordinator {
         guard phase == .active else { return }
         let before = sweeps.count
         for id in groups.keys.sorted() {
-            for topic in topics where groups[id]?.offsets.partitions(of: topic.name).isEmpty == false {
-                sweeps.append(Sweep(group: id, topic: topic))
+            for topic in topics where groups[id]?.offsets.has(topic.name) == true {
+                sweeps.append(Sweep(group: id, topic: TopicGone(name: topic.name, id: topic.id, end: lastEnd)))
             }
         }
         if sweeps.count > before { sweepAt = min(sweepAt, reading.now) }
+    }
+
+    /// What was loaded may tell of topics that went before this coordinator could hear of it. The metadata that made
+    /// this node the leader is newer than any that a commit in the log was checked against: what it does not have is
+    /// gone.
+    mutating func sweepTopicsGone(_ topics: any TopicLookup, at now: Instant) {
+        for id in groups.keys.sorted() {
+            guard let offsets = groups[id]?.offsets else { continue }
+            for name in offsets.topicNames {
+                if let known = topics.topic(named: name) {
+                    for old in offsets.topicIDs(of: name) where old != known.id {
+                        let gone = TopicGone(name: name, id: old, withoutID: false, end: lastEnd)
+                        sweeps.append(Sweep(group: id, topic: gone))
+                    }
+                } else {
+                    sweeps.append(Sweep(group: id, topic: TopicGone(name: name, end: lastEnd)))
+                }
+            }
+        }
+        if !sweeps.isEmpty { sweepAt = now }
     }
 
     /// Looks at the next groups; begins anew with all of them when an interval has passed.

@@ -15,7 +15,7 @@ extension GroupCoordinator {
         forgiveStall(at: reading.now)
         open[call.ticket] = call
         if let error = refusal(of: call.request) {
-            return reply(call.ticket, call.request.refused(error, version: call.version), after: 0, into: &effects)
+            return answer(call.ticket, call.request.refused(error, version: call.version), into: &effects)
         }
         switch call.request {
         case .joinGroup(let request):
@@ -30,14 +30,16 @@ extension GroupCoordinator {
             with(request.groupID, at: reading, into: &effects) { $0.commitRequested(request, call, topics, &$1) }
         case .offsetDelete(let request):
             with(request.groupID, at: reading, into: &effects) { $0.offsetDeleteRequested(request, call, topics, &$1) }
-        case .offsetFetch(let request): offsetFetchRequested(request, call, topics, into: &effects)
-        case .describeGroups(let request): describeRequested(request, call, into: &effects)
-        case .listGroups(let request): listRequested(request, call, into: &effects)
+        case .offsetFetch(let request): offsetFetchRequested(request, call, topics, at: reading.now, into: &effects)
+        case .describeGroups(let request): describeRequested(request, call, at: reading.now, into: &effects)
+        case .listGroups(let request): listRequested(request, call, at: reading.now, into: &effects)
         case .consumerGroupHeartbeat(let request):
             with(request.groupID, at: reading, into: &effects) { $0.consumerHeartbeat(request, call, topics, &$1) }
-        case .consumerGroupDescribe(let request): consumersDescribeRequested(request, call, topics, into: &effects)
+        case .consumerGroupDescribe(let request):
+            consumersDescribeRequested(request, call, topics, at: reading.now, into: &effects)
         case .deleteGroups(let request):
-            let deletion = GroupDeletion(ticket: call.ticket, remaining: Array(request.groupsNames.reversed()))
+            let names = withoutRepeats(request.groupsNames)
+            let deletion = GroupDeletion(ticket: call.ticket, remaining: names.reversed())
             goOn(with: deletion, at: reading, into: &effects)
         }
     }
@@ -47,6 +49,7 @@ extension GroupCoordinator {
         switch request {
         case .joinGroup(let request):
             if request.groupID.isEmpty { return .invalidGroupId }
+            if request.protocols.count > settings.protocolsMax { return .inconsistentGroupProtocol }
             let bounds = settings.sessionTimeoutMsMin...settings.sessionTimeoutMsMax
             return bounds.contains(request.sessionTimeoutMs) ? nil : .invalidSessionTimeout
         case .syncGroup(let request): return request.groupID.isEmpty ? .invalidGroupId : nil
@@ -73,16 +76,17 @@ extension GroupCoordinator {
     // MARK: Looking at several groups
 
     private mutating func offsetFetchRequested(
-        _ request: OffsetFetchRequest, _ call: GroupCall, _ topics: any TopicLookup, into effects: inout [GroupEffect]
+        _ request: OffsetFetchRequest, _ call: GroupCall, _ topics: any TopicLookup, at now: Instant,
+        into effects: inout [GroupEffect]
     ) {
         var response = OffsetFetchResponse()
         var after: Offset = 0
         if call.version >= 8 {
-            response.groups = request.groups.map { asked in
-                after = max(after, groups[asked.groupID]?.offsetsEnd ?? vanishedEnd)
+            response.groups = withoutRepeats(request.groups, by: \.groupID).map { asked in
+                let group = groups[asked.groupID] ?? absent(asked.groupID)
+                after = max(after, group.offsetsEnd)
                 var answer = OffsetFetchResponse.Group()
                 answer.groupID = asked.groupID
-                let group = groups[asked.groupID] ?? Group(asked.groupID)
                 answer.errorCode = group.fetchRefusal(asked)
                 if answer.errorCode == .none {
                     answer.topics = group.fetched(asked.topics, version: call.version, topics)
@@ -90,19 +94,19 @@ extension GroupCoordinator {
                 return answer
             }
         } else {
-            after = groups[request.groupID]?.offsetsEnd ?? vanishedEnd
-            let group = groups[request.groupID] ?? Group(request.groupID)
+            let group = groups[request.groupID] ?? absent(request.groupID)
+            after = group.offsetsEnd
             response.topics = group.fetched(request.topics, version: call.version, topics)
         }
-        reply(call.ticket, .offsetFetch(response), after: after, into: &effects)
+        reply(call.ticket, .offsetFetch(response), after: after, at: now, into: &effects)
     }
 
     private mutating func describeRequested(
-        _ request: DescribeGroupsRequest, _ call: GroupCall, into effects: inout [GroupEffect]
+        _ request: DescribeGroupsRequest, _ call: GroupCall, at now: Instant, into effects: inout [GroupEffect]
     ) {
         var response = DescribeGroupsResponse()
         var after: Offset = 0
-        response.groups = request.groups.map { id in
+        response.groups = withoutRepeats(request.groups).map { id in
             after = max(after, groups[id]?.metadataEnd ?? vanishedEnd)
             if let group = groups[id], group.consumer == nil { return group.described() }
             var answer = DescribeGroupsResponse.Group()
@@ -114,11 +118,11 @@ extension GroupCoordinator {
             }
             return answer
         }
-        reply(call.ticket, .describeGroups(response), after: after, into: &effects)
+        reply(call.ticket, .describeGroups(response), after: after, at: now, into: &effects)
     }
 
     private mutating func listRequested(
-        _ request: ListGroupsRequest, _ call: GroupCall, into effects: inout [GroupEffect]
+        _ request: ListGroupsRequest, _ call: GroupCall, at now: Instant, into effects: inout [GroupEffect]
     ) {
         let states = Set(request.statesFilter.map { $0.lowercased() })
         let types = Set(request.typesFilter.map { $0.lowercased() })
@@ -134,31 +138,32 @@ extension GroupCoordinator {
             answer.groupType = group.type
             response.groups.append(answer)
         }
-        reply(call.ticket, .listGroups(response), after: lastEnd, into: &effects)
+        reply(call.ticket, .listGroups(response), after: lastEnd, at: now, into: &effects)
     }
 }
 
 extension GroupCoordinator {
     private mutating func consumersDescribeRequested(
-        _ request: ConsumerGroupDescribeRequest, _ call: GroupCall, _ topics: any TopicLookup,
+        _ request: ConsumerGroupDescribeRequest, _ call: GroupCall, _ topics: any TopicLookup, at now: Instant,
         into effects: inout [GroupEffect]
     ) {
         var response = ConsumerGroupDescribeResponse()
         var after: Offset = 0
-        response.groups = request.groupIDs.map { id in
+        response.groups = withoutRepeats(request.groupIDs).map { id in
             after = max(after, groups[id]?.metadataEnd ?? vanishedEnd)
             guard let consumer = groups[id]?.consumer else {
                 return .init(id, .groupIdNotFound, "There is no consumer group \(id).")
             }
             return consumer.described(id, topics, settings)
         }
-        reply(call.ticket, .consumerGroupDescribe(response), after: after, into: &effects)
+        reply(call.ticket, .consumerGroupDescribe(response), after: after, at: now, into: &effects)
     }
 
-    /// Topics came, or grew, or went: consumer groups look at theirs again with their next heartbeat.
+    /// Topics came, or grew, or went: consumer groups look at theirs again with their next heartbeat. Costs nothing
+    /// here; each group looks at all that it subscribes to, so nothing else is a reason to call it.
     package mutating func topicsChanged() {
-        // The order is of no account: each only takes a note.
-        for id in groups.keys { groups[id]?.consumer?.needsRefresh = true }
+        topicsRevision += 1
+        patterns.removeAll()
     }
 }
 

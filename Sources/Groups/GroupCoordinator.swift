@@ -37,6 +37,10 @@ package struct GroupCoordinator: Equatable, Sendable {
     /// Groups to look at for offsets that are to go, and when to go on with it.
     var sweeps: [Sweep] = []
     var sweepAt = Instant.distantFuture
+    /// Counts what happened to topics, and what expressions name since the last of it.
+    var topicsRevision: UInt64 = 1
+    var patterns = PatternNames()
+    var handshakes = Handshakes()
 
     struct Decision: Equatable, Sendable {
         var group: String
@@ -54,7 +58,9 @@ package struct GroupCoordinator: Equatable, Sendable {
     }
 
     /// When `ticked` has something to do.
-    package var nextDeadline: Instant { min(deadlines.first, sweepAt) }
+    package var nextDeadline: Instant {
+        min(deadlines.first, sweepAt, held.deadline(afterMs: settings.offsetsCommitTimeoutMs))
+    }
 
     // MARK: Loading
 
@@ -64,10 +70,10 @@ package struct GroupCoordinator: Equatable, Sendable {
         switch record {
         case .offsetCommit(let key, let value):
             if let value {
-                groups[key.groupID, default: Group(key.groupID)].offsets[key.topic, key.partition] =
-                    CommittedOffset(value)
+                groups[key.groupID, default: Group(key.groupID)].offsets.take(
+                    CommittedOffset(value), key.topic, key.partition)
             } else {
-                groups[key.groupID]?.offsets[key.topic, key.partition] = nil
+                groups[key.groupID]?.offsets.take(nil, key.topic, key.partition)
             }
         case .groupMetadata(let key, let value): groups[key.groupID, default: Group(key.groupID)].load(value)
         case .consumerGroupMetadata(let key, nil): groups[key.groupID]?.consumer = nil
@@ -95,19 +101,19 @@ package struct GroupCoordinator: Equatable, Sendable {
     }
 
     /// All records up to `endOffset` are loaded. They need not be committed; answers that tell of them wait for that.
-    package mutating func loadEnded(endOffset: Offset, at reading: ClockReading) {
+    /// - Parameter topics: what exists now. Offsets of topics that went while nobody coordinated here are removed.
+    package mutating func loadEnded(
+        endOffset: Offset, topics: any TopicLookup, at reading: ClockReading, into effects: inout [GroupEffect]
+    ) {
         guard phase == .loading else { return }
         phase = .active
         lastEnd = endOffset
         vanishedEnd = endOffset
         for id in groups.keys.sorted() {
-            guard var group = groups.removeValue(forKey: id), !group.isVoid else { continue }
-            group.loadEnded(endOffset: endOffset, settings, at: reading.now)
-            guard !group.isVoid else { continue }
-            deadlines.arm(id, at: group.nextDeadline)
-            groups[id] = group
+            with(id, at: reading, into: &effects) { $0.loadEnded(endOffset: endOffset, &$1) }
         }
         sweepAt = reading.now.advanced(byMs: settings.offsetsRetentionCheckIntervalMs)
+        sweepTopicsGone(topics, at: reading.now)
     }
 
     // MARK: The log
@@ -145,10 +151,12 @@ package struct GroupCoordinator: Equatable, Sendable {
     }
 
     /// The partition's high watermark moved.
-    package mutating func committed(upTo offset: Offset, into effects: inout [GroupEffect]) {
+    package mutating func committed(
+        upTo offset: Offset, at reading: ClockReading, into effects: inout [GroupEffect]
+    ) {
         guard offset > committed else { return }
         committed = offset
-        for reply in held.release(committed: offset) { answer(reply.ticket, reply.response, into: &effects) }
+        releaseHeld(at: reading.now, into: &effects)
     }
 
     /// The partition is led elsewhere now, or is about to be.
@@ -164,6 +172,8 @@ package struct GroupCoordinator: Equatable, Sendable {
         decisions.removeAll()
         sweeps.removeAll()
         sweepAt = .distantFuture
+        patterns.removeAll()
+        handshakes = Handshakes()
     }
 
     // MARK: Time
@@ -172,6 +182,7 @@ package struct GroupCoordinator: Equatable, Sendable {
     package mutating func ticked(at reading: ClockReading, into effects: inout [GroupEffect]) {
         guard phase == .active else { return }
         forgiveStall(at: reading.now)
+        refuseHeld(at: reading.now, into: &effects)
         for id in deadlines.takeDue(at: reading.now) where groups[id] != nil {
             with(id, at: reading, into: &effects) { $0.ticked(&$1) }
         }
@@ -186,15 +197,24 @@ package struct GroupCoordinator: Equatable, Sendable {
         let lateMs = now.milliseconds(since: wanted)
         // What is late must not be found late again by the next request.
         sweepAt = max(sweepAt, now)
+        held.postpone(byMs: lateMs)
         deadlines.removeAll()
-        // The order is of no account: nothing but the deadlines of each changes.
-        for id in groups.keys {
+        for id in groups.keys.sorted() {
             groups[id]?.postpone(byMs: lateMs)
             if let deadline = groups[id]?.nextDeadline { deadlines.arm(id, at: deadline) }
         }
     }
 
-    // MARK: Groups and answers
+    // MARK: Groups
+
+    /// A group that is not there. One of its name may have been, and its end need not be committed: no answer about the
+    /// new one leaves before that.
+    func absent(_ id: String) -> Group {
+        var group = Group(id)
+        group.metadataEnd = vanishedEnd
+        group.offsetsEnd = vanishedEnd
+        return group
+    }
 
     /// Gives a group, one that does not exist too, its input. Answers whether the group is gone after it.
     @discardableResult
@@ -203,15 +223,18 @@ package struct GroupCoordinator: Equatable, Sendable {
         _ input: (inout Group, inout GroupStep) -> Void
     ) -> Bool {
         // Taken out, so that a change is made in place.
-        var group = groups.removeValue(forKey: id) ?? Group(id)
-        var step = GroupStep(at: reading, settings: settings, committed: committed, random: random)
+        var group = groups.removeValue(forKey: id) ?? absent(id)
+        var step = GroupStep(
+            at: reading, settings: settings, committed: committed, topicsRevision: topicsRevision, random: random)
+        swap(&step.patterns, &patterns)
         input(&group, &step)
+        swap(&step.patterns, &patterns)
         random = step.random
         for output in step.output {
             switch output {
             case .log(let kind): effects.append(.log(GroupEvent(group: id, kind: kind)))
             case .reply(let ticket, let response, let after):
-                reply(ticket, response, after: after, into: &effects)
+                reply(ticket, response, after: after, at: reading.now, into: &effects)
             }
         }
         if let write = step.write {
@@ -221,26 +244,14 @@ package struct GroupCoordinator: Equatable, Sendable {
             decisions[lastDecision] = Decision(group: id, write: write)
             effects.append(.append(lastDecision, write.records))
         }
-        if group.isVoid { return true }
-        if step.isRearmed { deadlines.arm(id, at: group.nextDeadline) }
-        groups[id] = group
-        return false
-    }
-
-    mutating func reply(
-        _ ticket: GroupTicket, _ response: GroupResponse, after: Offset, into effects: inout [GroupEffect]
-    ) {
-        if after > committed {
-            held.hold(ticket, response, after: after)
-        } else {
-            answer(ticket, response, into: &effects)
+        if group.isVoid {
+            handshakes.settled(id)
+            return true
         }
-    }
-
-    private mutating func answer(
-        _ ticket: GroupTicket, _ response: GroupResponse, into effects: inout [GroupEffect]
-    ) {
-        guard open.removeValue(forKey: ticket) != nil else { return }
-        effects.append(.reply(ticket, response))
+        if step.isRearmed { deadlines.arm(id, at: group.nextDeadline) }
+        let strangers = group.strangers
+        groups[id] = group
+        if strangers > 0 { bound(id, strangers: strangers, into: &effects) } else { handshakes.settled(id) }
+        return false
     }
 }

@@ -26,10 +26,20 @@ package struct GroupSettings: Hashable, Sendable {
     package var consumerSizeMax = Int(Int32.max)
     /// `group.consumer.assignors`; the first is the one that nobody asked for.
     package var consumerAssignors = [ConsumerAssignor.uniform, .range]
+    /// How long any answer waits for the commit of what it tells; then the client is told to try again. Kafka's default
+    /// of `offsets.commit.timeout.ms`.
+    package var offsetsCommitTimeoutMs: Int64 = 5_000
+    /// Protocols that a member may offer in a JoinGroup.
+    package var protocolsMax = 100
     /// How long someone who was just given a member id, and has not come back with it, holds a rebalance up.
     package var pendingHoldMs: Int64 = 3_000
     /// Ids given and not used yet that a group remembers; the oldest goes first.
     package var pendingMembersMax = 1_000
+    /// How long such an id is remembered, however long a session was asked for.
+    package var pendingMemberTimeoutMs: Int64 = 60_000
+    /// Groups of which nothing is known but ids given and not used, and such ids in all of them; the oldest go first.
+    package var handshakeGroupsMax = 1_000
+    package var handshakesMax = 10_000
     /// Tombstones of one append, in bytes of their keys.
     package var tombstoneBytesMax = 256 * 1_024
     /// Groups that one tick looks at for offsets that ran out.

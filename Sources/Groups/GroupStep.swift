@@ -15,7 +15,11 @@ struct GroupStep {
     let settings: GroupSettings
     /// All below is committed.
     let committed: Offset
+    /// Another one means that topics came, went or grew.
+    let topicsRevision: UInt64
     var random: SeededRandom
+    /// What expressions name in this revision.
+    var patterns = PatternNames()
     var output: [Output] = []
     /// What the group wants written; at most one thing an input.
     var write: GroupWrite?

@@ -12,9 +12,10 @@ enum Subscription {
 
 extension Group {
     /// What its consumers read; nil: they are none, or one of them does not tell.
-    var subscribedTopics: Set<String>? {
+    func subscribedTopics(_ step: GroupStep) -> Set<String>? {
         if let consumer {
-            let isUnresolved = consumer.needsRefresh && consumer.members.values.contains { $0.pattern != nil }
+            let isUnresolved =
+                consumer.topicsSeen != step.topicsRevision && consumer.members.values.contains { $0.pattern != nil }
             return isUnresolved ? nil : Set(consumer.members.values.flatMap(\.allTopics))
         }
         guard protocolType == ConsumerProtocol.type else { return nil }

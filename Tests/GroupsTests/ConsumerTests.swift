@@ -261,11 +261,14 @@ struct ConsumerTests {
     }
 
     @Test func nothingIsToldBeforeItIsCommitted() {
-        var desk = Desk()
+        var settings = GroupSettings()
+        settings.offsetsCommitTimeoutMs = 90_000
+        var desk = Desk(settings: settings)
         desk.commitsAtOnce = false
         #expect(desk.consume("a") == nil)
         desk.advance(60_000)
         #expect(desk.consumerGroup?.members.count == 1)
+        #expect(desk.replies.isEmpty)
         desk.commit()
         #expect(desk.replies.count == 1)
     }

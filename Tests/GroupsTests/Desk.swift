@@ -70,7 +70,15 @@ struct Desk {
         self.settings = settings
         self.seed = seed
         coordinator = GroupCoordinator(partition: 7, settings: settings, seed: seed)
-        if loaded { coordinator.loadEnded(endOffset: 0, at: reading) }
+        if loaded { loadEnded() }
+    }
+
+    /// All that the log has was loaded.
+    mutating func loadEnded() {
+        let (end, topics, reading) = (end, topics, reading)
+        var effects: [GroupEffect] = []
+        coordinator.loadEnded(endOffset: end, topics: topics, at: reading, into: &effects)
+        perform(effects)
     }
 
     var reading: ClockReading { ClockReading(now: now, wallMs: 1_700_000_000_000 + now.nanoseconds / 1_000_000) }
@@ -129,9 +137,9 @@ struct Desk {
 
     mutating func commit(upTo offset: Offset? = nil) {
         committed = max(committed, min(offset ?? end, end))
-        let committed = committed
+        let (committed, reading) = (committed, reading)
         var effects: [GroupEffect] = []
-        coordinator.committed(upTo: committed, into: &effects)
+        coordinator.committed(upTo: committed, at: reading, into: &effects)
         for effect in effects { perform(effect) }
     }
 
@@ -162,7 +170,7 @@ struct Desk {
             }
             coordinator.loaded(read)
         }
-        coordinator.loadEnded(endOffset: end, at: reading)
+        loadEnded()
         committed = min(committed, end)
         if commitsAtOnce { commit() } else { commit(upTo: committed) }
     }

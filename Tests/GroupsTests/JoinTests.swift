@@ -234,8 +234,7 @@ struct JoinTests {
         value.protocolType = "consumer"
         value.generation = .max
         desk.coordinator.loaded(.groupMetadata(key, value))
-        let reading = desk.reading
-        desk.coordinator.loadEnded(endOffset: 0, at: reading)
+        desk.loadEnded()
         let ticket = desk.enter("a")
         desk.advance(150)
         #expect(desk.joined(ticket)?.generationID == 1)

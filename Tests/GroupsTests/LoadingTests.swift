@@ -137,8 +137,7 @@ struct LoadingTests {
         desk.coordinator.loaded(.offsetCommit(key, value))
         desk.coordinator.loaded(.groupMetadata(group, metadata))
         desk.coordinator.loaded(.groupMetadata(group, nil))
-        let reading = desk.reading
-        desk.coordinator.loadEnded(endOffset: 0, at: reading)
+        desk.loadEnded()
         #expect(desk.group?.generation == 0)
         #expect(desk.group?.protocolType == nil)
         #expect(desk.offsets(desk.fetchAll()) == ["rooks-0=5"])
@@ -158,8 +157,7 @@ struct LoadingTests {
         member.subscription = ByteBuffer(bytes: [9, 9, 9])
         metadata.members = [member, member]
         desk.coordinator.loaded(.groupMetadata(group, metadata))
-        let reading = desk.reading
-        desk.coordinator.loadEnded(endOffset: 0, at: reading)
+        desk.loadEnded()
         desk.advance(10)
         #expect(desk.group?.state == .empty)
     }
@@ -183,7 +181,9 @@ struct LoadingTests {
                 guard let read = try? GroupRecord.decode(key: record.key, value: record.value) else { continue }
                 coordinator.loaded(read)
             }
-            coordinator.loadEnded(endOffset: 100_000, at: ClockReading(now: .zero, wallMs: 0))
+            var effects: [GroupEffect] = []
+            coordinator.loadEnded(
+                endOffset: 100_000, topics: Topics(), at: ClockReading(now: .zero, wallMs: 0), into: &effects)
         }
         print("decoding and loading 100,000 offset records of 1,000 groups took \(took)")
         #expect(coordinator.groups.count == 1_000)

@@ -212,7 +212,9 @@ struct MembershipTests {
     }
 
     @Test func nobodyIsBlamedWhileAnswersWaitForACommit() {
-        var desk = Desk()
+        var settings = GroupSettings()
+        settings.offsetsCommitTimeoutMs = 60_000
+        var desk = Desk(settings: settings)
         desk.enter("a")
         desk.advance(150)
         desk.commitsAtOnce = false

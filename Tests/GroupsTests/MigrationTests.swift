@@ -317,6 +317,29 @@ struct MigrationTests {
         #expect(desk.consume("x")?.errorCode == .unknownMemberId || desk.consume("x")?.errorCode == .groupIdNotFound)
     }
 
+    /// The way back is written down without assignments, because everyone is about to join again. Who loads that must
+    /// see to it that they do.
+    @Test func loadInTheMiddleOfTheWayBackRebalances() {
+        var desk = Desk()
+        desk.clients["a"] = Client(instanceID: "one")
+        desk.stable(["a"])
+        desk.consumers["x"] = Consumer(memberID: "x", instanceID: "one")
+        desk.consume("x")
+        desk.clients["a"] = Client(instanceID: "one")
+        desk.join("a")
+        #expect(desk.consumerGroup == nil)
+        desk.failOver()
+        #expect(desk.group?.state == .preparingRebalance)
+        #expect(desk.group?.lastRebalance?.reason == .assignmentMissing)
+        #expect(desk.beat("a") == .rebalanceInProgress)
+        let joins = desk.join("a")
+        #expect(desk.joined(joins)?.errorCode == ErrorCode.none)
+        desk.sync("a", ["a": "x"])
+        // With an assignment in the log there is no reason to.
+        desk.failOver()
+        #expect(desk.group?.state == .stable)
+    }
+
     @Test func changeThatCannotBeWrittenIsNone() {
         var desk = Desk()
         desk.stable(["a", "b"])

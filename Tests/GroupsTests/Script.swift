@@ -83,8 +83,7 @@ struct Script {
         case "load":
             desk = Desk(loaded: false)
         case "loaded":
-            let (reading, end) = (desk.reading, desk.end)
-            desk.coordinator.loadEnded(endOffset: end, at: reading)
+            desk.loadEnded()
         default: output.append("    unknown command")
         }
     }
