@@ -22,7 +22,7 @@ extension Shard {
             if replica.isLeader, coordinator.leaderEpoch == replica.partition.leaderEpoch {
                 let committed = replica.partition.highWatermark
                 if coordinator.groups.phase == .active, committed > coordinator.groups.committed {
-                    run(coordinator) { $0.committed(upTo: committed, into: &$1) }
+                    run(coordinator) { $0.committed(upTo: committed, at: reading, into: &$1) }
                 }
                 return
             }
@@ -107,7 +107,8 @@ extension Shard {
     }
 
     private func loadEnded(_ coordinator: Coordinator, _ replica: Replica) {
-        coordinator.groups.loadEnded(endOffset: coordinator.loadEnd, at: reading)
+        let (end, topics) = (coordinator.loadEnd, ImageTopics(image: view.image))
+        run(coordinator) { $0.loadEnded(endOffset: end, topics: topics, at: reading, into: &$1) }
         if coordinator.recordsLoaded > 0 {
             let tookMs = reading.now.milliseconds(since: coordinator.beganAt)
             log(
@@ -116,7 +117,7 @@ extension Shard {
                     + "loaded \(coordinator.recordsLoaded) records in \(tookMs) ms")
         }
         let committed = replica.partition.highWatermark
-        run(coordinator) { $0.committed(upTo: committed, into: &$1) }
+        run(coordinator) { $0.committed(upTo: committed, at: reading, into: &$1) }
     }
 
     // MARK: Inputs and effects
