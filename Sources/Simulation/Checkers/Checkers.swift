@@ -75,6 +75,9 @@ final class Checkers {
         disks.wiped(node)
     }
 
+    /// Its process ended, and its disk is about to lose some of what it promised.
+    func rots(_ node: SimulatedNode) { partitions.rots(node) }
+
     // MARK: Where the clients call
 
     func topicCreated(_ name: String) {

@@ -60,6 +60,8 @@ final class PartitionChecker {
     private var synchronous = SortedMap<TopicPartition, Bool>()
     /// For look-ups only.
     private var seen: [ReplicaKey: Seen] = [:]
+    /// What the rotten node had on disk, and may have told its leader, before it rotted. For look-ups only.
+    private var heldBeforeRot: [TopicPartition: Offset] = [:]
     /// Node and life.
     private var leaders = SortedMap<Leadership, [Int]>()
     private var shown = SortedMap<TopicPartition, (epoch: LeaderEpoch, offset: Offset)>()
@@ -81,6 +83,12 @@ final class PartitionChecker {
 
     func wiped(_ node: SimulatedNode) {
         seen = seen.filter { $0.key.node != node.id }
+    }
+
+    func rots(_ node: SimulatedNode) {
+        for (key, last) in seen where key.node == node.id {
+            heldBeforeRot[key.key] = max(heldBeforeRot[key.key] ?? 0, last.flushedEnd)
+        }
     }
 
     func mayFail(_ node: SimulatedNode) {
@@ -284,11 +292,15 @@ final class PartitionChecker {
         }
         checkQuorum(isr.maximalISR, replica, of: node, name, world)
         guard replica.isSynchronous else { return }
-        // A disk that was replaced held what it had told, and holds it no more: the one loss a minority may have.
+        // A disk that was replaced or has rotted held what it had told, and holds it no more: the one loss a minority
+        // may have. Its leader commits by what it was told before.
         for member in isr.maximalISR where member != world.wiped {
-            let flushedEnd =
+            var flushedEnd =
                 member == node.id
                 ? replica.flushedEnd : seen[ReplicaKey(node: member, key: replica.topicPartition)]?.flushedEnd ?? 0
+            if member == world.rotten, member != node.id {
+                flushedEnd = max(flushedEnd, heldBeforeRot[replica.topicPartition] ?? 0)
+            }
             if flushedEnd < replica.highWatermark {
                 world.violated("P6", "\(name), and node \(member) of the ISR is durable up to \(flushedEnd)")
             }

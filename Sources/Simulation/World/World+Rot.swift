@@ -15,6 +15,7 @@ extension World {
         rotten = node.id
         node.downtimeMs = fault.durationMs
         crash(node, .process)
+        checkers.rots(node)
         for _ in 0..<1 + random.below(3) { spoil(files[Int(random.below(Int64(files.count)))], of: node, &random) }
         return true
     }
