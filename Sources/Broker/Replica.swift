@@ -69,6 +69,8 @@ final class Replica {
 
     /// False while a new directory's `partition.metadata` is on its way to the disk.
     var isIdentityDurable = true
+    /// How it came to be opened late; nil once it is served for good.
+    var wasPostponed: PostponedReplica?
     /// Names that barrier: no log's generation ever gets there.
     var identityTicket: FlushTicket { FlushTicket(owner: log.owner, generation: .max, sequence: 0) }
 

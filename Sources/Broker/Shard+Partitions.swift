@@ -17,6 +17,10 @@ extension Shard {
         guard !isStopping else { return }
         let registeredAnew = new.brokerEpoch != view.brokerEpoch
         let deleted = changes.deletedTopics.compactMap { view.image.topic(id: $0).map(KnownTopic.init) }
+        // An ISR that shrinks is nothing to groups.
+        let haveGrown = changes.topics.contains {
+            new.image.topic(id: $0)?.partitions.count != view.image.topic(id: $0)?.partitions.count
+        }
         view = new
         if view.brokerEpoch >= 0, view.image.brokers[configuration.nodeID].map({ !$0.fenced }) ?? false {
             isServing = true
@@ -26,7 +30,7 @@ extension Shard {
             retryFinds()
         }
         for id in changes.deletedTopics { deleteReplicas(of: id) }
-        if !changes.topics.isEmpty || !deleted.isEmpty { topicsChanged(deleted: deleted) }
+        if haveGrown || !deleted.isEmpty { topicsChanged(deleted: deleted) }
         if !changes.brokers.isEmpty || registeredAnew {
             for replica in replicas.values { assign(replica) }
             dropFetchers()
@@ -98,8 +102,8 @@ extension Shard {
             }
             replicas[topicPartition] = replica
             owners[owner] = replica
-            let isAgain = postponed.removeValue(forKey: topicPartition) != nil
-            if isAgain { self.log(.notice, "\(name) is served here again") }
+            replica.wasPostponed = postponed.removeValue(forKey: topicPartition)
+            if !isNew { noteServedAgain(replica) }
             assign(replica)
             if !log.damages.isEmpty { damageFound(in: replica) }
         } catch {
@@ -332,9 +336,11 @@ extension Shard {
         guard let replica = owners[ticket.owner], !repairFlushed(ticket, result, of: replica) else { return }
         if ticket == replica.identityTicket {
             if case .failed(let error) = result {
-                return halt("\(replica.name): its identity could not be written: \(error)")
+                return identityFailed(replica, error)
             }
             replica.isIdentityDurable = true
+            noteServedAgain(replica)
+            if let registration = view.image.partition(replica.topicPartition) { returnIfLost(replica, registration) }
             perform(on: replica) { $0.flushed(log: replica.logView, at: reading.now, into: &$1) }
             return followerFlushed(replica)
         }
@@ -345,6 +351,19 @@ extension Shard {
         }
         perform(on: replica) { $0.flushed(log: replica.logView, at: reading.now, into: &$1) }
         followerFlushed(replica)
+    }
+
+    /// Nothing was promised by this replica. What is there without an identity is made anew when it is opened again, or
+    /// set aside where there are records in it.
+    private func identityFailed(_ replica: Replica, _ error: DiskError) {
+        guard mayPass(error) else { return halt("\(replica.name): its identity could not be written: \(error)") }
+        let isEmpty = replica.log.endOffset == replica.log.startOffset
+        postponed[replica.topicPartition] = replica.wasPostponed
+        setAside(replica, .disk(error))
+        guard isEmpty else { return }
+        do throws(DiskError) { try disk.remove(replica.directory) } catch {
+            log(.warning, "\(replica.name): its empty directory could not be removed: \(error)")
+        }
     }
 
     /// A log that cannot be written may lie from now on: after a failed barrier the process ends, and starts again from

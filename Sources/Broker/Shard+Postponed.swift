@@ -39,6 +39,12 @@ extension Shard {
         postponed[key] = replica
     }
 
+    func noteServedAgain(_ replica: Replica) {
+        guard replica.wasPostponed != nil else { return }
+        replica.wasPostponed = nil
+        log(.notice, "\(replica.name) is served here again")
+    }
+
     /// A full or read-only disk, which may take files again.
     func mayPass(_ error: any Error) -> Bool {
         var error = error

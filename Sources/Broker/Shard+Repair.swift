@@ -54,7 +54,9 @@ extension Shard {
     /// found what this one has not, and all is looked at.
     func returnIfLost(_ replica: Replica, _ registration: PartitionRegistration) {
         let key = replica.topicPartition
-        guard registration.isLost(configuration.nodeID), isWhole(replica), !isStopping, replicas[key] === replica
+        guard registration.isLost(configuration.nodeID), isWhole(replica), !isStopping, replicas[key] === replica,
+            // Until then it may be set aside again.
+            replica.isIdentityDurable
         else { return }
         if soundWhileLost[key] == nil { replica.log.doubtAll("it was said to be lost") }
         guard replica.log.damages.isEmpty else { return damageFound(in: replica) }

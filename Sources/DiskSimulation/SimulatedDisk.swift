@@ -34,7 +34,7 @@ package final class SimulatedDisk: Disk {
     package var failNextRead: DiskError?
     /// All files together hold at most this much; nil: no limit.
     package var capacityBytes: Int64?
-    /// New files whose path ends so cannot be made: there is no space for their names.
+    /// New files whose path ends so cannot be made, nor replaced: there is no space for their names.
     package var noSpaceForNamesEndingIn: String?
 
     private var names = SimulatedNames()
@@ -223,6 +223,7 @@ package final class SimulatedDisk: Disk {
                 // Names have a journal: they stay dirty, unlike pages, which a failed fsync leaves clean.
                 if error == nil { names.sync(directory, upTo: sequence) }
             }
+        case .replace(let path, _) where noSpaceForNamesEndingIn.map(path.hasSuffix) ?? false: throw .noSpace(path)
         case .replace(let path, let contents):
             // Of two replacements the one asked for last stays, whichever completes last; and a directory that went
             // takes it along.

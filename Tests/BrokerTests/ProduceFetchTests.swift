@@ -291,6 +291,27 @@ struct FullDiskTests {
         #expect(host.lines.contains { $0.text == "full-0 is served here again" })
     }
 
+    /// `partition.metadata` is written beside the step that opens the partition.
+    @Test func aPartitionWhoseIdentityFindsNoSpaceComesWhenThereIsSpaceAndTheNodeGoesOn() throws {
+        let world = try World.running(nodes: 1)
+        let host = world.hosts[0]
+        host.shardDisk.noSpaceForNamesEndingIn = "full-0/partition.metadata"
+        let client = Client(host, world)
+        #expect(try client.call(createRequest(["full", "other"])).topics.map(\.errorCode) == [.none, .none])
+        world.run(forMs: 2_000)
+        #expect(host.halted == nil)
+        #expect(try client.call(produceRequest("other"), version: 9).only.errorCode == .none)
+        #expect(try client.call(produceRequest("full"), version: 9).only.errorCode == .notLeaderOrFollower)
+        #expect(host.lines.filter { $0.text.contains("until its log can be changed again") }.count == 1)
+        host.shardDisk.noSpaceForNamesEndingIn = nil
+        world.run(forMs: 10_000) {
+            host.lines.contains { $0.text == "full-0 is served here again" }
+        }
+        world.run(forMs: 2_000)
+        #expect(try client.call(produceRequest("full"), version: 9).only.errorCode == .none)
+        #expect(!host.shardDisk.filePaths.contains { $0.contains("stray") })
+    }
+
     /// The others must neither wait for it nor elect it.
     @Test func aReplicaThatCannotBeOpenedIsOutOfUseUntilItIs() throws {
         let world = try onThreeNodes()

@@ -43,7 +43,14 @@ package final class PosixDisk: Disk {
 
     // MARK: Names
 
+    /// Among records a new directory is a new partition. It can wait for space; all of a topic's could take what the
+    /// metadata must live on.
     package func createDirectory(_ path: String) throws(DiskError) {
+        if holdsRecords, let reserve {
+            guard access(absolute(path), F_OK) != 0 else { return }
+            guard reserve.isWhole() else { throw .noSpace(path) }
+            return try makeDirectories(absolute(path))
+        }
         try reserve.retrying { () throws(DiskError) in try makeDirectories(absolute(path)) }
     }
 
