@@ -40,11 +40,14 @@ package final class Shard {
     var timers = Timers<ShardTimer>()
     /// Of the partitions of `__consumer_offsets` that this shard leads.
     var coordinators = SortedMap<TopicPartition, Coordinator>()
+    /// Those that still read their logs, in the order in which they began.
+    var loading: [TopicPartition] = []
     var pendingGroupRequests = SortedMap<UInt64, PendingGroupRequest>()
     var groupOrigins = SortedMap<GroupTicket, GroupOrigin>()
     /// For look-ups only.
     var groupTickets: [PartID: [GroupTicket]] = [:]
     var pendingFinds = SortedMap<UInt64, PendingFind>()
+    var findsPausedUntil = Instant.zero
     var sessions: FetchSessions
     var fetchers = SortedMap<LinkID, Fetcher>()
     var fetches = OutstandingRequests<OwnFetch>()
@@ -161,6 +164,7 @@ package final class Shard {
             case .fetch(let id): fetchTimedOut(id)
             case .deleteRecords(let id): deleteTimedOut(id)
             case .coordinator(let key): coordinatorDue(key)
+            case .loadGroups: loadGroups()
             case .findCoordinator(let number): findTimedOut(number)
             case .fetcher(let link): fetchers[link]?.retryAt = nil
             case .checkpoint:
@@ -223,5 +227,6 @@ enum ShardTimer: Equatable {
     case scrub
     case deleteRecords(UInt64)
     case coordinator(TopicPartition)
+    case loadGroups
     case findCoordinator(UInt64)
 }

@@ -251,6 +251,52 @@ private final class GroupClient {
         #expect(try client.call(ListGroupsRequest()).groups.map(\.groupID) == ["a", "c", "d", "f"])
     }
 
+    /// Or an answer could be many times the size of its request.
+    @Test func aGroupThatIsNamedTwiceIsAnsweredOnce() throws {
+        let world = try world(nodes: 1, shards: 2)
+        for name in ["a", "b"] { #expect(try GroupClient(name, world).commit(7) == .none) }
+        let client = Client(world.hosts[0], world)
+        var fetch = OffsetFetchRequest()
+        fetch.groups = ["b", "a", "b", "b"].map { name in
+            var group = OffsetFetchRequest.Group()
+            group.groupID = name
+            group.topics = nil
+            return group
+        }
+        #expect(try client.call(fetch, version: 9).groups.map(\.groupID) == ["b", "a"])
+        var describe = DescribeGroupsRequest()
+        describe.groups = ["a", "a", "b", "a"]
+        #expect(try client.call(describe).groups.map(\.groupID) == ["a", "b"])
+        var consumers = ConsumerGroupDescribeRequest()
+        consumers.groupIDs = ["b", "b"]
+        #expect(try client.call(consumers).groups.map(\.groupID) == ["b"])
+        var delete = DeleteGroupsRequest()
+        delete.groupsNames = ["b", "a", "b"]
+        #expect(try client.call(delete).results.map(\.errorCode) == [.none, .none])
+    }
+
+    /// What comes behind such a question on its connection waits with it.
+    @Test func aCoordinatorThatDoesNotComeIsWaitedForOnceInAWhile() throws {
+        let world = try world()
+        let others = Array(world.hosts[1...])
+        for other in others { world.kill(other) }
+        let client = Client(world.hosts[0], world)
+        var request = FindCoordinatorRequest()
+        request.coordinatorKeys = ["g"]
+        func tookMs() throws -> Int64 {
+            let beforeMs = world.nowMs
+            #expect(try client.call(request).coordinators.map(\.errorCode) == [.coordinatorNotAvailable])
+            return world.nowMs - beforeMs
+        }
+        #expect(try tookMs() >= 500)
+        for _ in 0..<3 { #expect(try tookMs() < 50) }
+        for other in others { try world.start(other) }
+        world.run(forMs: 15_000)
+        _ = try client.call(request)
+        world.run(forMs: 5_000)
+        #expect(try client.call(request).coordinators.map(\.errorCode) == [.none])
+    }
+
     @Test func aNodeThatDoesNotCoordinateSaysSo() throws {
         let world = try world()
         let group = try GroupClient("workers", world)

@@ -1,4 +1,4 @@
-// The coordinator of one led partition of `__consumer_offsets`, beside its log in the same shard (decision 0024).
+// The coordinator of one led partition of `__consumer_offsets`, beside its log in the same shard (decision 0025).
 
 import Groups
 import Metadata

@@ -11,9 +11,10 @@ import Storage
 import Wire
 
 extension Shard {
-    /// How much of a log one step loads, and the pause in which others have their turn.
-    private static let loadBytes = 1 << 20
+    /// How much of one log a step loads: a few milliseconds' work. Others have their turn in the pause.
+    private static let loadBytes = 1 << 17
     private static let loadPauseMs: Int64 = 1
+    private static let loadRetryMs: Int64 = 250
 
     /// After anything that happened to a partition of `__consumer_offsets`: its role, its term or its high watermark
     /// may have changed.
@@ -28,7 +29,8 @@ extension Shard {
             }
             resign(coordinator)
         }
-        guard replica.isLeader, !isStopping else { return }
+        // What failed meanwhile is not served any more.
+        guard replica.isLeader, !isStopping, replicas[replica.topicPartition] === replica else { return }
         begin(replica)
     }
 
@@ -44,7 +46,8 @@ extension Shard {
         if coordinator.loadAt >= coordinator.loadEnd {
             loadEnded(coordinator, replica)
         } else {
-            wake(coordinator, at: reading.now)
+            loading.append(coordinator.key)
+            if loading.count == 1 { timers.add(.loadGroups, at: reading.now) }
         }
     }
 
@@ -62,24 +65,43 @@ extension Shard {
 
     // MARK: Loading
 
-    private func load(_ coordinator: Coordinator, _ replica: Replica) {
-        do throws(LogError) {
-            if coordinator.loadAt < coordinator.loadEnd,
-                let slice = try replica.log.read(
-                    from: coordinator.loadAt, maxBytes: Self.loadBytes, below: coordinator.loadEnd, atLeastOne: true)
-            {
-                try load(try replica.log.bytes(of: slice), into: coordinator, replica)
-                coordinator.loadAt = slice.nextOffset
-            } else {
-                coordinator.loadAt = coordinator.loadEnd
+    /// Loads a piece of the coordinator that has waited longest. One after another: a node that becomes the leader of
+    /// many partitions at once goes on serving all others, and the first groups are at work soon.
+    func loadGroups() {
+        while let key = loading.first {
+            guard let coordinator = coordinators[key], coordinator.groups.phase == .loading,
+                let replica = replicas[key]
+            else {
+                loading.removeFirst()
+                continue
             }
-        } catch {
-            return logFailed(replica, error)
+            do throws(LogError) {
+                if try loadPiece(of: coordinator, replica) {
+                    loading.removeFirst()
+                    loadEnded(coordinator, replica)
+                }
+                if !loading.isEmpty { timers.add(.loadGroups, at: reading.now.advanced(byMs: Self.loadPauseMs)) }
+            } catch {
+                logFailed(replica, error)
+                // Where it is served all the same, its turn comes again.
+                loading.removeFirst()
+                loading.append(key)
+                timers.add(.loadGroups, at: reading.now.advanced(byMs: Self.loadRetryMs))
+            }
+            return
         }
-        guard coordinator.loadAt >= coordinator.loadEnd else {
-            return wake(coordinator, at: reading.now.advanced(byMs: Self.loadPauseMs))
-        }
-        loadEnded(coordinator, replica)
+    }
+
+    /// True when all is loaded.
+    private func loadPiece(of coordinator: Coordinator, _ replica: Replica) throws(LogError) -> Bool {
+        coordinator.loadAt = max(coordinator.loadAt, replica.log.startOffset)
+        guard coordinator.loadAt < coordinator.loadEnd,
+            let slice = try replica.log.read(
+                from: coordinator.loadAt, maxBytes: Self.loadBytes, below: coordinator.loadEnd, atLeastOne: true)
+        else { return true }
+        try load(try replica.log.bytes(of: slice), into: coordinator, replica)
+        coordinator.loadAt = slice.nextOffset
+        return coordinator.loadAt >= coordinator.loadEnd
     }
 
     private func load(
@@ -177,10 +199,6 @@ extension Shard {
         guard let coordinator = coordinators[key] else { return }
         coordinator.timer = nil
         coordinator.timerAt = .distantFuture
-        if coordinator.groups.phase == .loading {
-            guard let replica = replicas[key] else { return }
-            return load(coordinator, replica)
-        }
         run(coordinator) { $0.ticked(at: reading, into: &$1) }
     }
 
@@ -196,7 +214,7 @@ extension Shard {
         coordinator.timerAt = instant
     }
 
-    /// Some topics are not as they were. What was committed of those that are gone means nothing any more.
+    /// Topics came, went or grew. What was committed of those that are gone means nothing any more.
     func topicsChanged(deleted topics: [KnownTopic]) {
         for coordinator in coordinators.values {
             coordinator.groups.topicsChanged()

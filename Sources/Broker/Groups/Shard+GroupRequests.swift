@@ -14,6 +14,7 @@ extension Shard {
             if case .listGroups = request { return respond(.listGroups(ListGroupsResponse()), context) }
             return respond(request.refused(.coordinatorNotAvailable, version: context.header.version), context)
         }
+        let request = request.namingEachOnce()
         let host = connections[context.connection]?.clientHost ?? ""
         let pieces = request.divided(among: topic, led: configuration.nodeID, version: context.header.version)
             .enumerated().map { index, share in
@@ -127,6 +128,25 @@ extension Shard {
 }
 
 extension GroupRequest {
+    /// Each group once, where it is named first: an answer could be many times the size of its request otherwise.
+    func namingEachOnce() -> GroupRequest {
+        switch self {
+        case .offsetFetch(var request):
+            request.groups = withoutRepeats(request.groups, by: \.groupID)
+            return .offsetFetch(request)
+        case .deleteGroups(var request):
+            request.groupsNames = withoutRepeats(request.groupsNames)
+            return .deleteGroups(request)
+        case .describeGroups(var request):
+            request.groups = withoutRepeats(request.groups)
+            return .describeGroups(request)
+        case .consumerGroupDescribe(var request):
+            request.groupIDs = withoutRepeats(request.groupIDs)
+            return .consumerGroupDescribe(request)
+        default: return self
+        }
+    }
+
     typealias Share = (partition: PartitionIndex, request: GroupRequest)
 
     /// What each coordinator is to be asked, by the partition of `__consumer_offsets` that its groups belong to.
@@ -182,9 +202,11 @@ extension GroupRequest {
         return places
     }
 
+    private var isList: Bool { if case .listGroups = self { true } else { false } }
+
     /// The whole answer, in the order in which the request names its groups.
     func joined(_ answers: [(request: GroupRequest, response: GroupResponse)]) -> GroupResponse {
-        if answers.count == 1 { return answers[0].response }
+        if answers.count == 1, !isList { return answers[0].response }
         switch self {
         case .offsetFetch(let request):
             var response = OffsetFetchResponse()
@@ -232,13 +254,7 @@ extension GroupRequest {
     private static func ordered<Element>(
         _ elements: [Element], as names: [String], by name: KeyPath<Element, String>
     ) -> [Element] {
-        var places: [String: Int] = [:]
-        for (place, name) in names.enumerated() where places[name] == nil { places[name] = place }
-        return elements.enumerated()
-            .sorted { a, b in
-                let (x, y) = (places[a.element[keyPath: name]] ?? 0, places[b.element[keyPath: name]] ?? 0)
-                return (x, a.offset) < (y, b.offset)
-            }
-            .map(\.element)
+        let found = Dictionary(elements.map { ($0[keyPath: name], $0) }, uniquingKeysWith: { first, _ in first })
+        return names.compactMap { found[$0] }
     }
 }

@@ -1,6 +1,6 @@
 // FindCoordinator (key 10), versions 0–6: the leader of the partition of `__consumer_offsets` that a group belongs to.
-// The first one who asks has the topic made. Who asks while there is no leader is answered when there is one: a client
-// that is told "not now" comes back half a second later.
+// The first one who asks has the topic made. Who asks while there is no leader is answered when there is one, if that
+// is soon: a client that is told "not now" comes back half a second later.
 
 import Groups
 import Metadata
@@ -15,15 +15,20 @@ struct PendingFind {
 }
 
 extension Shard {
-    private static let findTimeoutMs: Int64 = 2_000
+    /// Answers of one connection come in order, so whatever follows waits as long.
+    private static let findTimeoutMs: Int64 = 500
+    /// How long nobody waits after one who waited in vain.
+    private static let findPauseMs: Int64 = 5_000
     private static let groupKeyType: Int8 = 0
     private static let transactionKeyType: Int8 = 1
 
     func findCoordinator(_ request: FindCoordinatorRequest, _ context: RequestContext) {
-        if let response = coordinators(request, context, isLastTry: false) {
+        if request.keyType == Self.groupKeyType, view.image.topicID(named: GroupTopic.name) == nil {
+            effects.append(.mail(.topicsMissed([GroupTopic.name])))
+        }
+        if let response = coordinators(request, context, isLastTry: reading.now < findsPausedUntil) {
             return respond(response, to: FindCoordinatorRequest.self, context)
         }
-        if view.image.topicID(named: GroupTopic.name) == nil { effects.append(.mail(.topicsMissed([GroupTopic.name]))) }
         let number = takeRequestNumber()
         let timer = timers.add(.findCoordinator(number), at: reading.now.advanced(byMs: Self.findTimeoutMs))
         pendingFinds[number] = PendingFind(context: context, request: request, timer: timer)
@@ -40,6 +45,7 @@ extension Shard {
     }
 
     func findTimedOut(_ number: UInt64) {
+        findsPausedUntil = reading.now.advanced(byMs: Self.findPauseMs)
         guard let pending = pendingFinds.removeValue(forKey: number),
             let response = coordinators(pending.request, pending.context, isLastTry: true)
         else { return }
