@@ -14,6 +14,9 @@ PATTERNS = {"confluent": "roundrobin", "kafka-python": "cooperative-sticky", "ai
             "java": "cooperative-sticky", "kcat": "range"}
 STATIC = {"confluent": "cooperative-sticky", "kafka-python": "sticky", "aiokafka": "roundrobin", "java": "range",
           "kcat": "range"}
+# aiokafka's commits do not name the instance (OffsetCommit 3): one that comes before the next heartbeat is told that the
+# member is unknown, and the former owner joins anew and fences its heir. So it is left out where one is to be told.
+FENCED = [client for client in CLIENTS if client != "aiokafka"]
 # A static member may be away for that long.
 STATIC_SESSION_MS = 60_000
 
@@ -61,11 +64,12 @@ class Scene(Troupe):
         self.restart(self.kill, "static members killed and started again")
         self.after = self.snapshot()
         self.logs = {node.id: node.log() for node in self.cluster.nodes.values()}
-        self.may_fail = set(self.groups("static"))
-        for client in CLIENTS:
+        fenced = [f"static-{client}" for client in FENCED]
+        self.may_fail = set(fenced)
+        for client in FENCED:
             self.start_static(client, "c", "b")
-        self.wait_for_all("the former owner of the instance is told", self.is_fenced, self.groups("static"))
-        self.wait_for_all("another has its partitions", self.has_moved, self.groups("static"))
+        self.wait_for_all("the former owner of the instance is told", self.is_fenced, fenced)
+        self.wait_for_all("another has its partitions", self.has_moved, fenced)
         self.grow()
 
     def restart(self, end, what):
@@ -89,10 +93,8 @@ class Scene(Troupe):
         return self.told_of_fencing(group) != []
 
     def told_of_fencing(self, group):
-        # aiokafka has no name for the error: it ends with one that it calls unknown.
-        kinds = ("error",) if group == "static-aiokafka" else ("error", "trouble", "commit_failed")
-        return [e["error"] for e in self.books[group].events_of("b", *kinds)
-                if "fenced" in e["error"].lower() or group == "static-aiokafka"]
+        return [e["error"] for e in self.books[group].events_of("b", "error", "trouble", "commit_failed")
+                if "fenced" in e["error"].lower()]
 
     def has_moved(self, group):
         owners = self.books[group].owners
@@ -131,7 +133,7 @@ def test_static_members_restart_without_a_rebalance(scene, client):
     assert not [line for line in said[stable + 1:] if "rebalances" in line], said
 
 
-@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("client", FENCED)
 def test_a_fenced_instance_is_told(scene, client):
     group = f"static-{client}"
     assert scene.complaints[group] == []
