@@ -59,16 +59,22 @@ public class JavaMember implements Runnable, ConsumerRebalanceListener {
         Properties properties = new Properties();
         properties.put("bootstrap.servers", arguments[0]);
         properties.put("group.id", group);
-        properties.put("session.timeout.ms", arguments[1]);
         properties.put("metadata.max.age.ms", arguments[2]);
-        properties.put("heartbeat.interval.ms", 500);
         properties.put("reconnect.backoff.max.ms", 500);
         properties.put("enable.auto.commit", false);
         properties.put("auto.offset.reset", "earliest");
         properties.put("allow.auto.create.topics", false);
-        properties.put("group.protocol", "classic");
-        properties.put(
-            "partition.assignment.strategy", "org.apache.kafka.clients.consumer." + ASSIGNORS.get(arguments[at + 2]));
+        String assignor = arguments[at + 2];
+        if (assignor.startsWith("consumer-")) {
+            properties.put("group.protocol", "consumer");
+            properties.put("group.remote.assignor", assignor.substring("consumer-".length()));
+        } else {
+            properties.put("group.protocol", "classic");
+            properties.put("session.timeout.ms", arguments[1]);
+            properties.put("heartbeat.interval.ms", 500);
+            properties.put(
+                "partition.assignment.strategy", "org.apache.kafka.clients.consumer." + ASSIGNORS.get(assignor));
+        }
         if (!arguments[at + 4].equals("-")) { properties.put("group.instance.id", arguments[at + 4]); }
         consumer = new KafkaConsumer<>(properties, new StringDeserializer(), new StringDeserializer());
     }

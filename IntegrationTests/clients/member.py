@@ -33,6 +33,9 @@ class Member:
 
     def __init__(self, settings, common):
         self.name, self.group, self.assignor = settings["name"], settings["group"], settings["assignor"]
+        # "consumer-uniform" and "consumer-range" are the coordinator's own, of the next-generation protocol (KIP-848).
+        protocol, _, remote = self.assignor.partition("-")
+        self.remote_assignor = remote if protocol == "consumer" else None
         self.topics, self.pattern = settings.get("topics"), settings.get("pattern")
         self.instance = settings.get("instance")
         self.bootstrap, self.session_ms = common["bootstrap"], common["sessionMs"]

@@ -13,10 +13,15 @@ def names(partitions):
 def run(member):
     settings = {
         "bootstrap.servers": member.bootstrap, "group.id": member.group, "log_level": 0,
-        "partition.assignment.strategy": member.assignor, "session.timeout.ms": member.session_ms,
-        "heartbeat.interval.ms": 500, "enable.auto.commit": False, "auto.offset.reset": "earliest",
+        "enable.auto.commit": False, "auto.offset.reset": "earliest",
         "topic.metadata.refresh.interval.ms": member.metadata_ms, "reconnect.backoff.max.ms": 500,
         "allow.auto.create.topics": False}
+    if member.remote_assignor:
+        settings.update({"group.protocol": "consumer", "group.remote.assignor": member.remote_assignor})
+    else:
+        settings.update({
+            "partition.assignment.strategy": member.assignor, "session.timeout.ms": member.session_ms,
+            "heartbeat.interval.ms": 500})
     if member.instance:
         settings["group.instance.id"] = member.instance
     consumer = confluent_kafka.Consumer(settings)

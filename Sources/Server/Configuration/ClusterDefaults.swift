@@ -93,6 +93,18 @@ package struct ClusterDefaults: Sendable {
         if let value = try mapping.integer("group.max.size", in: integers) { groups.groupSizeMax = Int(value) }
         try mapping.read(
             "group.initial.rebalance.delay.ms", in: 0...Int64(Int32.max), into: &groups.initialRebalanceDelayMs)
+        try mapping.read("group.consumer.session.timeout.ms", in: integers, into: &groups.consumerSessionTimeoutMs)
+        try mapping.read(
+            "group.consumer.heartbeat.interval.ms", in: integers, into: &groups.consumerHeartbeatIntervalMs)
+        if groups.consumerSessionTimeoutMs <= groups.consumerHeartbeatIntervalMs {
+            throw mapping.complaint(
+                "group.consumer.session.timeout.ms",
+                "group.consumer.session.timeout.ms (\(groups.consumerSessionTimeoutMs)) must be above "
+                    + "group.consumer.heartbeat.interval.ms (\(groups.consumerHeartbeatIntervalMs))")
+        }
+        if let value = try mapping.integer("group.consumer.max.size", in: integers) {
+            groups.consumerSizeMax = Int(value)
+        }
         if let value = try mapping.integer("offset.metadata.max.bytes", in: 0...Int64(Int32.max)) {
             groups.offsetMetadataBytesMax = Int(value)
         }
@@ -148,6 +160,7 @@ package struct ClusterDefaults: Sendable {
             "metadata.log.max.record.bytes.between.snapshots", "connections.max.idle.ms",
             "frame.stall.ms", "max.connections", "socket.request.max.bytes", "queued.max.request.bytes",
             "flusher.threads", "shard.threads", "open.files.max", "group.min.session.timeout.ms",
+            "group.consumer.session.timeout.ms", "group.consumer.heartbeat.interval.ms", "group.consumer.max.size",
             "group.max.session.timeout.ms", "group.max.size", "group.initial.rebalance.delay.ms",
             "offset.metadata.max.bytes", "offsets.retention.minutes", "offsets.retention.check.interval.ms",
             "offsets.topic.num.partitions", "offsets.topic.replication.factor",
