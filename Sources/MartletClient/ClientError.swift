@@ -30,6 +30,8 @@ public enum ClientError: Error, Equatable, Sendable, CustomStringConvertible {
     /// The log that the consumer had read was cut off before its position: what it read from `divergedAt` on is gone,
     /// and other records may stand there (KIP-320).
     case logTruncated(topic: String, PartitionIndex, position: Offset, divergedAt: Offset)
+    /// The group has no offset for the partition, and `OffsetReset.none` says that this is an error.
+    case noCommittedOffset(group: String, topic: String, PartitionIndex)
     /// The producer or consumer was closed.
     case closed
     /// Tried again and again until the client's patience ended.
@@ -43,7 +45,7 @@ public enum ClientError: Error, Equatable, Sendable, CustomStringConvertible {
         case .refused(_, let code, _): code.isRetriable || code == .brokerNotAvailable
         case .malformedAnswer, .unsupported, .noSuchPartition, .unreadableRecords, .gaveUp, .bufferFull,
             .recordTooLarge,
-            .deliveryTimedOut, .positionOutOfRange, .logTruncated, .closed:
+            .deliveryTimedOut, .positionOutOfRange, .logTruncated, .noCommittedOffset, .closed:
             false
         }
     }
@@ -91,6 +93,9 @@ public enum ClientError: Error, Equatable, Sendable, CustomStringConvertible {
         case .logTruncated(let topic, let partition, let position, let divergedAt):
             "\(topic)-\(partition) was truncated to offset \(divergedAt) after offset \(position) had been reached: "
                 + "seek to \(divergedAt) to go on"
+        case .noCommittedOffset(let group, let topic, let partition):
+            "group \(group) has no committed offset for \(topic)-\(partition): seek to where reading shall begin, or "
+                + "set offsetReset"
         case .closed: "it was closed already"
         case .gaveUp(let what, let ms, let last): "gave up to \(what) after \(ms) ms: \(last)"
         }
@@ -105,6 +110,23 @@ public enum ClientError: Error, Equatable, Sendable, CustomStringConvertible {
         case .notEnoughReplicas, .notEnoughReplicasAfterAppend:
             "fewer replicas are in sync than min.insync.replicas: martlet cluster"
         case .messageTooLarge: "a record is larger than max.message.bytes"
+        case .fencedInstanceId: "another process has joined under the same group instance id"
+        case .unreleasedInstanceId:
+            "another process is a member under this group instance id; if it died, its session must end first"
+        case .groupMaxSizeReached: "the group has as many members as it may have"
+        case .inconsistentGroupProtocol:
+            "the members of the group use assignors, or a protocol type, that this one does not offer"
+        case .invalidSessionTimeout:
+            "the session timeout is not between group.min.session.timeout.ms and group.max.session.timeout.ms"
+        case .illegalGeneration, .unknownMemberId, .fencedMemberEpoch:
+            "the group has gone on without this member: what was not committed is read again by others"
+        case .rebalanceInProgress: "the group rebalances"
+        case .nonEmptyGroup: "it has members: stop them first"
+        case .groupIdNotFound: "there is no such group: martlet groups list"
+        case .groupSubscribedToTopic: "its members read the topic"
+        case .offsetMetadataTooLarge: "the metadata is longer than offset.metadata.max.bytes"
+        case .unsupportedAssignor: "the coordinator does not have this assignor (group.consumer.assignors)"
+        case .invalidGroupId: "no group can have this name"
         default: nil
         }
     }

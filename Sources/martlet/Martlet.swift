@@ -10,7 +10,7 @@ struct Martlet: AsyncParsableCommand {
         abstract: "A log cluster that speaks the Kafka protocol.",
         version: "martlet \(martletVersion)",
         subcommands: [
-            Start.self, Topics.self, Produce.self, Consume.self, ClusterCommand.self, LogCommand.self, Doctor.self,
-            BenchCommand.self, Completion.self,
+            Start.self, Topics.self, Groups.self, Produce.self, Consume.self, ClusterCommand.self, LogCommand.self,
+            Doctor.self, BenchCommand.self, Completion.self,
         ])
 }

@@ -26,6 +26,9 @@ package final class BrokerConnection: Sendable {
 
     package var isOpen: Bool { channel.isActive }
 
+    /// Whether the node advertises a request in any version that this build speaks.
+    package func serves<R: WireRequest>(_: R.Type) -> Bool { served[R.api]?.overlaps(R.versions) ?? false }
+
     /// Connects and asks what the node serves. Throws `ClientError` only.
     package static func open(
         _ endpoint: Endpoint, _ configuration: ClientConfiguration,

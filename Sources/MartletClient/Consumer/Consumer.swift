@@ -38,6 +38,10 @@ public final class Consumer: AsyncSequence, MachineShell, Sendable {
         var readers: [(id: Int, done: CheckedContinuation<Void, Never>)] = []
         var lastReaderID = 0
         var isClosed = false
+        /// Of a group, whose account of what was given out this is.
+        var handedOut: HandedOut?
+        /// Why nothing is read any more.
+        var ending: ClientError?
     }
 
     public init(_ client: ClusterClient, configuration: ConsumerConfiguration = ConsumerConfiguration()) {
@@ -272,7 +276,7 @@ extension Consumer.State {
     }
 
     var hasNews: Bool {
-        if isClosed || restAt < rest.count { return true }
+        if isClosed || ending != nil || restAt < rest.count { return true }
         return !isUnpacking
             && (machine.hasFailureToTell
                 || machine.chunks.contains { machine.assignments[$0.partition]?.isPaused == false })
@@ -282,6 +286,7 @@ extension Consumer.State {
     /// before it, and before those of others.
     mutating func takeNews() -> News? {
         if isClosed { return .closed }
+        if let ending { return .failure(ending) }
         if restAt < rest.count { return .records }
         if isUnpacking { return nil }
         if let failure = machine.takeFailure() { return .failure(failure) }
@@ -340,6 +345,7 @@ extension Consumer.State {
         guard let chunk = currentChunk() else { return nil }
         let record = rest[restAt]
         restAt += 1
+        handedOut?.add(chunk.partition, record, record)
         if restAt == rest.count {
             finishChunk()
         } else {
@@ -352,6 +358,7 @@ extension Consumer.State {
         guard let chunk = currentChunk() else { return [] }
         let end = min(rest.count, restAt + min(countMax, rest.count))
         let taken = restAt == 0 && end == rest.count ? rest : Array(rest[restAt..<end])
+        if let first = taken.first, let last = taken.last { handedOut?.add(chunk.partition, first, last) }
         restAt = end
         if restAt == rest.count {
             finishChunk()

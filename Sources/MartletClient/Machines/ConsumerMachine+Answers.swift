@@ -93,6 +93,7 @@ extension ConsumerMachine {
             }
             succeeded(partition)
             assignments[partition]?.phase = .reading
+            forgetCommittedEpoch(of: partition)
             // The leader knows no epoch that old, so it cannot tell.
             guard answer.offset >= 0 else { continue }
             let end = known.commonEnd(offset: answer.offset, epoch: answer.epoch)
@@ -106,7 +107,16 @@ extension ConsumerMachine {
         guard let request = end(id) else { return }
         for asked in request.partitions where assignments[asked.partition]?.phase == .comparing {
             assignments[asked.partition]?.phase = .reading
+            forgetCommittedEpoch(of: asked.partition)
         }
+    }
+
+    /// What was read long ago may be of an epoch that the log holds no record of any more; a Fetch that named it would
+    /// be out of range.
+    private mutating func forgetCommittedEpoch(of partition: TopicPartition) {
+        guard assignments[partition]?.isEpochCommitted == true else { return }
+        assignments[partition]?.isEpochCommitted = false
+        assignments[partition]?.lastEpoch = -1
     }
 
     /// Request `id` came to nothing.
@@ -190,6 +200,7 @@ extension ConsumerMachine {
         assignments[partition]?.bufferedBytes += end.sizeBytes
         assignments[partition]?.position = end.nextOffset
         assignments[partition]?.lastEpoch = end.epoch
+        assignments[partition]?.isEpochCommitted = false
         assignments[partition]?.note(epochsOf: slice)
     }
 

@@ -67,6 +67,8 @@ package struct ConsumerMachine: Sendable {
         package var consumed: Offset = -1
         /// Of the last batch that was fetched; −1: none yet.
         package var lastEpoch: LeaderEpoch = -1
+        /// `lastEpoch` was committed with the position, and no batch was fetched yet.
+        package var isEpochCommitted = false
         /// Where each epoch began of what was fetched since the last seek; the newest ones.
         package var epochs: [(epoch: LeaderEpoch, start: Offset)] = []
         package var leader: NodeID?
@@ -148,6 +150,15 @@ package struct ConsumerMachine: Sendable {
         }
         assignments[partition] = assignment
         dropChunks(of: partition)
+    }
+
+    /// Adds a partition at an offset that was committed, behind a record of `epoch`: the log is compared first
+    /// (KIP-320).
+    package mutating func resume(_ partition: TopicPartition, at offset: Offset, epoch: LeaderEpoch) {
+        seek(partition, to: .offset(offset))
+        assignments[partition]?.phase = .comparing
+        assignments[partition]?.lastEpoch = epoch
+        assignments[partition]?.isEpochCommitted = true
     }
 
     package mutating func unassign(_ partition: TopicPartition) {

@@ -1,4 +1,4 @@
-// martlet consume TOPIC: prints the records of a topic as they come.
+// martlet consume TOPIC: prints the records of a topic as they come; with --group as a member of a group.
 
 import ArgumentParser
 import MartletClient
@@ -7,17 +7,28 @@ import NIOCore
 
 struct Consume: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Print the records of a topic.",
+        abstract: "Print the records of a topic, alone or as a member of a group.",
         discussion:
             "Example: martlet consume orders --from-beginning --count 10\n"
             + "Without --count or --until-end it waits for more; Ctrl-C ends.\n\n"
+            + "With --group the members of the group share the partitions of the topics, and go on where the group has "
+            + "committed; --from-beginning and --from-end are for partitions without a committed offset. What was "
+            + "printed is committed. Example: martlet consume orders payments --group kitchen\n\n"
             + "A template is text with %t topic, %p partition, %o offset, %T timestamp, %k key, %s value, %h headers, "
             + "%K and %S the sizes of key and value, %% a percent sign, \\n and \\t. "
             + "Example: --template '%p:%o %k=%s\\n'\n\n"
             + "Text and templates print bytes as they are, and nothing for what is null: --json tells null from empty.")
 
     @OptionGroup var client: ClientOptions
-    @Argument(help: "The topic.") var topic: String
+    @Argument(help: "The topic; with --group there may be several.") var topics: [String]
+    @Option(help: "Read as a member of this group, and commit what was printed.") var group: String?
+    @Option(
+        help: "With --group: how to take part, classic or consumer (KIP-848). Default: consumer where it is served.")
+    var groupProtocol: GroupProtocol?
+    @Option(help: "With --group: the name of a static member, which gets its former partitions when it comes back.")
+    var instanceId: String?
+    @Option(help: "With --group and classic: seconds after which a member that died is replaced.")
+    var sessionTimeout: Int?
     @Flag(help: "Start at the oldest record.") var fromBeginning = false
     @Flag(help: "Start with what is written from now on (the default).") var fromEnd = false
     @Option(help: "Start at this offset in every partition that is read.") var offset: Int64?
@@ -35,7 +46,10 @@ struct Consume: ParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func validate() throws {
-        try checkTopicName(topic)
+        guard let topic = topics.first else { throw ValidationError("name a topic") }
+        try topics.forEach(checkTopicName)
+        if group == nil, topics.count > 1 { throw ValidationError("several topics need --group") }
+        try validateGroup(topic)
         if let count, count < 1 { throw ValidationError("--count must be at least 1") }
         if let offset, offset < 0 { throw ValidationError("--offset must not be negative") }
         if let partition, partition < 0 { throw ValidationError("--partition must not be negative") }
@@ -52,9 +66,31 @@ struct Consume: ParsableCommand {
         }
     }
 
+    private func validateGroup(_ topic: String) throws {
+        guard group != nil else {
+            guard groupProtocol == nil, instanceId == nil, sessionTimeout == nil else {
+                throw ValidationError("--group-protocol, --instance-id and --session-timeout need --group")
+            }
+            return
+        }
+        if group?.isEmpty == true { throw ValidationError("--group must not be empty") }
+        if offset != nil || since != nil || partition != nil || untilEnd {
+            throw ValidationError(
+                "--offset, --since, --partition and --until-end exclude --group: martlet groups reset-offsets sets "
+                    + "where a group goes on")
+        }
+        if let sessionTimeout, sessionTimeout < 1 { throw ValidationError("--session-timeout must be at least 1") }
+        if sessionTimeout != nil, groupProtocol != .classic {
+            throw ValidationError("--session-timeout needs --group-protocol classic: else the cluster sets it")
+        }
+    }
+
+    private var topic: String { topics[0] }
+
     func run() throws {
         let command = self
         Interrupt.watch()
+        if let group { return try client.run { try await command.consume(as: group, $0) } }
         try client.run { cluster in
             var settings = ConsumerConfiguration()
             settings.patienceMs = Int64(command.client.patience) * 1_000

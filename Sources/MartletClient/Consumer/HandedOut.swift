@@ -1,0 +1,122 @@
+// What a reader of a group has in its hands: given out, and not yet dealt with until it comes back for more.
+
+import Model
+
+/// The account of one reader. Positions are committed up to what it came back from: what it holds when it dies is given
+/// out again.
+struct HandedOut: Sendable {
+    struct Held: Sendable {
+        let id: Int
+        let partition: TopicPartition
+        let first: Offset
+        let epoch: LeaderEpoch
+    }
+
+    private(set) var held: Held?
+    private var lastID = 0
+    /// Of the last record that was dealt with.
+    var epochs: [TopicPartition: LeaderEpoch] = [:]
+
+    mutating func add(_ partition: TopicPartition, _ first: ConsumerRecord, _ last: ConsumerRecord) {
+        settle()
+        lastID += 1
+        held = Held(id: lastID, partition: partition, first: first.offset, epoch: last.leaderEpoch)
+    }
+
+    /// The reader came back.
+    mutating func settle() {
+        guard let held else { return }
+        epochs[held.partition] = held.epoch
+        self.held = nil
+    }
+}
+
+/// What reading of partitions came to when they were given up.
+struct GivenUp: Sendable {
+    /// With what the reader holds dealt with.
+    var positions = SortedMap<TopicPartition, OffsetAndMetadata>()
+    /// Where it stands as long as that is not so.
+    var held: (id: Int, partition: TopicPartition, position: OffsetAndMetadata)?
+}
+
+extension Consumer {
+    func keepAccount() { state.withLockedValue { $0.handedOut = HandedOut() } }
+
+    /// What was given out is dealt with.
+    func settle() { state.withLockedValue { $0.handedOut?.settle() } }
+
+    func isHeld(_ id: Int) -> Bool { state.withLockedValue { $0.handedOut?.held?.id == id } }
+
+    /// Where reading of each partition stands; without what the reader holds.
+    func settledPositions(of partitions: [TopicPartition]) -> SortedMap<TopicPartition, OffsetAndMetadata> {
+        state.withLockedValue { state in
+            var found = state.positions(of: partitions)
+            if let held = found.held { found.positions[held.partition] = held.position }
+            return found.positions
+        }
+    }
+
+    /// Starts reading; `epoch` is that of the record before `start`, −1 where it is not known.
+    func begin(_ partition: TopicPartition, from start: StartPosition, epoch: LeaderEpoch, isPaused: Bool) {
+        state.withLockedValue { state in
+            state.drop(partition)
+            if case .offset(let offset) = start, epoch >= 0 {
+                state.machine.resume(partition, at: offset, epoch: epoch)
+            } else {
+                state.machine.seek(partition, to: start)
+            }
+            state.handedOut?.epochs[partition] = epoch >= 0 ? epoch : nil
+            if isPaused { state.machine.pause(partition, true) }
+        }
+        drainSoon()
+    }
+
+    /// Ends reading of a partition with an error that a seek goes on from.
+    func refuse(_ partition: TopicPartition, _ error: ClientError) {
+        state.withLockedValue { state in
+            state.machine.seek(partition, to: .earliest)
+            state.machine.stop(partition, error)
+        }
+        wakeReaders()
+    }
+
+    /// Stops reading these.
+    func giveUp(_ partitions: [TopicPartition]) -> GivenUp {
+        defer { drainSoon() }
+        return state.withLockedValue { state in
+            let found = state.positions(of: partitions)
+            for partition in partitions {
+                state.drop(partition)
+                state.machine.unassign(partition)
+                state.handedOut?.epochs[partition] = nil
+            }
+            return found
+        }
+    }
+
+    /// Nothing is read any more, and every reader is told why.
+    func end(with error: ClientError) {
+        state.withLockedValue { $0.ending = error }
+        wakeReaders()
+    }
+}
+
+extension Consumer.State {
+    fileprivate func positions(of partitions: [TopicPartition]) -> GivenUp {
+        var found = GivenUp()
+        let held = handedOut?.held
+        for partition in partitions {
+            guard let known = machine.assignments[partition], known.consumed >= 0 else { continue }
+            let epoch = handedOut?.epochs[partition]
+            if let held, held.partition == partition {
+                let before = OffsetAndMetadata(held.first, leaderEpoch: epoch?.unlessNegative)
+                found.held = (held.id, partition, before)
+                found.positions[partition] = OffsetAndMetadata(
+                    known.consumed, leaderEpoch: held.epoch.unlessNegative)
+            } else {
+                found.positions[partition] = OffsetAndMetadata(known.consumed, leaderEpoch: epoch?.unlessNegative)
+            }
+        }
+        return found
+    }
+}

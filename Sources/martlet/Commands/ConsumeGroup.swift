@@ -1,0 +1,61 @@
+// martlet consume --group: prints what a group assigns to this process, and commits what was printed.
+
+import ArgumentParser
+import MartletClient
+import NIOCore
+
+extension GroupProtocol: ExpressibleByArgument {}
+
+extension Consume {
+    func consume(as group: String, _ cluster: ClusterClient) async throws {
+        for topic in topics { _ = try await cluster.describeTopic(topic) }
+        var settings = GroupConsumerConfiguration()
+        settings.groupProtocol = groupProtocol
+        settings.groupInstanceID = instanceId
+        if let sessionTimeout { settings.sessionTimeoutMs = Int32(clamping: Int64(sessionTimeout) * 1_000) }
+        settings.offsetReset = fromBeginning ? .earliest : .latest
+        settings.autoCommitIntervalMs = 1_000
+        // Ctrl-C gives a command two seconds.
+        settings.closePatienceMs = 1_500
+        settings.consumer.patienceMs = Int64(client.patience) * 1_000
+        settings.consumer.isolation = readCommitted ? .readCommitted : .readUncommitted
+        let consumer = GroupConsumer(cluster, group: group, topics: topics, configuration: settings) { change in
+            printToStandardError(Self.sentence(for: change))
+        }
+        do {
+            try await printRecords(of: consumer)
+        } catch {
+            // What could not be printed is for the next one.
+            await consumer.close(dealtWithAll: false)
+            throw error
+        }
+        await consumer.close()
+    }
+
+    private func printRecords(of consumer: GroupConsumer) async throws {
+        let format = RecordFormat(self)
+        var printed = 0
+        while !Interrupt.isSeen, printed < count ?? .max {
+            // Not too many at once: what is held when this process dies is printed again by another.
+            let room = min(1_000, (count ?? .max) - printed)
+            let records = try await consumer.nextBatch(countMax: room, waitMs: 100)
+            var output = ByteBuffer()
+            for record in records { format.write(record, into: &output) }
+            printed += records.count
+            try writeToStandardOutput(output)
+            guard !isStandardOutputClosed() else { throw OutputClosed() }
+        }
+        if Interrupt.isSeen { printToStandardError("\(counted(printed, "record")) read") }
+    }
+
+    private static func sentence(for change: AssignmentChange) -> String {
+        func list(_ partitions: [MartletClient.TopicPartition]) -> String {
+            partitions.map(\.description).joined(separator: " ")
+        }
+        return switch change {
+        case .assigned(let partitions): "reads \(list(partitions))"
+        case .revoked(let partitions): "gave up \(list(partitions))"
+        case .lost(let partitions): "lost \(list(partitions)): the group went on without this member"
+        }
+    }
+}
