@@ -12,7 +12,7 @@ import MartletClient
 private let p0 = TopicPartition("t", 0)
 
 /// The log of partition t-0: record `n` says "v<n>", ten records a batch, one batch an answer.
-private final class FakeLog: Sendable {
+final class FakeLog: Sendable {
     struct State: Sendable {
         var end: Offset
         var corrupt: Offset?

@@ -92,6 +92,11 @@ func servesAll(_ header: RequestHeader) -> FakeBroker.Answer {
         (.initProducerID, InitProducerIDRequest.versions), (.describeCluster, DescribeClusterRequest.versions),
         (.describeQuorum, DescribeQuorumRequest.versions),
         (.offsetForLeaderEpoch, OffsetForLeaderEpochRequest.versions),
+        (.findCoordinator, FindCoordinatorRequest.versions), (.joinGroup, JoinGroupRequest.versions),
+        (.syncGroup, SyncGroupRequest.versions), (.heartbeat, HeartbeatRequest.versions),
+        (.leaveGroup, LeaveGroupRequest.versions), (.offsetCommit, OffsetCommitRequest.versions),
+        (.offsetFetch, OffsetFetchRequest.versions),
+        (.consumerGroupHeartbeat, ConsumerGroupHeartbeatRequest.versions),
     ].map { key, versions in
         var entry = ApiVersionsResponse.ApiVersion()
         entry.apiKey = key

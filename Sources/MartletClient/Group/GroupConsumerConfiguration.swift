@@ -20,8 +20,8 @@ public struct GroupConsumerConfiguration: Sendable {
     public var sessionTimeoutMs: Int32 = 45_000
     /// How long a member may take to give up partitions in a rebalance.
     public var rebalanceTimeoutMs: Int32 = 60_000
-    /// By its heartbeat a member of the classic protocol learns that a rebalance has begun. In the next-generation
-    /// protocol the cluster sets it.
+    /// By its heartbeat a member of the classic protocol learns that a rebalance has begun. At most a third of the
+    /// session timeout. In the next-generation protocol the cluster sets it.
     public var heartbeatIntervalMs: Int64 = 1_000
     /// Where reading starts in a partition of which the group has committed nothing, or nothing that is still there.
     public var offsetReset = OffsetReset.latest

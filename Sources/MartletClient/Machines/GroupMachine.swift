@@ -222,7 +222,12 @@ package struct GroupMachine: Sendable {
         self.groupID = groupID
         self.topics = Set(topics).sorted()
         ownMemberID = memberID
-        heartbeatPauseMs = configuration.heartbeatIntervalMs
+        heartbeatPauseMs = 0
+    }
+
+    /// Of the classic protocol. One that is late shall not end a session.
+    var ownHeartbeatPauseMs: Int64 {
+        max(1, min(configuration.heartbeatIntervalMs, Int64(configuration.sessionTimeoutMs) / 3))
     }
 
     package var isOver: Bool { membership == .closed || membership == .failed }

@@ -95,6 +95,7 @@ extension GroupMachine {
 
     private mutating func begin(stayIn next: GroupProtocol) {
         chosen = next
+        heartbeatPauseMs = ownHeartbeatPauseMs
         (memberID, generation) = next == .nextGeneration ? (ownMemberID, 0) : ("", -1)
         (target, told, unresolved, syncRequest) = (nil, nil, nil, nil)
         membership = .outside

@@ -205,7 +205,7 @@ extension GroupMachine {
         }
         self.target = target
         becameMember(at: now)
-        membershipAt = now.advanced(byMs: configuration.heartbeatIntervalMs)
+        membershipAt = now.advanced(byMs: heartbeatPauseMs)
     }
 
     private mutating func becameMember(at now: Instant) {
@@ -216,7 +216,7 @@ extension GroupMachine {
 
     private mutating func heartbeatAnswered(_ code: ErrorCode, at now: Instant) {
         guard membership == .member else { return }
-        membershipAt = now.advanced(byMs: configuration.heartbeatIntervalMs)
+        membershipAt = now.advanced(byMs: heartbeatPauseMs)
         switch code {
         case .none: succeeded()
         case .rebalanceInProgress:
