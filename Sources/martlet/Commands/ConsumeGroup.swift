@@ -22,19 +22,20 @@ extension Consume {
         let consumer = GroupConsumer(cluster, group: group, topics: topics, configuration: settings) { change in
             printToStandardError(Self.sentence(for: change))
         }
+        var printed = 0
         do {
-            try await printRecords(of: consumer)
+            try await printRecords(of: consumer, &printed)
         } catch {
             // What could not be printed is for the next one.
             await consumer.close(dealtWithAll: false)
             throw error
         }
         await consumer.close()
+        if Interrupt.isSeen { printToStandardError("\(counted(printed, "record")) read") }
     }
 
-    private func printRecords(of consumer: GroupConsumer) async throws {
+    private func printRecords(of consumer: GroupConsumer, _ printed: inout Int) async throws {
         let format = RecordFormat(self)
-        var printed = 0
         while !Interrupt.isSeen, printed < count ?? .max {
             // Not too many at once: what is held when this process dies is printed again by another.
             let room = min(1_000, (count ?? .max) - printed)
@@ -45,7 +46,6 @@ extension Consume {
             try writeToStandardOutput(output)
             guard !isStandardOutputClosed() else { throw OutputClosed() }
         }
-        if Interrupt.isSeen { printToStandardError("\(counted(printed, "record")) read") }
     }
 
     private static func sentence(for change: AssignmentChange) -> String {

@@ -57,7 +57,7 @@ struct GroupLag: Sendable {
             let lag = Cell(row.lag, row.lag ?? 0 > 0 ? .warning : .plain)
             table.add(
                 Cell(row.partition.topic), Cell(row.partition.partition), Cell(row.committed?.offset), Cell(row.end),
-                lag, Cell(row.member?.shortName ?? ""))
+                lag, Cell(row.member?.shortName ?? "-"))
         }
         if table.isEmpty {
             page.line("\(indent)no committed offsets")
