@@ -96,6 +96,7 @@ func servesAll(_ header: RequestHeader) -> FakeBroker.Answer {
         (.syncGroup, SyncGroupRequest.versions), (.heartbeat, HeartbeatRequest.versions),
         (.leaveGroup, LeaveGroupRequest.versions), (.offsetCommit, OffsetCommitRequest.versions),
         (.offsetFetch, OffsetFetchRequest.versions),
+        (.describeGroups, DescribeGroupsRequest.versions), (.offsetDelete, OffsetDeleteRequest.versions),
         (.consumerGroupHeartbeat, ConsumerGroupHeartbeatRequest.versions),
     ].map { key, versions in
         var entry = ApiVersionsResponse.ApiVersion()

@@ -45,6 +45,8 @@ extension Consumer {
     /// What was given out is dealt with.
     func settle() { state.withLockedValue { $0.handedOut?.settle() } }
 
+    var isClosed: Bool { state.withLockedValue { $0.isClosed } }
+
     func isHeld(_ id: Int) -> Bool { state.withLockedValue { $0.handedOut?.held?.id == id } }
 
     /// Where reading of each partition stands; without what the reader holds.

@@ -148,6 +148,8 @@ public final class GroupConsumer: AsyncSequence, Sendable {
     }
 
     private func commit(_ offsets: SortedMap<TopicPartition, OffsetAndMetadata>) async throws {
+        // The reader may know already that the client was closed.
+        guard !reader.isClosed else { throw ClientError.closed }
         try await withCheckedThrowingContinuation { (done: CheckedContinuation<Void, any Error>) in
             let now = pump.now
             let isOpen = state.withLockedValue { state in
