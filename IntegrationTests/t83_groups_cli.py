@@ -1,4 +1,4 @@
-# martlet groups, and martlet consume --group: members that share, one that dies, offsets that survive, and how they say no.
+# martlet groups and martlet consume --group: members share, one dies, offsets survive, and how they say no.
 
 import contextlib
 import itertools
