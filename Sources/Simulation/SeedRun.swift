@@ -93,6 +93,11 @@ package enum SeedRun {
             world.consumers.append(consumer)
             consumer.start()
         }
+        for (number, kind) in world.swarm.groups.enumerated() {
+            let group = SimulatedGroup(number, kind, topics: topics, members: world.swarm.groupMembers, world: world)
+            world.groups.append(group)
+            group.start()
+        }
         if world.swarm.deletesRecords {
             let deleter = SimulatedDeleter(client(), topics: topics)
             world.deleter = deleter
@@ -117,6 +122,7 @@ package enum SeedRun {
             return world.violated(invariant.rawValue, "\(recoveryMs / 1_000) s after all faults ended: \(words)")
         }
         for invariant in [Invariant.l1, .l2, .l4, .l6] { world.checkers.count(invariant) }
+        if !world.groups.isEmpty { world.checkers.count(.l4groups) }
         Convergence.checkImages(of: world)
         Convergence.checkLogs(of: world)
         world.checkers.clients.checkFinal(world)

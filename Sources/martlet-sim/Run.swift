@@ -33,6 +33,9 @@ struct FaultChoice: ParsableArguments {
     @Option(help: "Give every node so many shards, 1 to \(Swarm.shardsMax), whatever the seed draws.")
     var shards: Int?
 
+    @Flag(help: "Give every seed consumer groups, not only those that draw them.")
+    var groups = false
+
     func validate() throws {
         if let shards, !(1...Swarm.shardsMax).contains(shards) {
             throw ValidationError("--shards is \(shards), but must be 1 to \(Swarm.shardsMax)")
@@ -47,14 +50,15 @@ struct FaultChoice: ParsableArguments {
     var isWhole: Bool { fault.isEmpty && !calm }
 
     func swarm(_ seed: UInt64) -> Swarm {
-        let drawn = Swarm(seed: seed, allowing: faults)
+        var drawn = Swarm(seed: seed, allowing: faults)
+        if groups { drawn = drawn.withGroups(seed) }
         return shards.map { drawn.divided(into: $0) } ?? drawn
     }
 
     /// As they were given.
     var words: String {
         (calm ? " --calm" : "") + fault.map { " --fault \($0.rawValue)" }.joined()
-            + (shards.map { " --shards \($0)" } ?? "")
+            + (shards.map { " --shards \($0)" } ?? "") + (groups ? " --groups" : "")
     }
 }
 

@@ -14,6 +14,7 @@ final class Checkers {
     let starts = StartChecker()
     let states = QuorumStateChecker()
     let disks = DiskChecker()
+    let groups = GroupChecker()
     private(set) var topics: [String] = []
     /// Some may have come again.
     private(set) var deletedTopics: [String] = []

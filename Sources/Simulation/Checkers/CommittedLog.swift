@@ -19,8 +19,13 @@ final class CommittedLog {
     /// The 8-byte values by offset; nil where a record holds none. Only with `keepsValues`.
     private(set) var values: [UInt64?] = []
     private let keepsValues: Bool
+    /// Told the records of each batch that is committed from now on.
+    private let learn: (([Record]) -> Void)?
 
-    init(keepsValues: Bool) { self.keepsValues = keepsValues }
+    init(keepsValues: Bool, learn: (([Record]) -> Void)? = nil) {
+        self.keepsValues = keepsValues
+        self.learn = learn
+    }
 
     var endOffset: Offset { batches.last?.nextOffset ?? 0 }
 
@@ -106,9 +111,11 @@ final class CommittedLog {
 
     private func noteValues(of batch: ByteBuffer) -> String? {
         do throws(BatchError) {
-            for record in try decodeRecords(batch) {
+            let records = try decodeRecords(batch)
+            for record in records {
                 values.append(record.value.flatMap { $0.getInteger(at: $0.readerIndex, as: UInt64.self) })
             }
+            learn?(records)
             return nil
         } catch {
             return "a committed batch cannot be read: \(error)"

@@ -41,6 +41,9 @@ enum Convergence {
         for consumer in world.consumers where !consumer.isDone {
             return (.l4, "a consumer of client \(consumer.client.number) has not reached the end")
         }
+        for group in world.groups {
+            if let wrong = group.whatIsMissing { return (.l4groups, "group \(group.name): \(wrong)") }
+        }
         if let found = differences(in: world, leader.inspectedImage) { return found }
         return rot(in: world)
     }

@@ -41,6 +41,12 @@ package enum Invariant: String, CaseIterable, Sendable {
     case i3table = "I3 dedupe state is a function of the log"
     case i4 = "I4 dedupe state outlives deletions and restarts"
     case i5 = "I5 another producer epoch is another sequence"
+    case g1 = "G1 one owner of a partition in a generation"
+    case g1told = "G1 members are told what is committed"
+    case g1given = "G1 nothing is given on before it is given up"
+    case g2 = "G2 committed offsets are shown, and stay"
+    case g2acked = "G2 an acknowledged commit is committed"
+    case g2taken = "G2 only members of the generation commit"
     case s1 = "S1 what is called flushed is on the medium"
     case s1kept = "S1 what was flushed is there after a crash"
     case s2 = "S2 a recovered log is whole sound batches"
@@ -63,6 +69,7 @@ package enum Invariant: String, CaseIterable, Sendable {
     case l2 = "L2 all partitions led, all in sync"
     case l3 = "L3 nobody is elected once all is well"
     case l4 = "L4 all operations of clients end"
+    case l4groups = "L4 groups become stable, each partition with one owner"
     case l6 = "L6 all replicas are equal"
 }
 

@@ -5,6 +5,7 @@ import Broker
 import Model
 import Replication
 import Storage
+import Wire
 
 /// What a producer was told.
 struct Acknowledgement {
@@ -167,7 +168,7 @@ final class PartitionChecker {
         if replica.isLeader, !last.isLeader || replica.leaderEpoch != last.leaderEpoch {
             checkElection(replica, of: node, world)
         }
-        let log = committedLog(for: replica.topicPartition)
+        let log = committedLog(for: replica.topicPartition, world)
         if isLost { last.verified = min(last.verified, replica.log.endOffset) }
         if replica.log.endOffset < last.verified {
             world.violated(
@@ -222,7 +223,7 @@ final class PartitionChecker {
                     + "by node \(other[0]), life \(other[1])")
         }
         leaders[leadership] = incarnation
-        let log = committedLog(for: replica.topicPartition)
+        let log = committedLog(for: replica.topicPartition, world)
         let end = log.end(before: replica.leaderEpoch)
         guard end > 0 else { return }
         world.checkers.count(.p3)
@@ -238,9 +239,12 @@ final class PartitionChecker {
         }
     }
 
-    private func committedLog(for key: TopicPartition) -> CommittedLog {
+    private func committedLog(for key: TopicPartition, _ world: World) -> CommittedLog {
         if let log = committed[key] { return log }
-        let log = CommittedLog(keepsValues: true)
+        let isGroups = world.checkers.metadata.newest.topic(id: key.topicID)?.name == GroupTopic.name
+        let log = CommittedLog(
+            keepsValues: true,
+            learn: isGroups ? { [unowned world] records in world.checkers.groups.committed(records, world) } : nil)
         committed[key] = log
         return log
     }
@@ -255,7 +259,7 @@ final class PartitionChecker {
         let name =
             "partition \(told.key.partition): \(told.baseOffset)..<\(told.endOffset) acknowledged by "
             + "node \(node.id)"
-        let log = committedLog(for: told.key)
+        let log = committedLog(for: told.key, world)
         if log.endOffset < told.endOffset {
             return world.violated("P6", "\(name), committed is \(log.endOffset)")
         }
@@ -338,7 +342,7 @@ final class PartitionChecker {
 
     func consumed(_ key: TopicPartition, _ offset: Offset, _ value: UInt64?, _ world: World) {
         guard isBinding(key, world) else { return }
-        let log = committedLog(for: key)
+        let log = committedLog(for: key, world)
         world.checkers.count(.p7)
         guard offset < log.endOffset else {
             return world.violated(

@@ -129,6 +129,12 @@ extension Swarm {
         { $0.plainProducers = min($0.plainProducers, 1) },
         { $0.idempotentProducers = 0 },
         { $0.idempotentProducers = min($0.idempotentProducers, 1) },
+        { $0.groups = [] },
+        { $0.groups = Array($0.groups.prefix(1)) },
+        { $0.groups = Array($0.groups.suffix(1)) },
+        { $0.groupMembers = min($0.groupMembers, 1) },
+        { $0.groupMembers = min($0.groupMembers, 2) },
+        { $0.groupLogPartitions = 1 },
         { $0.hasAsyncTopic = false },
         {
             $0.nodes = 3

@@ -128,6 +128,11 @@ final class SimulatedClient {
         for outstanding in link.outstanding.values { outstanding.complete(nil) }
     }
 
+    /// The process ends, and its kernel closes what it held.
+    func hangUp() {
+        for node in links.keys { lose(node) }
+    }
+
     func frameReceived(_ frame: ByteBuffer, on connection: Connection) {
         guard let id = frame.getInteger(at: frame.readerIndex, as: Int32.self),
             links[connection.target]?.connection === connection,

@@ -15,6 +15,7 @@ struct Lots: Sendable {
         case schedule
         case chaos
         case shards
+        case groups
     }
 
     let seed: UInt64

@@ -38,6 +38,12 @@ package struct Swarm: Hashable, Sendable, Codable {
     var shards: Int
     var changesShards: Bool
 
+    /// The consumer groups, by how their members join; with how many members each, and on how many partitions of
+    /// `__consumer_offsets`.
+    var groups: [GroupKind]
+    var groupMembers: Int
+    var groupLogPartitions: Int32
+
     /// Whether idempotent producers begin new epochs now and then.
     var bumpsEpochs: Bool
 
@@ -69,6 +75,9 @@ package struct Swarm: Hashable, Sendable, Codable {
         swarm.bumpsEpochs = false
         swarm.shards = 1
         swarm.changesShards = false
+        swarm.groups = []
+        swarm.groupMembers = 2
+        swarm.groupLogPartitions = 1
         return swarm
     }()
 
@@ -125,6 +134,25 @@ package struct Swarm: Hashable, Sendable, Codable {
         if faults.contains(.wipe) { hasAsyncTopic = false }
         var epochs = SeededRandom(seed: seed ^ 0x45_504F_4348)
         bumpsEpochs = epochs.oneIn(3)
+        (groups, groupMembers, groupLogPartitions) = ([], 2, 1)
+        drawGroups(seed, isSure: false)
+    }
+
+    private mutating func drawGroups(_ seed: UInt64, isSure: Bool) {
+        var random = SeededRandom(seed: seed ^ 0x47_524F_5550)
+        let hasGroups = random.oneIn(3)
+        let count = 1 + Int(random.below(2))
+        let kinds = (0..<count).map { _ in GroupKind.allCases[Int(random.below(Int64(GroupKind.allCases.count)))] }
+        groupMembers = 1 + Int(random.below(4))
+        groupLogPartitions = [1, 1, 2, 3][Int(random.below(4))]
+        if hasGroups || isSure { groups = kinds }
+    }
+
+    /// The same world, with consumer groups in any case.
+    package func withGroups(_ seed: UInt64) -> Swarm {
+        var swarm = self
+        swarm.drawGroups(seed, isSure: true)
+        return swarm
     }
 
     /// The same world, with so many shards on each node.
@@ -144,6 +172,10 @@ package struct Swarm: Hashable, Sendable, Codable {
             + (growth > 0 ? "growth \(growth), " : "") + (deletesRecords ? "deletions, " : "")
             + (retentionBytes < 0 ? "" : "\(retentionBytes) bytes kept, ")
             + (shards > 1 ? "\(shards) shards\(changesShards ? " or fewer" : ""), " : "")
+            + (groups.isEmpty
+                ? ""
+                : "groups \(groups.map(\.rawValue).joined(separator: " ")) of \(groupMembers) members on "
+                    + "\(groupLogPartitions) partitions, ")
             + (replicaLagTimeMaxMs < 10_000 ? "\(replicaLagTimeMaxMs) ms of lag, " : "")
             + "faults every \(faultIntervalMs) ms for \(faultPhaseMs) ms: "
             + (faults.isEmpty ? "none" : faults.map(\.rawValue).joined(separator: " "))

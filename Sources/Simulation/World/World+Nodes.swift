@@ -33,6 +33,10 @@ extension World {
         configuration.log.metadataSegmentBytes = swarm.metadataSegmentBytes
         configuration.log.metadataSnapshotBytes = swarm.metadataSnapshotBytes
         configuration.timing.replicaLagTimeMaxMs = swarm.replicaLagTimeMaxMs
+        configuration.offsetsTopicPartitions = swarm.groupLogPartitions
+        configuration.groups.sessionTimeoutMsMin = 100
+        configuration.groups.consumerSessionTimeoutMs = SimulatedGroup.consumerSessionTimeoutMs
+        configuration.groups.consumerHeartbeatIntervalMs = SimulatedGroup.heartbeatMs
         configuration.plantedBug = bug
         return configuration
     }

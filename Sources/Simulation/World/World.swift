@@ -44,6 +44,7 @@ package final class World {
     var deleter: SimulatedDeleter?
     var producers: [SimulatedProducer] = []
     var consumers: [SimulatedConsumer] = []
+    var groups: [SimulatedGroup] = []
     /// Producers make new batches.
     var isLoaded = true
 
@@ -173,6 +174,8 @@ package final class World {
         clients = []
         producers = []
         consumers = []
+        for group in groups { group.dismantle() }
+        groups = []
         admin = nil
         deleter = nil
     }

@@ -1,0 +1,227 @@
+// Consumer groups: one owner of each partition (G1), and commits of members only, which stay (G2). What coordinators
+// answer is held against the committed records of their log.
+
+import Broker
+import Model
+import Records
+import Wire
+
+/// How things stood when a member asked its coordinator.
+struct GroupAsked {
+    /// All below was committed in the group's partition of `__consumer_offsets`.
+    var end: Offset = 0
+    /// The asked node was in no older term than whoever committed that. One that was superseded and does not know it
+    /// says what it knows.
+    var isBinding = false
+    /// The term of the asked node.
+    var term: LeaderEpoch = -1
+    /// The generation that it had begun in this term.
+    var begun: Int32?
+}
+
+final class GroupChecker {
+    private struct Term: Hashable {
+        var group: String
+        var term: LeaderEpoch
+    }
+
+    private struct Generation: Hashable {
+        var group: String
+        var number: Int32
+    }
+
+    private var groups = SortedMap<String, CommittedGroup>()
+    /// Every offset is committed once only. For look-ups.
+    private var sent: [Int64: SentCommit] = [:]
+    private var lastValue: Int64 = 0
+    /// The newest generation of a group that a coordinator told of in its term. For look-ups.
+    private var begun: [Term: Int32] = [:]
+    /// What members were told that they have: the instance or the member of each. For look-ups.
+    private var told: [Generation: [GroupPlace: String]] = [:]
+
+    func group(_ id: String) -> CommittedGroup { groups[id] ?? CommittedGroup() }
+
+    // MARK: The log
+
+    /// Records of one batch that are committed from now on.
+    func committed(_ records: [Record], _ world: World) {
+        var touched: Set<String> = []
+        for record in records {
+            guard let key = record.key else { continue }
+            do throws(WireError) {
+                let read = try GroupRecord.decode(key: key, value: record.value)
+                if let id = committed(read, at: record.offset, world) { touched.insert(id) }
+            } catch {
+                world.violated("W11", "the groups' log holds at \(record.offset) what cannot be read: \(error)")
+            }
+        }
+        for id in touched.sorted() {
+            guard let group = groups[id] else { continue }
+            if group.classic.count + group.consumers.count > 1 { world.checkers.count(.g1) }
+            if let wrong = group.doubleOwner { world.violated("G1", "group \(id): \(wrong)") }
+        }
+    }
+
+    /// Answers the group whose members it changes.
+    private func committed(_ record: GroupRecord, at offset: Offset, _ world: World) -> String? {
+        switch record {
+        case .offsetCommit(let key, let value):
+            let place = GroupPlace(topic: key.topic, partition: key.partition)
+            if let value { checkTaken(value.offset, key.groupID, place, world) }
+            groups[key.groupID, default: CommittedGroup()].commit(place, value?.offset ?? -1, at: offset)
+            return nil
+        case .groupMetadata(let key, let value):
+            let before = groups[key.groupID]?.generation ?? 0
+            if let value, value.generation < before {
+                world.violated("G1", "group \(key.groupID) goes back from generation \(before) to \(value.generation)")
+            }
+            groups[key.groupID, default: CommittedGroup()].take(value)
+            return key.groupID
+        case .consumerGroupMetadata(let key, nil):
+            groups[key.groupID, default: CommittedGroup()].endConsumers()
+            return key.groupID
+        case .consumerGroupMemberMetadata(let key, let value):
+            if value == nil {
+                groups[key.groupID, default: CommittedGroup()].removeConsumer(key.memberID)
+            } else {
+                groups[key.groupID, default: CommittedGroup()].addConsumer(key.memberID)
+            }
+            return key.groupID
+        case .consumerGroupCurrentMemberAssignment(let key, let value):
+            groups[key.groupID, default: CommittedGroup()].take(value, of: key.memberID)
+            return key.groupID
+        default: return nil
+        }
+    }
+
+    /// Whoever committed was a member of the generation that the log knows at that place (G2).
+    private func checkTaken(_ value: Int64, _ id: String, _ place: GroupPlace, _ world: World) {
+        world.checkers.count(.g2taken)
+        guard let commit = sent[value], commit.group == id, commit.place == place else {
+            return world.violated("G2", "group \(id): \(value) is committed for \(place), and nobody sent it")
+        }
+        let topicID = world.checkers.metadata.newest.topicID(named: place.topic)
+        let key = topicID.map { TopicPartition($0, place.partition) }
+        if let wrong = group(id).refusal(of: commit, key) {
+            world.violated(
+                "G2",
+                "group \(id): the commit of \(place) by \(commit.memberID) in generation \(commit.generation) is taken; "
+                    + wrong)
+        }
+    }
+
+    // MARK: Before a member asks
+
+    func asked(_ id: String, of node: SimulatedNode, _ world: World) -> GroupAsked {
+        guard let topic = world.checkers.metadata.newest.topic(named: GroupTopic.name), !topic.partitions.isEmpty else {
+            return GroupAsked()
+        }
+        let key = TopicPartition(topic.id, groupPartition(of: id, partitionCount: Int32(topic.partitions.count)))
+        let log = world.checkers.partitions.committedLog(key)
+        let term = world.checkers.partitions.leaderEpoch(of: key, on: node) ?? -1
+        let newest = log?.batches.last?.seenInEpoch ?? -1
+        return GroupAsked(
+            end: log?.endOffset ?? 0, isBinding: term >= newest, term: term, begun: begun[Term(group: id, term: term)])
+    }
+
+    /// An offset to commit that nobody ever committed: higher than all before it.
+    func newValue(for commit: SentCommit) -> Int64 {
+        lastValue += 1
+        sent[lastValue] = commit
+        return lastValue
+    }
+
+    // MARK: What a member is told, in the moment in which the node lets it go
+
+    func commitAcknowledged(_ value: Int64, _ asked: GroupAsked, by node: SimulatedNode, _ world: World) {
+        guard let commit = sent[value] else { return }
+        world.checkers.count(.g2acked)
+        if !group(commit.group).hasValue(value, of: commit.place, from: 0) {
+            world.violated(
+                "G2",
+                "group \(commit.group): node \(node.id) acknowledges \(value) for \(commit.place), and it is not committed")
+        }
+        if let begun = asked.begun, commit.generation < begun, !commit.isConsumers {
+            world.violated(
+                "G2",
+                "group \(commit.group): node \(node.id) takes a commit of generation \(commit.generation), and had begun "
+                    + "generation \(begun) in term \(asked.term)")
+        }
+    }
+
+    func offsetShown(
+        _ value: Int64, of place: GroupPlace, _ id: String, _ asked: GroupAsked, by node: SimulatedNode, _ world: World
+    ) {
+        let group = group(id)
+        let known = group.value(of: place, before: asked.end)
+        if asked.isBinding, known >= 0 { world.checkers.count(.g2) }
+        if asked.isBinding ? value == known : value < 0 { return }
+        if group.hasValue(value, of: place, from: asked.isBinding ? asked.end : 0) { return }
+        world.violated(
+            "G2",
+            "group \(id): node \(node.id) in term \(asked.term) shows \(value) for \(place)"
+                + (asked.isBinding ? ", and \(known) was committed before it was asked" : ", which is not committed"))
+    }
+
+    func joinAnswered(
+        _ memberID: String, in generation: Int32, _ id: String, _ asked: GroupAsked, by node: SimulatedNode,
+        _ world: World
+    ) {
+        let term = Term(group: id, term: asked.term)
+        // In a later term it may begin again with what was never written down.
+        if asked.isBinding { begun[term] = max(begun[term] ?? 0, generation) }
+        let group = group(id)
+        guard asked.isBinding, group.generation == generation else { return }
+        world.checkers.count(.g1told)
+        if group.classic[memberID] == nil {
+            world.violated(
+                "G1", "group \(id): \(memberID) is told that it is in generation \(generation), and the log does not say so")
+        }
+    }
+
+    func syncAnswered(
+        _ memberID: String, _ instanceID: String?, in generation: Int32, has places: Set<GroupPlace>, _ id: String,
+        _ asked: GroupAsked, by node: SimulatedNode, _ world: World
+    ) {
+        let name = instanceID ?? memberID
+        for place in places.sorted() {
+            let other = told[Generation(group: id, number: generation), default: [:]].updateValue(name, forKey: place)
+            if let other, other != name {
+                world.violated("G1", "group \(id), generation \(generation): \(place) is given to \(other) and to \(name)")
+            }
+        }
+        let group = group(id)
+        guard asked.isBinding, generation >= group.generation ?? 0 else { return }
+        world.checkers.count(.g1told)
+        guard generation == group.generation, let member = group.classic[memberID] else {
+            return world.violated(
+                "G1",
+                "group \(id): \(name) is told its part of generation \(generation), and committed is generation "
+                    + "\(group.generation ?? -1)")
+        }
+        if member.assignment != places {
+            world.violated(
+                "G1",
+                "group \(id), generation \(generation): \(name) is told \(places.sorted()), and the log says "
+                    + "\(member.assignment.sorted())")
+        }
+    }
+
+    /// A member of the next-generation protocol is told what it has.
+    func assignmentTold(
+        _ memberID: String, in epoch: Int32, has places: Set<GroupPlace>, _ group: SimulatedGroup, _ world: World
+    ) {
+        let committed = self.group(group.name)
+        guard let member = committed.consumers[memberID], member.epoch == epoch else { return }
+        for other in group.members where other.memberID != memberID && committed.consumers[other.memberID] != nil {
+            world.checkers.count(.g1given)
+            let both = other.owned.intersection(places)
+            if !both.isEmpty {
+                world.violated(
+                    "G1",
+                    "group \(group.name): \(memberID) is given \(both.sorted()) in epoch \(epoch), which "
+                        + "\(other.memberID) has not given up")
+            }
+        }
+    }
+}
