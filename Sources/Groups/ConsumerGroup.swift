@@ -42,9 +42,13 @@ package struct ConsumerGroup: Equatable, Sendable {
     }
 
     /// Who has each partition now, or has not given it up yet.
-    func owner(of partition: TopicPartition, besides memberID: String) -> String? {
+    func owner(
+        of partition: TopicPartition, besides memberID: String, _ bug: PlantedBug = .none
+    ) -> String? {
         members.values.first {
-            $0.id != memberID && ($0.assigned[partition] != nil || $0.revoking[partition] != nil)
+            $0.id != memberID
+                && ($0.assigned[partition] != nil
+                    || ($0.revoking[partition] != nil && bug != .revokingCountsAsFree))
         }?.id
     }
 }
@@ -115,17 +119,21 @@ extension ConsumerGroup {
 
     /// The member's next step towards its target.
     /// - Parameter owned: what the client says that it has; nil: it did not say.
-    func reconciled(_ member: ConsumerMember, owned: Set<TopicPartition>?) -> ConsumerMember {
+    func reconciled(
+        _ member: ConsumerMember, owned: Set<TopicPartition>?, _ bug: PlantedBug = .none
+    ) -> ConsumerMember {
         switch member.state {
-        case .stable: return member.epoch == assignmentEpoch ? member : advanced(member, owned: owned)
+        case .stable: return member.epoch == assignmentEpoch ? member : advanced(member, owned: owned, bug)
         case .unrevoked:
             guard let owned, !member.revoking.keys.contains(where: owned.contains) else { return member }
-            return advanced(member, owned: owned)
-        case .unreleased: return advanced(member, owned: owned)
+            return advanced(member, owned: owned, bug)
+        case .unreleased: return advanced(member, owned: owned, bug)
         }
     }
 
-    private func advanced(_ member: ConsumerMember, owned: Set<TopicPartition>?) -> ConsumerMember {
+    private func advanced(
+        _ member: ConsumerMember, owned: Set<TopicPartition>?, _ bug: PlantedBug
+    ) -> ConsumerMember {
         var next = member
         let target = Set(member.target)
         next.assigned = SortedMap(member.assigned.lazy.filter { target.contains($0.key) }.map { ($0.key, $0.value) })
@@ -139,7 +147,7 @@ extension ConsumerGroup {
         }
         var waits = false
         for partition in member.target where next.assigned[partition] == nil {
-            if owner(of: partition, besides: member.id) == nil {
+            if owner(of: partition, besides: member.id, bug) == nil {
                 next.assigned[partition] = assignmentEpoch
             } else {
                 waits = true

@@ -285,7 +285,8 @@ extension ConsumerGroup {
             assign(topics, step.settings)
             member.target = members[member.id]?.target ?? []
         }
-        member = reconciled(member, owned: owned)
+        let isBlind = step.settings.plantedBug == .givenOnBeforeGivenUp
+        member = reconciled(member, owned: isBlind ? [] : owned, step.settings.plantedBug)
         if member.state != .unrevoked {
             member.revocationDeadline = nil
         } else if member.revoking != before.revoking || member.revocationDeadline == nil {

@@ -171,6 +171,9 @@ extension Group {
         swap(old, for: member)
         let keeps = state == .stable && keepsAssignment(old, member)
         step.log(.staticMemberReplaced(old.name, by: id, keepsAssignment: keeps))
+        if keeps, step.settings.plantedBug == .replacedMemberNotWritten {
+            return answerJoin(id, ParkedRequest(call), &step)
+        }
         if keeps {
             step.write = GroupWrite(
                 records: obsolete + [metadataRecord(at: step.at)],

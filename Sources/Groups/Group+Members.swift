@@ -75,9 +75,10 @@ extension Group {
         move(to: .stable, step)
         step.log(.stabilized(generation, tookMs: step.now.milliseconds(since: generationBeganAt)))
         for var member in members.values {
-            member.assignment = given[member.id] ?? ByteBuffer()
+            let keepsOld = step.settings.plantedBug == .oldAssignmentKept && member.assignment.readableBytes > 0
+            if !keepsOld { member.assignment = given[member.id] ?? ByteBuffer() }
             member.carried = []
-            if let parked = member.parkedSync {
+            if let parked = member.parkedSync, step.settings.plantedBug != .parkedSyncsForgotten {
                 member.parkedSync = nil
                 member.heard(at: step.now)
                 step.reply(parked.ticket, .syncGroup(syncResponse(for: member)), after: metadataEnd)

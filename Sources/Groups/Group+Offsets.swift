@@ -10,7 +10,7 @@ extension Group {
         _ request: OffsetCommitRequest, _ call: GroupCall, _ topics: any TopicLookup, _ step: inout GroupStep
     ) {
         step.isRearmed = false
-        if let error = commitRefusal(request, version: call.version) {
+        if let error = commitRefusal(request, version: call.version, step.settings.plantedBug) {
             return step.reply(call.ticket, .offsetCommit(request.answered { _, _ in error }))
         }
         // A commit shows that the member lives, as a heartbeat does.
@@ -25,6 +25,7 @@ extension Group {
             let index = partition.partitionIndex
             guard index >= 0, index < known.partitions else { return .unknownTopicOrPartition }
             if let consumer, request.generationIDOrMemberEpoch < consumer.epoch,
+                step.settings.plantedBug != .commitEpochUnchecked,
                 !consumer.has(
                     TopicPartition(known.id, partition.partitionIndex), since: request.generationIDOrMemberEpoch)
             {
@@ -56,14 +57,17 @@ extension Group {
     }
 
     /// Who may commit: the members of this generation, and anyone while there are none (G2).
-    private func commitRefusal(_ request: OffsetCommitRequest, version: Int16) -> ErrorCode? {
+    private func commitRefusal(
+        _ request: OffsetCommitRequest, version: Int16, _ bug: PlantedBug
+    ) -> ErrorCode? {
         let asked = request.generationIDOrMemberEpoch
         if let consumer { return consumer.commitRefusal(request, version: version) }
         if isVoid, asked >= 0 { return version >= 9 ? .groupIdNotFound : .illegalGeneration }
         if asked < 0, state == .empty { return nil }
         if asked < 0, request.memberID.isEmpty, request.groupInstanceID == nil { return .unknownMemberId }
         if let error = refusal(of: request.memberID, instanceID: request.groupInstanceID) { return error }
-        guard asked == generation else { return .illegalGeneration }
+        guard asked == generation || bug == .commitGenerationUnchecked else { return .illegalGeneration }
+        if bug == .commitTakenWhileCompleting { return nil }
         // It has joined and does not know yet what it owns. In a rebalance that only begins, it still owns it.
         return state == .completingRebalance ? .rebalanceInProgress : nil
     }

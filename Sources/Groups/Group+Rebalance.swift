@@ -177,7 +177,8 @@ extension Group {
     private mutating func expireSessions(_ step: inout GroupStep) {
         let silent = members.values.filter { $0.canExpire && $0.sessionDeadline <= step.now }
         guard !silent.isEmpty else { return }
-        if metadataEnd > step.committed {
+        let staysForever = step.settings.plantedBug == .silentMembersStay
+        if staysForever || metadataEnd > step.committed {
             // Answers wait for a commit; who has not got its own cannot be blamed for silence.
             for member in silent { members[member.id]?.heard(at: step.now) }
             return

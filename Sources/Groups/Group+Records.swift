@@ -112,6 +112,11 @@ extension Group {
             staticReplacementRefused(replacement, error.told(tooLarge: .unknownServerError), &step)
         case .offsetsCommitted(let ticket, let response):
             let told = error.told(tooLarge: .invalidCommitOffsetSize)
+            if step.settings.plantedBug == .refusedCommitKept {
+                for case .offsetCommit(let key, let value) in write.records {
+                    offsets[key.topic, key.partition] = value.map(CommittedOffset.init)
+                }
+            }
             step.reply(ticket, .offsetCommit(response.refusing(told)))
         case .offsetsDeleted(let ticket, _):
             let told = error.told(tooLarge: .unknownServerError)

@@ -8,7 +8,13 @@ extension GroupCoordinator {
         _ ticket: GroupTicket, _ response: GroupResponse, after: Offset, at now: Instant,
         into effects: inout [GroupEffect]
     ) {
-        if after > committed {
+        let isHasty =
+            switch settings.plantedBug {
+            case .groupAnswersNotHeld: true
+            case .offsetsShownEarly: if case .offsetFetch = response { true } else { false }
+            default: false
+            }
+        if after > committed, !isHasty {
             held.hold(ticket, response, after: after, at: now)
         } else {
             answer(ticket, response, into: &effects)

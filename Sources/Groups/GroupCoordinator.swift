@@ -109,6 +109,7 @@ package struct GroupCoordinator: Equatable, Sendable {
         phase = .active
         lastEnd = endOffset
         vanishedEnd = endOffset
+        if settings.plantedBug == .loadedCountsAsCommitted { committed = endOffset }
         for id in groups.keys.sorted() {
             with(id, at: reading, into: &effects) { $0.loadEnded(endOffset: endOffset, &$1) }
         }

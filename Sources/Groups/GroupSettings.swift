@@ -45,6 +45,9 @@ package struct GroupSettings: Hashable, Sendable {
     /// Groups that one tick looks at for offsets that ran out.
     package var expiryGroupsPerTick = 200
 
+    /// For the simulator alone.
+    package var plantedBug = PlantedBug.none
+
     package init() {}
 
     /// How long nobody may have come before a new group begins.

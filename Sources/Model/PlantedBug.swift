@@ -103,6 +103,39 @@ package enum PlantedBug: String, CaseIterable, Sendable {
     /// A truncation leaves the producers' sequences as they were [I3].
     case dedupeNotRebuiltAfterTruncation
 
+    // MARK: Consumer groups (Groups, Broker)
+
+    /// A coordinator's answers leave before the records that they tell of are committed [G2, G1].
+    case groupAnswersNotHeld
+    /// Offsets are shown before they are committed [G2].
+    case offsetsShownEarly
+    /// A commit of any generation is taken [G2].
+    case commitGenerationUnchecked
+    /// A member commits in a generation whose assignment is still awaited [G2].
+    case commitTakenWhileCompleting
+    /// A commit that could not be written is kept in memory [G2].
+    case refusedCommitKept
+    /// A new coordinator counts all that it loaded as committed [G2, G1].
+    case loadedCountsAsCommitted
+    /// A new coordinator loads up to its high watermark only, which lags behind what is committed [G2].
+    case loadsToHighWatermark
+    /// A coordinator goes on after its term, with the groups that it knew [G2, L4].
+    case coordinatorOutlivesItsTerm
+    /// Members that wait for the leader's assignment are never answered [L4].
+    case parkedSyncsForgotten
+    /// The new id of a static member is not written down [G1, G2].
+    case replacedMemberNotWritten
+    /// A member keeps what it had when it is given something else [G1].
+    case oldAssignmentKept
+    /// Members of the classic protocol that fall silent stay members [L4].
+    case silentMembersStay
+    /// A consumer's partitions are given on before it has given them up (KIP-848) [G1].
+    case givenOnBeforeGivenUp
+    /// What a consumer is about to give up counts as free (KIP-848) [G1].
+    case revokingCountsAsFree
+    /// A consumer commits in any epoch that was (KIP-848) [G2].
+    case commitEpochUnchecked
+
     // MARK: Storage
 
     /// A truncation is not made durable [S7].

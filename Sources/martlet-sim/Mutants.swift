@@ -119,6 +119,7 @@ private final class Hunt {
     ) -> UnsafeMutablePointer<FILE>? {
         var command = "SWIFT_BACKTRACE=enable=no exec '\(program)' run --bug \(bug.rawValue)"
         command += " --seeds \(seeds.lowerBound)..\(seeds.upperBound)"
+        if hunted.isOfGroups { command += " --groups" }
         for fault in hunted.suitedFaults { command += " --fault \(fault.rawValue)" }
         return popen(command + " 2>&1", "r")
     }

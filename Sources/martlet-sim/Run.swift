@@ -47,7 +47,7 @@ struct FaultChoice: ParsableArguments {
     }
 
     /// A whole run with all of them may be asked for all invariants.
-    var isWhole: Bool { fault.isEmpty && !calm }
+    var isWhole: Bool { fault.isEmpty && !calm && !groups }
 
     func swarm(_ seed: UInt64) -> Swarm {
         var drawn = Swarm(seed: seed, allowing: faults)

@@ -26,7 +26,9 @@ final class Coordinator {
         self.groups = groups
         beganAt = now
         loadAt = replica.log.startOffset
-        loadEnd = replica.log.endOffset
+        loadEnd =
+            groups.settings.plantedBug == .loadsToHighWatermark
+            ? replica.partition.highWatermark : replica.log.endOffset
     }
 }
 

@@ -27,6 +27,7 @@ extension Shard {
                 }
                 return
             }
+            if configuration.plantedBug == .coordinatorOutlivesItsTerm, !isStopping { return }
             resign(coordinator)
         }
         // What failed meanwhile is not served any more.
@@ -39,8 +40,10 @@ extension Shard {
         var mixed = SeededRandom(
             seed: view.incarnationID.low ^ UInt64(bitPattern: Int64(replica.partition.leaderEpoch)))
         let seed = mixed.next() ^ UInt64(replica.topicPartition.partition)
+        var settings = configuration.groups
+        settings.plantedBug = configuration.plantedBug
         let groups = GroupCoordinator(
-            partition: replica.topicPartition.partition, settings: configuration.groups, seed: seed)
+            partition: replica.topicPartition.partition, settings: settings, seed: seed)
         let coordinator = Coordinator(replica, groups: groups, at: reading.now)
         coordinators[coordinator.key] = coordinator
         if coordinator.loadAt >= coordinator.loadEnd {

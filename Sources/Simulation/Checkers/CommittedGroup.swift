@@ -130,12 +130,13 @@ struct CommittedGroup {
     /// Why whoever sent this commit could not; nil: it could (G2).
     func refusal(of commit: SentCommit, _ key: TopicPartition?) -> String? {
         let asked = commit.generation
-        guard commit.isConsumers else {
+        guard !consumers.isEmpty else {
             guard generation == asked else { return "the group is in generation \(generation ?? -1)" }
             return classic[commit.memberID] == nil ? "it is no member of generation \(asked)" : nil
         }
         guard let member = consumers[commit.memberID] else { return "it is no member" }
         if asked == member.epoch { return nil }
+        guard commit.isConsumers else { return "it is in epoch \(member.epoch)" }
         let since = key.flatMap { member.assigned[$0] ?? member.revoking[$0] }
         // KIP-1251: an epoch that is past will do as long as the partition has been its own.
         if asked < member.epoch, let since, since <= asked { return nil }

@@ -139,7 +139,8 @@ final class GroupChecker {
         if !group(commit.group).hasValue(value, of: commit.place, from: 0) {
             world.violated(
                 "G2",
-                "group \(commit.group): node \(node.id) acknowledges \(value) for \(commit.place), and it is not committed")
+                "group \(commit.group): node \(node.id) acknowledges \(value) for \(commit.place), and it is not committed"
+            )
         }
         if let begun = asked.begun, commit.generation < begun, !commit.isConsumers {
             world.violated(
@@ -167,15 +168,17 @@ final class GroupChecker {
         _ memberID: String, in generation: Int32, _ id: String, _ asked: GroupAsked, by node: SimulatedNode,
         _ world: World
     ) {
-        let term = Term(group: id, term: asked.term)
-        // In a later term it may begin again with what was never written down.
-        if asked.isBinding { begun[term] = max(begun[term] ?? 0, generation) }
         let group = group(id)
+        let term = Term(group: id, term: asked.term)
+        // In a later term it may begin again with what was never written down. Where the coordinator deals out, each
+        // member is in an epoch of its own.
+        if asked.isBinding, group.consumers.isEmpty { begun[term] = max(begun[term] ?? 0, generation) }
         guard asked.isBinding, group.generation == generation else { return }
         world.checkers.count(.g1told)
         if group.classic[memberID] == nil {
             world.violated(
-                "G1", "group \(id): \(memberID) is told that it is in generation \(generation), and the log does not say so")
+                "G1",
+                "group \(id): \(memberID) is told that it is in generation \(generation), and the log does not say so")
         }
     }
 
@@ -187,11 +190,12 @@ final class GroupChecker {
         for place in places.sorted() {
             let other = told[Generation(group: id, number: generation), default: [:]].updateValue(name, forKey: place)
             if let other, other != name {
-                world.violated("G1", "group \(id), generation \(generation): \(place) is given to \(other) and to \(name)")
+                world.violated(
+                    "G1", "group \(id), generation \(generation): \(place) is given to \(other) and to \(name)")
             }
         }
         let group = group(id)
-        guard asked.isBinding, generation >= group.generation ?? 0 else { return }
+        guard asked.isBinding, group.consumers.isEmpty, generation >= group.generation ?? 0 else { return }
         world.checkers.count(.g1told)
         guard generation == group.generation, let member = group.classic[memberID] else {
             return world.violated(

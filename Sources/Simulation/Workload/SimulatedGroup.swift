@@ -11,6 +11,8 @@ package enum GroupKind: String, CaseIterable, Sendable, Codable {
     case cooperative
     /// ConsumerGroupHeartbeat (KIP-848).
     case consumer
+    /// Rolled from one to the other and back: every new process draws which of the last two it speaks.
+    case rolling
 }
 
 final class SimulatedGroup {
@@ -46,14 +48,17 @@ final class SimulatedGroup {
             members.append(SimulatedMember(self, place, instanceID: instanceID))
         }
         // By mistake somebody starts a static member twice: one of the two is fenced, and stays away.
-        if kind != .consumer, lots.oneIn(3), let instanceID = members.compactMap(\.instanceID).first {
+        if kind == .eager || kind == .cooperative, lots.oneIn(3),
+            let instanceID = members.compactMap(\.instanceID).first
+        {
             members.append(SimulatedMember(self, count, instanceID: instanceID))
         }
     }
 
     func start() {
         for (place, member) in members.enumerated() {
-            let isTwin = place > 0 && members[..<place].contains { $0.instanceID != nil && $0.instanceID == member.instanceID }
+            let isTwin =
+                place > 0 && members[..<place].contains { $0.instanceID != nil && $0.instanceID == member.instanceID }
             member.start(afterMs: 400 + lots.below(isTwin || lots.oneIn(3) ? 4_000 : 300))
         }
     }

@@ -6,13 +6,15 @@ import NIOCore
 import Wire
 
 extension SimulatedMember {
-    private var protocolName: String { group.kind == .cooperative ? "cooperative-sticky" : "range" }
+    private var protocolName: String { isCooperative ? "cooperative-sticky" : "range" }
+
+    private var isCooperative: Bool { group.kind != .eager }
 
     private var subscription: ByteBuffer {
         var subscription = ConsumerProtocolSubscription()
         subscription.topics = group.topics.sorted()
         subscription.generationID = generation
-        if group.kind == .cooperative {
+        if isCooperative {
             subscription.ownedPartitions = owned.sorted().map { place in
                 var own = ConsumerProtocolSubscription.TopicPartitions()
                 own.topic = place.topic
@@ -28,7 +30,7 @@ extension SimulatedMember {
     func join() {
         turn(.joining)
         guard let coordinator else { return find { [unowned self] in join() } }
-        if group.kind == .eager { owned = [] }
+        if !isCooperative { owned = [] }
         var offered = JoinGroupRequest.GroupProtocol()
         offered.name = protocolName
         offered.metadata = subscription
@@ -77,10 +79,11 @@ extension SimulatedMember {
         request.protocolType = joined.protocolType
         request.protocolName = joined.protocolName
         dealt = nil
+        leads = joined.leader == memberID
         if joined.leader == memberID, !joined.skipAssignment {
             let places = knownPlaces
             dealt = places
-            request.assignments = ClientAssignor.assign(places, to: joined.members, isCooperative: group.kind == .cooperative)
+            request.assignments = ClientAssignor.assign(places, to: joined.members, isCooperative: isCooperative)
         }
         let asked = asked()
         let (memberID, generation) = (memberID, generation)
@@ -113,7 +116,7 @@ extension SimulatedMember {
         let revoked = owned.subtracting(given)
         owned = given
         // Who gives something up joins again, so that somebody else may have it (KIP-429).
-        if group.kind == .cooperative, !revoked.isEmpty { return join() }
+        if isCooperative, !revoked.isEmpty { return join() }
         turn(.member)
         beat()
         settle()
@@ -140,6 +143,8 @@ extension SimulatedMember {
         guard let coordinator else { return find { [unowned self] in beat() } }
         // A leader looks after what was dealt out: topics may have grown.
         if let dealt, dealt != knownPlaces { return join() }
+        // One that came back as the leader and need not deal does not know what was dealt out: at last it looks.
+        if leads, dealt == nil, !world.isLoaded { return join() }
         var request = HeartbeatRequest()
         request.groupID = group.name
         request.generationID = generation

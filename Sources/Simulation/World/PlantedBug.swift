@@ -18,6 +18,18 @@ extension PlantedBug {
         }
     }
 
+    /// Whether only a world with consumer groups can show it.
+    package var isOfGroups: Bool {
+        switch self {
+        case .groupAnswersNotHeld, .offsetsShownEarly, .commitGenerationUnchecked, .commitTakenWhileCompleting,
+            .refusedCommitKept, .loadedCountsAsCommitted, .loadsToHighWatermark, .coordinatorOutlivesItsTerm,
+            .parkedSyncsForgotten, .replacedMemberNotWritten, .oldAssignmentKept, .silentMembersStay,
+            .givenOnBeforeGivenUp, .revokingCountsAsFree, .commitEpochUnchecked:
+            true
+        default: false
+        }
+    }
+
     /// The faults to draw from when this bug is hunted: those that its harm needs, and no others that end most runs
     /// before.
     package var suitedFaults: [FaultKind] {
@@ -40,6 +52,13 @@ extension PlantedBug {
         case .staleEpochAnswered: [.blindness]
         case .directoryNotFlushed, .rolledSegmentNotFlushed:
             [.powerLoss, .powerLossInStep, .powerLossOfAll]
+        case .loadedCountsAsCommitted, .loadsToHighWatermark, .coordinatorOutlivesItsTerm:
+            [.stop, .crash, .isolation, .oneWayCut, .split, .pause]
+        case .refusedCommitKept: [.stop, .crash, .isolation, .pause]
+        case .commitGenerationUnchecked, .commitTakenWhileCompleting, .parkedSyncsForgotten, .oldAssignmentKept,
+            .silentMembersStay, .replacedMemberNotWritten, .givenOnBeforeGivenUp, .revokingCountsAsFree,
+            .commitEpochUnchecked, .groupAnswersNotHeld, .offsetsShownEarly:
+            [.stop, .crash, .delaySpike, .connectionReset]
         case .fencedReplicaElected, .uncleanElection: [.crash, .powerLoss, .isolation, .pause]
         default: Swarm.defaultFaults
         }
