@@ -1,5 +1,6 @@
 // What the simulator's checkers may see of a running node: read-only, and never used by the node itself.
 
+import Groups
 import Metadata
 import Model
 import Raft
@@ -30,6 +31,16 @@ package struct ISRInspection {
     package let minISR: Int
 }
 
+/// A group of a coordinator as it stands.
+package struct GroupInspection {
+    package let id: String
+    package let generation: Int32
+    /// Its members wait for what the leader deals out.
+    package let isCompleting: Bool
+    /// Where its last offset stands in the log.
+    package let offsetsEnd: Offset
+}
+
 extension Control {
     /// Nil until the cluster is formed.
     package var inspectedQuorum: RaftNode? { raft }
@@ -55,6 +66,19 @@ extension Shard {
                     highWatermark: replica.partition.highWatermark, flushedEnd: replica.flushedEnd,
                     isSynchronous: replica.settings.synchronous,
                     pendingISR: replica.partition.pendingProposal, log: replica.log))
+        }
+    }
+
+    /// In the order of partitions and of names.
+    package func inspectGroups(_ body: (GroupInspection) -> Void) {
+        for coordinator in coordinators.values where coordinator.groups.phase == .active {
+            for id in coordinator.groups.groups.keys.sorted() {
+                guard let group = coordinator.groups.groups[id] else { continue }
+                body(
+                    GroupInspection(
+                        id: id, generation: group.generation, isCompleting: group.state == .completingRebalance,
+                        offsetsEnd: group.offsetsEnd))
+            }
         }
     }
 

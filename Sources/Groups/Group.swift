@@ -53,7 +53,7 @@ package struct Group: Equatable, Sendable {
     var obsolete: [GroupRecord] = []
     /// The end offset of its last record that is no offset, and of its last offset record.
     var metadataEnd: Offset = 0
-    var offsetsEnd: Offset = 0
+    package internal(set) var offsetsEnd: Offset = 0
     /// An append was asked for and its outcome is not known.
     var isWriting = false
 

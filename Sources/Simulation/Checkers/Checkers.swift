@@ -56,6 +56,7 @@ final class Checkers {
         partitions.stepped(node, shard, world)
         starts.stepped(node, shard, world)
         disks.stepped(node, shard, world)
+        groups.stepped(node, shard, world)
     }
 
     /// Its process is still there to be looked at.

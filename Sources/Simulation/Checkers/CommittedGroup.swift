@@ -128,9 +128,11 @@ struct CommittedGroup {
     }
 
     /// Why whoever sent this commit could not; nil: it could (G2).
-    func refusal(of commit: SentCommit, _ key: TopicPartition?) -> String? {
+    /// - Parameter isJoined: it was told that it is in that generation, which need not be written down yet.
+    func refusal(of commit: SentCommit, _ key: TopicPartition?, isJoined: Bool) -> String? {
         let asked = commit.generation
         guard !consumers.isEmpty else {
+            if isJoined, asked > generation ?? 0 { return nil }
             guard generation == asked else { return "the group is in generation \(generation ?? -1)" }
             return classic[commit.memberID] == nil ? "it is no member of generation \(asked)" : nil
         }

@@ -30,16 +30,45 @@ final class GroupChecker {
         var number: Int32
     }
 
+    private struct Seat: Hashable {
+        var group: String
+        var node: NodeID
+        var life: Int
+    }
+
     private var groups = SortedMap<String, CommittedGroup>()
     /// Every offset is committed once only. For look-ups.
     private var sent: [Int64: SentCommit] = [:]
     private var lastValue: Int64 = 0
     /// The newest generation of a group that a coordinator told of in its term. For look-ups.
     private var begun: [Term: Int32] = [:]
+    /// Who was told that it is in a generation. For look-ups.
+    private var joined: [Generation: Set<String>] = [:]
+    /// Where the last offset of a group stood after a node's last step. For look-ups.
+    private var offsetsEnds: [Seat: Offset] = [:]
     /// What members were told that they have: the instance or the member of each. For look-ups.
     private var told: [Generation: [GroupPlace: String]] = [:]
 
     func group(_ id: String) -> CommittedGroup { groups[id] ?? CommittedGroup() }
+
+    // MARK: Coordinators
+
+    /// While a generation's parts are dealt out nobody knows what is its own, and nobody commits (G2).
+    func stepped(_ node: SimulatedNode, _ shard: Shard, _ world: World) {
+        guard !world.groups.isEmpty else { return }
+        shard.inspectGroups { group in
+            let seat = Seat(group: group.id, node: node.id, life: node.life)
+            guard let before = offsetsEnds.updateValue(group.offsetsEnd, forKey: seat), before < group.offsetsEnd
+            else { return }
+            world.checkers.count(.g2taken)
+            if group.isCompleting {
+                world.violated(
+                    "G2",
+                    "group \(group.id): node \(node.id) takes a commit while generation \(group.generation) is dealt out"
+                )
+            }
+        }
+    }
 
     // MARK: The log
 
@@ -102,7 +131,8 @@ final class GroupChecker {
         }
         let topicID = world.checkers.metadata.newest.topicID(named: place.topic)
         let key = topicID.map { TopicPartition($0, place.partition) }
-        if let wrong = group(id).refusal(of: commit, key) {
+        let isJoined = joined[Generation(group: id, number: commit.generation)]?.contains(commit.memberID) ?? false
+        if let wrong = group(id).refusal(of: commit, key, isJoined: isJoined) {
             world.violated(
                 "G2",
                 "group \(id): the commit of \(place) by \(commit.memberID) in generation \(commit.generation) is taken; "
@@ -170,6 +200,7 @@ final class GroupChecker {
     ) {
         let group = group(id)
         let term = Term(group: id, term: asked.term)
+        joined[Generation(group: id, number: generation), default: []].insert(memberID)
         // In a later term it may begin again with what was never written down. Where the coordinator deals out, each
         // member is in an epoch of its own.
         if asked.isBinding, group.consumers.isEmpty { begun[term] = max(begun[term] ?? 0, generation) }

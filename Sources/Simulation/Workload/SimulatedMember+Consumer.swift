@@ -88,6 +88,13 @@ extension SimulatedMember {
         guard !lost.isEmpty else { return take() }
         isReconciling = true
         if lots.oneIn(2) { commit(lost) }
+        if lots.oneIn(3) {
+            // Some thread of the application was slow.
+            let epoch = generation
+            later(100 + lots.below(600), "commits what it had") { [unowned self] in
+                if coordinator != nil { commit(lost, in: epoch) }
+            }
+        }
         let isStubborn = world.isLoaded && lots.oneIn(10)
         let ms = isStubborn ? Int64(SimulatedGroup.rebalanceTimeoutMs) * 3 / 2 : 1 + lots.below(150)
         later(ms, "has given up \(lost.sorted())") { [unowned self] in

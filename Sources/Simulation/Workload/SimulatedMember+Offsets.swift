@@ -17,12 +17,10 @@ extension SimulatedMember {
     }
 
     /// Commits for some of what it has, in the generation that it believes in.
-    func commit(_ places: Set<GroupPlace>? = nil, then: (() -> Void)? = nil) {
+    func commit(_ places: Set<GroupPlace>? = nil, in past: Int32? = nil) {
+        let generation = past ?? self.generation
         let places = (places ?? owned).sorted().filter { _ in lots.oneIn(2) }
-        guard let coordinator, !places.isEmpty, generation >= 0 else {
-            then?()
-            return
-        }
+        guard let coordinator, !places.isEmpty, generation >= 0 else { return }
         var request = OffsetCommitRequest()
         request.groupID = group.name
         request.generationIDOrMemberEpoch = generation
@@ -61,8 +59,7 @@ extension SimulatedMember {
                     if error == .fencedInstanceId { return fenced() }
                     if error == .notCoordinator || error == .coordinatorNotAvailable { return lost() }
                 }
-                if answer == nil { return lost() }
-                then?()
+                if answer == nil { lost() }
             })
     }
 
