@@ -30,6 +30,9 @@ package enum Limits {
     package static let partitionsMax = 200_000
     /// Topic names: 1…249 of `[a-zA-Z0-9._-]`, not `.` or `..`.
     package static let topicNameLengthMax = 249
+    /// What the map of keys of one cleaning takes at most: at 24 bytes a key about a million keys. With more of them a
+    /// cleaning ends earlier in the log, and the next one goes on from there.
+    package static let cleanerMapBytesMax = 32 * 1024 * 1024
     /// File handles a node keeps open; the least recently used is closed and opened again on need.
     package static let openFilesMax = 4_000
     /// Requests parked on one node.

@@ -106,19 +106,24 @@ package struct RecordBatchBuilder: Sendable {
         payload.writeImmutableBuffer(bytes)
     }
 
-    private mutating func writeVarint(_ value: Int64) {
+    private mutating func writeVarint(_ value: Int64) { payload.writeVarint(value) }
+}
+
+extension ByteBuffer {
+    /// Zig-zag.
+    mutating func writeVarint(_ value: Int64) {
         var rest = zigZag(value)
         while rest >= 0x80 {
-            payload.writeInteger(UInt8(truncatingIfNeeded: rest) | 0x80)
+            writeInteger(UInt8(truncatingIfNeeded: rest) | 0x80)
             rest >>= 7
         }
-        payload.writeInteger(UInt8(rest))
+        writeInteger(UInt8(rest))
     }
 }
 
 private func zigZag(_ value: Int64) -> UInt64 { UInt64(bitPattern: (value << 1) ^ (value >> 63)) }
 
-private func varintBytes(_ value: Int64) -> Int {
+func varintBytes(_ value: Int64) -> Int {
     (64 - (zigZag(value) | 1).leadingZeroBitCount + 6) / 7
 }
 

@@ -58,6 +58,15 @@ struct RecordCursor {
             headersCount: headersCount, headersStart: headersStart)
     }
 
+    /// The first fields of the next record; then `position` is that of its offset delta.
+    mutating func nextHead() throws(BatchError) -> (attributes: Int8, timestampDelta: Int64) {
+        _ = try varint()
+        guard position < end else { throw .invalidRecord("a record is empty") }
+        let attributes = Int8(bitPattern: bytes[position])
+        position += 1
+        return (attributes, try varlong())
+    }
+
     mutating func nextHeader() throws(BatchError) -> (name: Range<Int>, value: Range<Int>?) {
         guard let name = try nullableRange() else { throw .invalidRecord("a record header has no name") }
         return (name, try nullableRange())

@@ -49,7 +49,11 @@ struct LogOpening {
 
     private mutating func recover(startOffset: Offset?) throws(LogError) -> OpenedLog {
         let (disk, directory) = (disk, directory)
-        let names = try onDisk { () throws(DiskError) in try disk.list(directory) }
+        var names = try onDisk { () throws(DiskError) in try disk.list(directory) }
+        if try SwapCompletion(disk: disk, directory: directory).run(names) {
+            hasChangedNames = true
+            names = try onDisk { () throws(DiskError) in try disk.list(directory) }
+        }
         try openSegments(names)
         if opened.segments.isEmpty { return try begin(at: startOffset ?? 0) }
         try dropSegments(below: startOffset ?? 0)

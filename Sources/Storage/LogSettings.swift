@@ -14,6 +14,8 @@ package struct LogSettings: Equatable, Sendable {
     package var indexBytesMax: Int
     /// Segments below the log start keep their bytes under another name until `purgeRemoved`; else they go at once.
     package var delaysRemoval: Bool
+    /// `cleanup.policy` holds compact: there may be empty batches.
+    package var isCompacted: Bool
     /// For the simulator alone.
     package var plantedBug: PlantedBug
 
@@ -23,6 +25,7 @@ package struct LogSettings: Equatable, Sendable {
         indexIntervalBytes: Int = 4096,
         indexBytesMax: Int = 10 * 1024 * 1024,
         delaysRemoval: Bool = false,
+        isCompacted: Bool = false,
         plantedBug: PlantedBug = .none
     ) {
         self.segmentBytes = segmentBytes
@@ -30,6 +33,7 @@ package struct LogSettings: Equatable, Sendable {
         self.indexIntervalBytes = indexIntervalBytes
         self.indexBytesMax = indexBytesMax
         self.delaysRemoval = delaysRemoval
+        self.isCompacted = isCompacted
         self.plantedBug = plantedBug
     }
 }

@@ -19,7 +19,9 @@ final class Segment {
     var sizeBytes: Int64
     var nextOffset: Offset
     /// The wall clock when the segment was made or opened; its age where its records have no timestamps.
-    let createdMs: Int64
+    var createdMs: Int64
+    /// What the log file is called behind its base offset; another only while a cleaning is swapped in.
+    var fileSuffix: String
 
     var offsetIndex = OffsetIndex()
     var timeIndex = TimeIndex()
@@ -48,15 +50,19 @@ final class Segment {
     static let recentMax = 64
     static let unsavedEntriesMax = 64
 
-    var path: String { SegmentFiles.path(directory, baseOffset, ".log") }
+    var path: String { SegmentFiles.path(directory, baseOffset, fileSuffix) }
     var end: Boundary { Boundary(position: sizeBytes, offset: nextOffset) }
 
     /// Takes over the file as it is; `sizeBytes` and `nextOffset` are for the caller to set.
-    init(disk: any Disk, directory: String, baseOffset: Offset, create: Bool, wallMs: Int64) throws(LogError) {
+    init(
+        disk: any Disk, directory: String, baseOffset: Offset, create: Bool, wallMs: Int64,
+        fileSuffix: String = SegmentFiles.log
+    ) throws(LogError) {
+        self.fileSuffix = fileSuffix
         self.disk = disk
         self.directory = directory
         self.baseOffset = baseOffset
-        let path = SegmentFiles.path(directory, baseOffset, ".log")
+        let path = SegmentFiles.path(directory, baseOffset, fileSuffix)
         file = try onDisk { () throws(DiskError) in try disk.open(path, create: create) }
         let file = file
         if create { try onDisk { () throws(DiskError) in try disk.truncate(file, to: 0) } }
@@ -319,6 +325,8 @@ final class Segment {
 
     /// Index files are caches: what cannot be written is left out.
     func saveIndexes() {
+        // Of a segment that is not in the log yet: the names are another's.
+        guard fileSuffix != SegmentFiles.cleaned else { return }
         if indexFile == nil { indexFile = openIndex(".index") }
         if timeIndexFile == nil { timeIndexFile = openIndex(".timeindex") }
         guard let indexFile, let timeIndexFile else { return }
@@ -365,11 +373,12 @@ final class Segment {
     }
 
     /// Removes the indexes first: without its `.log` an index is litter, without its indexes a segment is still whole.
-    /// What cannot be removed can still be read.
-    func remove() throws(LogError) {
+    /// What cannot be removed can still be read. Where other segments take its place, what others wrote beside it
+    /// stays.
+    func remove(withCompanions: Bool = true) throws(LogError) {
         closeIndexes()
         let disk = disk
-        for suffix in [".index", ".timeindex"] + SegmentFiles.companions + [".log"] {
+        for suffix in [".index", ".timeindex"] + (withCompanions ? SegmentFiles.companions : []) + [fileSuffix] {
             let path = SegmentFiles.path(directory, baseOffset, suffix)
             try onDisk { () throws(DiskError) in try disk.remove(path) }
         }

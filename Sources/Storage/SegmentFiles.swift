@@ -4,7 +4,12 @@ import Model
 
 package enum SegmentFiles {
     package static let epochCheckpoint = "leader-epoch-checkpoint"
-    static let suffixes = [".log", ".index", ".timeindex"]
+    package static let log = ".log"
+    static let suffixes = [log, ".index", ".timeindex"]
+    /// On its way in, and nothing yet: the next opening sweeps it away.
+    static let cleaned = ".log.cleaned"
+    /// Whole and on the medium: it stands for all segments that begin within it. The next opening finishes that.
+    static let swap = ".log.swap"
     /// What belongs to a segment and goes when it goes, though others write it.
     static let companions = [".txnindex", ".snapshot"]
 

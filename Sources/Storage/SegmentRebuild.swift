@@ -51,7 +51,6 @@ package final class SegmentRebuild {
     private var isClosed = false
     private var checked: (window: FileWindow, position: Int64, offset: Offset, digest: ChainDigest)?
 
-    static let suffix = ".log.cleaned"
     private static let stepBytes: Int64 = 1 << 20
 
     /// - Parameters:
@@ -66,7 +65,7 @@ package final class SegmentRebuild {
         self.baseOffset = baseOffset
         self.wholeBytesMax = wholeBytesMax
         nextOffset = baseOffset
-        path = SegmentFiles.path(directory, baseOffset, Self.suffix)
+        path = SegmentFiles.path(directory, baseOffset, SegmentFiles.cleaned)
         let path = path
         file = try onDisk { () throws(DiskError) in try disk.open(path, create: true) }
         let file = file
@@ -142,10 +141,12 @@ package final class SegmentRebuild {
     package func give(_ batches: ByteBuffer, headers: [BatchHeader]) throws(LogError) {
         guard case .gap(let gap, let isLast)? = parts.first else { return }
         var batches = batches
-        for header in headers {
+        for sent in headers {
             guard nextOffset < gap.upperBound else { break }
+            guard let sentBytes = batches.readSlice(length: sent.sizeBytes) else { break }
+            let (header, bytes) = cut(sent, sentBytes, to: gap, isLast: isLast)
             guard header.baseOffset == nextOffset, header.partitionLeaderEpoch >= lastEpoch,
-                isLast || header.nextOffset <= gap.upperBound, let bytes = batches.readSlice(length: header.sizeBytes)
+                isLast || header.nextOffset <= gap.upperBound
             else {
                 throw .outOfOrder(
                     "\(path): a peer's batch \(header.baseOffset)..<\(header.nextOffset) of epoch "
@@ -167,6 +168,21 @@ package final class SegmentRebuild {
             }
         }
         if nextOffset >= gap.upperBound { next() } else { begin() }
+    }
+
+    /// A peer's empty batch may stand for more than is missing here: copies are compacted at different times.
+    private func cut(
+        _ header: BatchHeader, _ bytes: ByteBuffer, to gap: Range<Offset>, isLast: Bool
+    ) -> (header: BatchHeader, bytes: ByteBuffer) {
+        let lower = max(header.baseOffset, nextOffset)
+        let upper = isLast ? header.nextOffset : min(header.nextOffset, gap.upperBound)
+        guard header.isFiller, lower < upper, lower != header.baseOffset || upper != header.nextOffset else {
+            return (header, bytes)
+        }
+        let fitting = BatchHeader.filler(
+            for: lower..<upper, leaderEpoch: header.partitionLeaderEpoch, maxTimestamp: header.maxTimestamp
+        ).sealedWithoutRecords()
+        return (fitting.header, fitting.batch)
     }
 
     private func append(_ header: BatchHeader, _ bytes: ByteBuffer) throws(LogError) {

@@ -83,6 +83,10 @@ extension SegmentedLog {
     package func flushed(_ ticket: FlushTicket, _ result: FlushResult) throws(LogError) -> Bool {
         precondition(ticket.owner == owner, "a report for another log")
         if ticket.sequence & Self.checkpointSequenceBit != 0 { return false }
+        if ticket.sequence & Self.cleaningSequenceBit != 0 {
+            try cleaningFlushed(ticket.sequence, result)
+            return false
+        }
         // Mutant: acknowledged is what the medium refused (S6, S1).
         if case .failed(let error) = result, settings.plantedBug != .flushFailureIgnored {
             isFenced = true
@@ -109,6 +113,8 @@ extension SegmentedLog {
     package func close(flushing flushes: Bool) throws(LogError) {
         defer {
             isFenced = true
+            cleaning?.close()
+            cleaning = nil
             for segment in segments { segment.close() }
             closeRemoved()
         }

@@ -40,11 +40,27 @@ extension SegmentedLog {
                 guard let (header, _) = try walk.next() else { return nil }
                 end = Boundary(position: walk.position, offset: header.nextOffset)
             }
+            end = try passEmptyBatches(in: segment, from: end, below: limit)
         }
         let slice = LogSlice(
             file: segment.file, position: start.position, length: Int(end.position - start.position),
             firstOffset: start.offset, nextOffset: end.offset)
         return (slice, segment)
+    }
+
+    /// Some clients take an answer without a record for one that was too small for the next batch, and ask for more
+    /// each time until they report an error. So an empty batch leaves with what is before it, though it adds its 61
+    /// bytes.
+    private func passEmptyBatches(
+        in segment: Segment, from end: Boundary, below limit: Offset
+    ) throws(LogError) -> Boundary {
+        guard settings.isCompacted, end.position < segment.sizeBytes else { return end }
+        var end = end
+        var walk = HeaderWalk(segment, from: end.position, expecting: end.offset)
+        while let (header, _) = try walk.next(), header.recordsCount == 0, header.lastOffset < limit {
+            end = Boundary(position: walk.position, offset: header.nextOffset)
+        }
+        return end
     }
 
     /// The same for whoever watches a log from outside: nothing is checked, and nothing is remembered as checked.
@@ -57,59 +73,6 @@ extension SegmentedLog {
         return try onDisk { () throws(DiskError) in
             try disk.read(slice.file, at: slice.position, length: slice.length)
         }
-    }
-
-    /// The first record with a timestamp of at least `timestamp` and an offset below `limit`.
-    package func offset(
-        forTimestamp timestamp: Int64, below limit: Offset
-    ) throws(LogError) -> (offset: Offset, timestamp: Int64, epoch: LeaderEpoch)? {
-        let interval = settings.indexIntervalBytes
-        for segment in segments where segment.nextOffset > startOffset && segment.baseOffset < limit {
-            noteIndexUse(segment)
-            guard try segment.largestTimestamp(intervalBytes: interval).timestamp >= timestamp else { continue }
-            var start = try segment.searchStart(forTimestamp: timestamp, intervalBytes: interval)
-            if start.offset < startOffset { start = try segment.locate(startOffset, intervalBytes: interval) }
-            var walk = HeaderWalk(segment, from: start.position, expecting: start.offset)
-            while let (header, position) = try walk.next(), header.baseOffset < limit {
-                guard header.maxTimestamp >= timestamp else { continue }
-                let records = try records(of: header, at: position, in: segment)
-                let found = records.first { $0.timestamp >= timestamp && $0.offset >= startOffset && $0.offset < limit }
-                if let found { return (found.offset, found.timestamp, header.partitionLeaderEpoch) }
-            }
-        }
-        return nil
-    }
-
-    /// The first record that has the largest timestamp of all below `limit` (ListOffsets −3, KIP-734).
-    package func offsetOfMaxTimestamp(
-        below limit: Offset
-    ) throws(LogError) -> (offset: Offset, timestamp: Int64, epoch: LeaderEpoch)? {
-        let interval = settings.indexIntervalBytes
-        var best: LargestTimestamp?
-        for segment in segments where segment.nextOffset > startOffset && segment.baseOffset < limit {
-            noteIndexUse(segment)
-            if segment.baseOffset >= startOffset, segment.nextOffset <= limit {
-                let found = try segment.largestTimestamp(intervalBytes: interval)
-                if segment.sizeBytes > 0, found.timestamp > best?.timestamp ?? -1 { best = found }
-                continue
-            }
-            let start = try segment.locate(max(startOffset, segment.baseOffset), intervalBytes: interval)
-            var walk = HeaderWalk(segment, from: start.position, expecting: start.offset)
-            while let (header, _) = try walk.next(), header.nextOffset <= limit {
-                guard header.maxTimestamp > best?.timestamp ?? -1 else { continue }
-                best = LargestTimestamp(timestamp: header.maxTimestamp, offset: header.lastOffset)
-            }
-        }
-        guard let best else { return nil }
-        let segment = segment(holding: best.offset)
-        let boundary = try segment.locate(best.offset, intervalBytes: interval)
-        var walk = HeaderWalk(segment, from: boundary.position, expecting: boundary.offset)
-        guard let (header, position) = try walk.next() else { return nil }
-        let records = try records(of: header, at: position, in: segment)
-        guard let largest = records.filter({ $0.offset >= startOffset }).map(\.timestamp).max(),
-            let found = records.first(where: { $0.timestamp == largest && $0.offset >= startOffset })
-        else { return nil }
-        return (found.offset, found.timestamp, header.partitionLeaderEpoch)
     }
 
     /// Walks the batch headers from the one that holds `offset` to the end, for rebuilding what is a function of the
@@ -165,24 +128,6 @@ extension SegmentedLog {
         return largest >= 0 ? largest : segment.createdMs
     }
 
-    private func records(
-        of header: BatchHeader, at position: Int64, in segment: Segment
-    ) throws(LogError) -> [Record] {
-        let (disk, file) = (disk, segment.file)
-        let batch: ByteBuffer
-        do throws(DiskError) {
-            batch = try disk.read(file, at: position, length: header.sizeBytes)
-        } catch {
-            guard error.isUnreadable else { throw .disk(error) }
-            throw .damaged("\(segment.path): position \(position) cannot be read: \(error)", from: header.baseOffset)
-        }
-        let limit = max(header.sizeBytes, Limits.messageBytesMax) * Limits.decompressionFactorMax
-        guard verifyCRC(of: batch), let records = try? decodeRecords(batch, maxDecompressedBytes: limit) else {
-            throw .damaged("\(segment.path): batch at position \(position) does not check out", from: header.baseOffset)
-        }
-        return records
-    }
-
     private func checkReadable(_ offset: Offset) throws(LogError) {
         guard let damage = damages.first(where: { $0.offsets.contains(offset) }) else { return }
         throw .damaged("\(damage.file): \(damage.reason)", from: damage.offsets.lowerBound)
@@ -199,7 +144,7 @@ extension SegmentedLog {
         return max(0, low - 1)
     }
 
-    private func segment(holding offset: Offset) -> Segment {
+    func segment(holding offset: Offset) -> Segment {
         let segment = segments[segmentIndex(holding: offset)]
         if segment !== active { noteIndexUse(segment) }
         return segment

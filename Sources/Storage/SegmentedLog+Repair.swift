@@ -19,6 +19,7 @@ extension SegmentedLog {
     /// Takes note that the batch at `offset` cannot be read as it was written; until a survey everything behind it in
     /// its segment is doubted. Answers false where that is known already.
     package func noteDamage(at offset: Offset, _ reason: String) -> Bool {
+        abandonCleaning()
         guard offset < endOffset else {
             guard damages.isEmpty else { return false }
             // A walk came to an offset that no batch has: any header before may be the one that lies.
@@ -50,6 +51,7 @@ extension SegmentedLog {
     /// Doubts every segment: each is surveyed before the log is believed again. What is known to be missing in front of
     /// the first one stays so; what is missing behind one, its survey finds.
     package func doubtAll(_ reason: String) {
+        abandonCleaning()
         let end = endOffset
         var doubts = damages.filter { $0.offsets.lowerBound < segments[0].baseOffset }
         for (index, segment) in segments.enumerated() {
@@ -173,6 +175,8 @@ extension SegmentedLog {
         segment.sizeBytes = rebuild.writtenBytes
         segment.nextOffset = rebuild.nextOffset
         if let old {
+            // Else an opening would take it for what was decided last.
+            if segments[old].fileSuffix != SegmentFiles.log { try? disk.remove(segments[old].path) }
             segments[old].close()
             segments[old] = segment
         } else {
@@ -182,6 +186,9 @@ extension SegmentedLog {
             durableNames = min(durableNames, base - 1)
         }
         loadedIndexes.removeAll { $0 == base }
+        // What peers have may never have been cleaned.
+        cleanedEnd = min(cleanedEnd, base)
+        swaps &+= 1
         segment.rebuildIndexes(intervalBytes: settings.indexIntervalBytes)
         if segment !== active { segment.unloadIndexes() }
         let isCutShort = segment === active && rebuild.nextOffset < endOffset

@@ -7,6 +7,7 @@ import Records
 /// How far a scrub has come in one log.
 package struct ScrubCursor: Equatable, Sendable {
     var generation: UInt32
+    var swaps: UInt32
     var segment: Offset
     var position: Int64
     var offset: Offset
@@ -18,7 +19,8 @@ extension SegmentedLog {
     package func scrub(from cursor: ScrubCursor?, maxBytes: Int) -> (next: ScrubCursor?, readBytes: Int) {
         guard !isFenced, let (segment, start) = place(of: cursor) else { return (nil, 0) }
         let next = segments.first { $0.baseOffset > segment.baseOffset }.map {
-            ScrubCursor(generation: generation, segment: $0.baseOffset, position: 0, offset: $0.baseOffset)
+            ScrubCursor(
+                generation: generation, swaps: swaps, segment: $0.baseOffset, position: 0, offset: $0.baseOffset)
         }
         guard start.position < segment.sizeBytes else { return (next, 0) }
         let length = Int(min(Int64(max(maxBytes, 1)), segment.sizeBytes - start.position))
@@ -28,7 +30,8 @@ extension SegmentedLog {
         guard let end = check(segment, from: start, to: stop) else { return (next, length) }
         return (
             ScrubCursor(
-                generation: generation, segment: segment.baseOffset, position: end.position, offset: end.offset),
+                generation: generation, swaps: swaps, segment: segment.baseOffset, position: end.position,
+                offset: end.offset),
             Int(end.position - start.position)
         )
     }
@@ -41,6 +44,14 @@ extension SegmentedLog {
                 let start = try? first.locate(startOffset, intervalBytes: settings.indexIntervalBytes)
             else { return (first, Boundary(position: 0, offset: first.baseOffset)) }
             return (first, start)
+        }
+        // A cleaning has moved the batches; the offset is still one where it went on, or lies in a longer one.
+        if cursor.swaps != swaps {
+            let place = segments[segmentIndex(holding: cursor.offset)]
+            guard let start = try? place.locate(cursor.offset, intervalBytes: settings.indexIntervalBytes) else {
+                return (place, Boundary(position: 0, offset: place.baseOffset))
+            }
+            return (place, start)
         }
         guard let segment = segments.first(where: { $0.baseOffset >= cursor.segment }) else { return nil }
         guard segment.baseOffset == cursor.segment else {
@@ -69,7 +80,7 @@ extension SegmentedLog {
     }
 
     /// The checksum does not cover the leader epoch.
-    private func isOfItsEpoch(_ header: BatchHeader) -> Bool {
+    func isOfItsEpoch(_ header: BatchHeader) -> Bool {
         if header.partitionLeaderEpoch > epochMax { return false }
         guard let epoch = epochs.epoch(at: header.baseOffset), header.baseOffset >= startOffset else { return true }
         return header.partitionLeaderEpoch == epoch

@@ -43,6 +43,7 @@ extension SegmentedLog {
             count += 1
         }
         guard count > 0 else { return }
+        if let cleaning, segments[..<count].contains(where: { cleaning.uses($0) }) { abandonCleaning() }
         flushing.markDirectoryDirty(directory)
         for _ in 0..<count {
             let first = segments[0]
@@ -83,17 +84,18 @@ extension SegmentedLog {
 extension Segment {
     static let deletedSuffix = ".deleted"
 
-    private var ownSuffixes: [String] { [".index", ".timeindex"] + SegmentFiles.companions + [".log"] }
+    private static let removedSuffixes = [".index", ".timeindex"] + SegmentFiles.companions + [SegmentFiles.log]
 
     /// Gives all files of the segment their last name. The indexes first: without its `.log` an index is litter,
     /// without its indexes a segment is still whole. The log stays open for slices that are on their way out.
-    func markDeleted() throws(LogError) {
+    func markDeleted(withCompanions: Bool = true) throws(LogError) {
         closeIndexes()
         let disk = disk
-        for suffix in ownSuffixes {
-            let path = SegmentFiles.path(directory, baseOffset, suffix)
+        for suffix in Self.removedSuffixes where withCompanions || !SegmentFiles.companions.contains(suffix) {
+            let newPath = SegmentFiles.path(directory, baseOffset, suffix) + Self.deletedSuffix
+            let path = suffix == SegmentFiles.log ? path : SegmentFiles.path(directory, baseOffset, suffix)
             do {
-                try disk.rename(path, to: path + Self.deletedSuffix)
+                try disk.rename(path, to: newPath)
             } catch .notFound {
                 continue
             } catch {
@@ -105,7 +107,7 @@ extension Segment {
     /// Answers whether everything is gone.
     func removeDeleted() -> Bool {
         do throws(DiskError) {
-            for suffix in ownSuffixes {
+            for suffix in Self.removedSuffixes {
                 try disk.remove(SegmentFiles.path(directory, baseOffset, suffix) + Self.deletedSuffix)
             }
         } catch {

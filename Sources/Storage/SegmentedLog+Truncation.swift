@@ -8,6 +8,8 @@ extension SegmentedLog {
     /// the generation. An epoch that began at or behind the new end is forgotten even where no batch is dropped.
     package func truncate(to offset: Offset) throws(LogError) {
         if isFenced { throw .fenced }
+        forgetCleaning(from: offset)
+        if isFenced { throw .fenced }
         guard offset >= startOffset, offset > segments[0].baseOffset || offset >= endOffset else {
             return try truncateFully(startingAt: offset)
         }
@@ -62,6 +64,8 @@ extension SegmentedLog {
     package func truncateFully(startingAt offset: Offset) throws(LogError) {
         precondition(offset >= 0, "offsets are not negative")
         if isFenced { throw .fenced }
+        forgetCleaning(from: 0)
+        if isFenced { throw .fenced }
         let createdMs = active.createdMs
         beginTruncation()
         do {
@@ -90,6 +94,7 @@ extension SegmentedLog {
     }
 
     private func finishTruncation(at end: Offset) {
+        cleanedEnd = min(cleanedEnd, end)
         damages = damages.compactMap { damage in
             guard damage.offsets.lowerBound < end else { return nil }
             var damage = damage

@@ -71,6 +71,16 @@ package final class SegmentedLog {
     /// Closed segments whose indexes are in memory, the least recently used first.
     var loadedIndexes: [Offset] = []
 
+    /// Everything below was cleaned: for the owner's checkpoint, which is a cache.
+    package internal(set) var cleanedEnd: Offset = 0
+    var cleaning: LogCleaning?
+    /// Why the last one ended, until its owner has been told.
+    var cleaningStop: CleaningStop?
+    var cleaningSequence: UInt64 = 0
+    var settling: SettlingSwap?
+    /// Rises when batches get other positions.
+    var swaps: UInt32 = 0
+
     /// The fresh first bytes of the batch that is appended; kept, so that no append allocates them.
     private var head = ByteBuffer()
 

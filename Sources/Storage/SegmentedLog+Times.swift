@@ -1,0 +1,112 @@
+// Finding records by time. A batch's largest timestamp stays what it was when a cleaning takes records out of it, so it
+// is a bound on those that are left, and the same on all copies whenever they are cleaned; where batches may have lost
+// records, these are looked at.
+
+import Model
+import NIOCore
+import Records
+
+extension SegmentedLog {
+    /// The first record with a timestamp of at least `timestamp` and an offset below `limit`.
+    package func offset(
+        forTimestamp timestamp: Int64, below limit: Offset
+    ) throws(LogError) -> (offset: Offset, timestamp: Int64, epoch: LeaderEpoch)? {
+        let interval = settings.indexIntervalBytes
+        for segment in segments where segment.nextOffset > startOffset && segment.baseOffset < limit {
+            noteIndexUse(segment)
+            guard try segment.largestTimestamp(intervalBytes: interval).timestamp >= timestamp else { continue }
+            var start = try segment.searchStart(forTimestamp: timestamp, intervalBytes: interval)
+            if start.offset < startOffset { start = try segment.locate(startOffset, intervalBytes: interval) }
+            var walk = HeaderWalk(segment, from: start.position, expecting: start.offset)
+            while let (header, position) = try walk.next(), header.baseOffset < limit {
+                guard header.maxTimestamp >= timestamp, header.recordsCount > 0 else { continue }
+                let records = try records(of: header, at: position, in: segment)
+                let found = records.first { $0.timestamp >= timestamp && $0.offset >= startOffset && $0.offset < limit }
+                if let found { return (found.offset, found.timestamp, header.partitionLeaderEpoch) }
+            }
+        }
+        return nil
+    }
+
+    /// The first record that has the largest timestamp of all below `limit` (ListOffsets −3, KIP-734).
+    package func offsetOfMaxTimestamp(
+        below limit: Offset
+    ) throws(LogError) -> (offset: Offset, timestamp: Int64, epoch: LeaderEpoch)? {
+        let interval = settings.indexIntervalBytes
+        var best: LatestBatch?
+        // From the end: what lies before is mostly older, and its index says so.
+        for segment in segments.reversed() where segment.nextOffset > startOffset && segment.baseOffset < limit {
+            noteIndexUse(segment)
+            let floor = max(0, best?.timestamp ?? 0)
+            if segment.baseOffset >= startOffset, segment.nextOffset <= limit {
+                let bound = try segment.largestTimestamp(intervalBytes: interval)
+                guard bound.timestamp >= floor, segment.sizeBytes > 0 else { continue }
+                let start = try segment.locate(bound.offset, intervalBytes: interval)
+                var walk = HeaderWalk(segment, from: start.position, expecting: start.offset)
+                if let (header, position) = try walk.next(), header.isWhole {
+                    best = LatestBatch(segment: segment, header: header, position: position, timestamp: bound.timestamp)
+                    continue
+                }
+            }
+            best = try latestBatch(in: segment, below: limit, atLeast: floor) ?? best
+        }
+        guard let best else { return nil }
+        let records = try records(of: best.header, at: best.position, in: best.segment)
+        let found = records.first { $0.timestamp == best.timestamp && $0.offset >= startOffset }
+        return found.map { ($0.offset, $0.timestamp, best.header.partitionLeaderEpoch) }
+    }
+
+    private struct LatestBatch {
+        var segment: Segment
+        var header: BatchHeader
+        var position: Int64
+        /// Of its records.
+        var timestamp: Int64
+    }
+
+    /// The first batch of a segment with the largest timestamp of all there, if that is not below `least`.
+    private func latestBatch(
+        in segment: Segment, below limit: Offset, atLeast least: Int64
+    ) throws(LogError) -> LatestBatch? {
+        let interval = settings.indexIntervalBytes
+        let start = try segment.locate(max(startOffset, segment.baseOffset), intervalBytes: interval)
+        var walk = HeaderWalk(segment, from: start.position, expecting: start.offset)
+        var best: LatestBatch?
+        while let (header, position) = try walk.next(), header.nextOffset <= limit {
+            guard header.maxTimestamp >= best.map({ $0.timestamp + 1 }) ?? least, header.recordsCount > 0 else {
+                continue
+            }
+            var timestamp = header.maxTimestamp
+            if !header.isWhole || header.baseOffset < startOffset {
+                let kept = try records(of: header, at: position, in: segment).filter { $0.offset >= startOffset }
+                timestamp = kept.map(\.timestamp).max() ?? -1
+                guard timestamp >= best.map({ $0.timestamp + 1 }) ?? least else { continue }
+            }
+            best = LatestBatch(segment: segment, header: header, position: position, timestamp: timestamp)
+        }
+        return best
+    }
+
+    private func records(
+        of header: BatchHeader, at position: Int64, in segment: Segment
+    ) throws(LogError) -> [Record] {
+        let (disk, file) = (disk, segment.file)
+        let batch: ByteBuffer
+        do throws(DiskError) {
+            batch = try disk.read(file, at: position, length: header.sizeBytes)
+        } catch {
+            guard error.isUnreadable else { throw .disk(error) }
+            throw .damaged("\(segment.path): position \(position) cannot be read: \(error)", from: header.baseOffset)
+        }
+        // A topic's own bound may be any; what was taken once is no damage for being large.
+        guard verifyCRC(of: batch), let records = try? decodeRecords(batch, maxDecompressedBytes: .max) else {
+            throw .damaged("\(segment.path): batch at position \(position) does not check out", from: header.baseOffset)
+        }
+        return records
+    }
+}
+
+extension BatchHeader {
+    /// No cleaning has taken records out of it.
+    fileprivate var isWhole: Bool { Int64(recordsCount) == Int64(lastOffsetDelta) + 1 }
+}
