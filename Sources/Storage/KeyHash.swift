@@ -6,6 +6,8 @@
 package struct KeyHash: Hashable, Sendable {
     package var high: UInt64
     package var low: UInt64
+
+    package init(high: UInt64, low: UInt64) { (self.high, self.low) = (high, low) }
 }
 
 /// The secret of one cleaning. Drawn anew for each, from the node's randomness.

@@ -3,7 +3,7 @@
 import Model
 
 /// 24 bytes an entry, in 64 open-addressed tables that grow one at a time, so that no single step copies much.
-struct OffsetMap {
+package struct OffsetMap {
     private struct Entry {
         var hash: KeyHash
         /// −1: free.
@@ -18,10 +18,10 @@ struct OffsetMap {
     private let bytesMax: Int
     private var parts: [[Entry]]
     private var counts: [Int]
-    private(set) var count = 0
-    private(set) var sizeBytes = 0
+    package private(set) var count = 0
+    package private(set) var sizeBytes = 0
 
-    init(bytesMax: Int) {
+    package init(bytesMax: Int) {
         self.bytesMax = bytesMax
         parts = Array(repeating: [], count: Self.partsCount)
         counts = Array(repeating: 0, count: Self.partsCount)
@@ -29,7 +29,7 @@ struct OffsetMap {
 
     /// Notes that a record of that key stands at `offset`; of several the highest counts. False: the key is new, and
     /// there is no room for it.
-    mutating func put(_ hash: KeyHash, _ offset: Offset) -> Bool {
+    package mutating func put(_ hash: KeyHash, _ offset: Offset) -> Bool {
         let part = Int(hash.high >> 58)
         if let slot = slot(of: hash, in: part), parts[part][slot].offset >= 0 {
             parts[part][slot].offset = max(parts[part][slot].offset, offset)
@@ -44,7 +44,7 @@ struct OffsetMap {
         return true
     }
 
-    func offset(of hash: KeyHash) -> Offset? {
+    package func offset(of hash: KeyHash) -> Offset? {
         let part = Int(hash.high >> 58)
         guard let slot = slot(of: hash, in: part), parts[part][slot].offset >= 0 else { return nil }
         return parts[part][slot].offset
