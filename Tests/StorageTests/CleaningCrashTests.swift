@@ -1,0 +1,82 @@
+// Every operation of a life with cleanings as the last one, under every policy of what the disk keeps, with every crash
+// of the recovery that follows.
+
+import DiskSimulation
+import Model
+import Storage
+import Testing
+
+@Suite struct CleaningCrashTests {
+    private static func life(until point: Int) throws -> CleaningLife {
+        let disk = SimulatedDisk(seed: 3)
+        let life = try CleaningLife(disk: disk)
+        disk.operationsUntilCrash = point - disk.operationCount
+        do {
+            for step in CleaningLife.script where !disk.isCrashed { try life.perform(step) }
+        } catch {
+            if !disk.isCrashed { throw Violation(description: "step \(life.stepCount): \(error)") }
+        }
+        return life
+    }
+
+    @Test func theScriptMeetsWhatItIsFor() throws {
+        let life = try Self.life(until: .max / 2)
+        #expect(life.finished >= 3)
+        #expect(life.abandoned.contains(.overtaken))
+        #expect(life.disk.operationCount > 200)
+        try CleaningCheck(life).run(life.disk.afterCrash(nil), cleaning: true)
+    }
+
+    @Test func everyOperationUnderEveryPolicyAndAgainInRecovery() throws {
+        let operations = try Self.life(until: .max / 2).disk.operationCount
+        var (pairs, inRecovery, violations) = (0, 0, 0)
+        for point in stride(from: 1, through: operations, by: MatrixSize.stride) {
+            let life = try Self.life(until: point)
+            let check = CleaningCheck(life)
+            for (index, policy) in CrashMatrixTests.policies.enumerated() where violations < 5 {
+                let isStopped = MatrixSize.isLong || index % 4 == point / MatrixSize.stride % 4
+                do {
+                    let crashed = life.disk.afterCrash(policy)
+                    let found = try check.run(crashed.afterCrash(nil), cleaning: index % 5 == point % 5)
+                    pairs += 1
+                    if isStopped { inRecovery += try Self.stopRecoveries(of: crashed, life, check, found) }
+                } catch {
+                    violations += 1
+                    Issue.record("crash behind operation \(point), \(policy?.description ?? "kill"): \(error)")
+                }
+            }
+        }
+        print("cleaning crash matrix: \(operations) operations, \(pairs) pairs, \(inRecovery) in recovery")
+        #expect(pairs >= 200 / MatrixSize.stride * 20)
+        #expect(inRecovery >= 2_000 / MatrixSize.stride)
+    }
+
+    private static func stopRecoveries(
+        of crashed: SimulatedDisk, _ life: CleaningLife, _ check: CleaningCheck, _ found: [KeyedRecord]
+    ) throws -> Int {
+        // Recovered is recovered, even when the power goes again at once.
+        let recovered = crashed.afterCrash(nil)
+        _ = try life.open(recovered)
+        let again = try KeyedLog.records(of: try life.open(recovered.afterCrash(.keepNothing)))
+        try Violation.unless(again == found, "S2: recovered to another log")
+        var crashes = 0
+        for operations in 0..<1_000 {
+            let interrupted = crashed.afterCrash(nil)
+            interrupted.operationsUntilCrash = operations
+            _ = try? life.open(interrupted)
+            guard interrupted.isCrashed else { break }
+            let policies = CrashMatrixTests.policiesInRecovery
+            let turn = MatrixSize.isLong ? policies[...] : [policies[operations % 4]]
+            for policy in turn {
+                crashes += 1
+                do {
+                    try check.run(interrupted.afterCrash(policy), cleaning: false)
+                } catch {
+                    throw Violation(
+                        description: "recovery stopped at \(operations), \(policy?.description ?? "kill"): \(error)")
+                }
+            }
+        }
+        return crashes
+    }
+}
