@@ -65,8 +65,16 @@ final class Segment {
         let path = SegmentFiles.path(directory, baseOffset, fileSuffix)
         file = try onDisk { () throws(DiskError) in try disk.open(path, create: create) }
         let file = file
-        if create { try onDisk { () throws(DiskError) in try disk.truncate(file, to: 0) } }
-        sizeBytes = try onDisk { () throws(DiskError) in try disk.sizeBytes(of: file) }
+        do throws(DiskError) {
+            if create { try disk.truncate(file, to: 0) }
+            sizeBytes = try disk.sizeBytes(of: file)
+        } catch {
+            // It is tried again: no attempt may leave a handle behind, and none an empty segment, at which the next
+            // opening would cut off what the log went on to hold without it.
+            disk.close(file)
+            if create, (try? disk.remove(path)) == nil { throw .fenced }
+            throw .disk(error)
+        }
         nextOffset = baseOffset
         provenFrom = create ? 0 : .max
         createdMs = wallMs

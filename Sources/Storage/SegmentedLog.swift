@@ -256,8 +256,14 @@ package final class SegmentedLog {
 
     /// Begins the next segment. The old one's bytes and the new name become durable with the next ticket.
     func roll(wallMs: Int64) throws(LogError) {
-        let next = try Segment(
-            disk: disk, directory: directory, baseOffset: active.nextOffset, create: true, wallMs: wallMs)
+        let next: Segment
+        do throws(LogError) {
+            next = try Segment(
+                disk: disk, directory: directory, baseOffset: active.nextOffset, create: true, wallMs: wallMs)
+        } catch {
+            if error == .fenced { isFenced = true }
+            throw error
+        }
         active.seal()
         noteIndexUse(active)
         segments.append(next)

@@ -131,4 +131,37 @@ import Testing
         #expect(kinds.count == FailingDisk.Call.allCases.count)
         #expect(runs >= 2_400 / MatrixSize.stride)
     }
+
+    /// An empty file of the next segment's name would cut the log off at the next opening.
+    @Test func aRollThatFailsLeavesNoEmptySegment() throws {
+        for isLasting in [false, true] {
+            let disk = FailingDisk(SimulatedDisk(seed: 1), nil)
+            try disk.disk.createDirectory("data")
+            let settings = LogSettings(segmentBytes: 400)
+            let log = try SegmentedLog.open(
+                disk: disk, directory: "data/t-0", owner: 1, settings: settings, recoveryPoint: 0, startOffset: nil,
+                wallMs: 0)
+            func append(_ sizeBytes: Int) throws {
+                let batch = makeBatch(count: 1, sizeBytes: sizeBytes, timestamp: 5)
+                let header = try #require(BatchHeader(reading: batch, at: batch.readerIndex))
+                _ = try log.append(batch, header: header, leaderEpoch: 0, wallMs: 0)
+            }
+            try append(100)
+            disk.fault = FailingDisk.Fault(
+                call: .truncate, index: disk.counts[.truncate] ?? 0, isLasting: isLasting,
+                error: .failed("the simulated device", errno: 5))
+            #expect(throws: LogError.self) { try append(300) }
+            // What still has room goes on.
+            try append(50)
+            log.requestFlush()
+            for ticket in disk.disk.pendingBarriers {
+                if let report = disk.disk.completeBarrier(ticket) { _ = try log.flushed(report.ticket, report.result) }
+            }
+            #expect(log.flushedEnd == 2)
+            let again = try SegmentedLog.open(
+                disk: disk.disk.afterCrash(.keepNothing), directory: "data/t-0", owner: 1, settings: settings,
+                recoveryPoint: 0, startOffset: nil, wallMs: 0)
+            #expect(again.endOffset == 2)
+        }
+    }
 }

@@ -7,7 +7,7 @@ import NIOCore
 import Records
 import Storage
 
-struct KeyedRecord: Equatable {
+struct KeyedRecord: Hashable {
     var offset: Offset
     var timestamp: Int64
     var key: String?
@@ -37,6 +37,7 @@ final class KeyedLog {
     var budgetBytes = 300
     /// All that was ever appended.
     private(set) var written: [KeyedRecord] = []
+    private(set) var everWritten: Set<KeyedRecord> = []
     var model: [ModelBatch] = []
 
     init(
@@ -88,6 +89,7 @@ final class KeyedLog {
         header.baseOffset = try log.append(batch, header: header, leaderEpoch: epoch, wallMs: 0)
         header.partitionLeaderEpoch = epoch
         written += noted
+        everWritten.formUnion(noted)
         model.append(ModelBatch(header: header, records: noted))
         return header.baseOffset
     }
