@@ -256,9 +256,10 @@ extension Shard {
             next.currentLeaderEpoch == position.leaderEpoch
         else { return }
         var fetched: (bytes: ByteBuffer, headers: [BatchHeader])?
-        if let records = answer.records, records.readableBytes > 0 {
+        if let sent = answer.records, sent.readableBytes > 0 {
             do throws(BatchError) {
                 var expected = replica.log.endOffset
+                let records = cutToFollowOn(sent, at: expected)
                 // An empty log may begin inside the leader's first batch.
                 if replica.log.startOffset == expected,
                     let first = BatchHeader(reading: records, at: records.readerIndex),

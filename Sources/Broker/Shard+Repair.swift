@@ -378,9 +378,10 @@ extension Shard {
         guard case .rebuilding(let rebuild) = repair.stage, case .batches(let offset, _, _) = rebuild.want,
             offset == fetch.offset
         else { return }
-        guard response.errorCode == .none, let answer = response.topics.first?.partitions.first else {
+        guard response.errorCode == .none, var answer = response.topics.first?.partitions.first else {
             return passOver(peer, fetch)
         }
+        answer.records = answer.records.map { cutToFollowOn($0, at: offset) }
         if let cut = cut(repair, replica, as: peer, says: answer, to: fetch) { return startOver(repair, replica, cut) }
         if answer.errorCode == .unknownLeaderEpoch || answer.divergingEpoch.epoch >= 0 { repair.forksFromPeers = true }
         guard answer.errorCode == .none, answer.divergingEpoch.epoch < 0, let records = answer.records,
