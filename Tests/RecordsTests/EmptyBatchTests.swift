@@ -51,7 +51,8 @@ import Testing
 
     @Test func aFollowerTakesEmptyAndThinnedBatches() throws {
         let thinned = try BatchContents(
-            batch(count: 3, baseOffset: 40), header: #require(BatchHeader(reading: batch(count: 3, baseOffset: 40), at: 0))
+            batch(count: 3, baseOffset: 40),
+            header: #require(BatchHeader(reading: batch(count: 3, baseOffset: 40), at: 0))
         ).rewritten(keeping: [false, true, false], deleteHorizonMs: nil).batch
         let all = joined([filler(10..<40), thinned, filler(43..<44), batch(count: 1, baseOffset: 44)])
         let checked = try checkReplicated(all, expectedOffset: 10)
@@ -75,8 +76,10 @@ import Testing
         #expect(cutToFollowOn(all, at: 40) == all)
         #expect(cutToFollowOn(all, at: 9) == all)
         #expect(cutToFollowOn(rest, at: 41) == rest)
-        let empty = try #require(BatchHeader(reading: batch(baseOffset: 40, producerID: 4, producerEpoch: 0, baseSequence: 0), at: 0))
-            .emptied.sealedWithoutRecords().batch
+        let empty = try #require(
+            BatchHeader(reading: batch(baseOffset: 40, producerID: 4, producerEpoch: 0, baseSequence: 0), at: 0)
+        )
+        .emptied.sealedWithoutRecords().batch
         #expect(cutToFollowOn(empty, at: 41) == empty)
         var flipped = all
         flipped.setInteger(UInt8(1), at: 60)

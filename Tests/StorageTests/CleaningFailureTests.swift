@@ -98,7 +98,7 @@ import Testing
         try whole.play()
         #expect(whole.life.abandoned.allSatisfy { $0 == .overtaken })
         var (runs, violations, given) = (0, 0, 0)
-        let sample = MatrixSize.isLong ? 1 : MatrixSize.stride > 1 ? 37 : 5
+        let sample = MatrixSize.isLong ? 1 : MatrixSize.stride > 1 ? 37 : 11
         for call in FailingDisk.Call.allCases {
             let count = whole.disk.counts[call] ?? 0
             for index in stride(from: 0, to: count, by: sample) {

@@ -21,21 +21,29 @@ final class CleaningLife {
     static let script: [Step] =
         grow + grow + [.flush, .completeAll, .checkpoint, .begin, .work, .work, .append, .work, .work, .work]
         + [.append, .flush, .complete, .work, .complete, .append, .complete, .flush, .work, .work, .completeAll, .work]
-        + [.finish] + grow + [.appendEpoch] + grow + [.flush, .completeAll, .checkpoint, .later, .begin, .work, .finish]
+        + [.finish] + grow + [.appendEpoch] + grow + [
+            .flush, .completeAll, .checkpoint, .later, .begin, .work, .finish,
+        ]
         + [.purge, .append, .truncate, .append, .flush, .completeAll, .reopen] + grow + grow
-        + [.flush, .completeAll, .checkpoint, .begin, .work, .work, .work, .work, .complete, .truncate, .append, .complete]
+        + [
+            .flush, .completeAll, .checkpoint, .begin, .work, .work, .work, .work, .complete, .truncate, .append,
+            .complete,
+        ]
         + [.flush, .append, .complete, .work, .work, .complete, .raiseStart, .work, .work, .completeAll, .finish]
         + grow + [.flush, .completeAll, .later, .begin, .finish, .purge, .checkpoint, .append, .flush, .completeAll]
         + overtaken
 
-    private static let ready: [Step] = grow + grow + [.flush, .completeAll, .checkpoint, .later, .begin, .workUntilBarrier]
+    private static let ready: [Step] =
+        grow + grow + [.flush, .completeAll, .checkpoint, .later, .begin, .workUntilBarrier]
 
-    /// The log start, and an election that was not clean, take away what is being cleaned: while the new segment's bytes
-    /// are on their way, its name, and the old names.
+    /// The log start, and an election that was not clean, take away what is being cleaned: while the new segment's
+    /// bytes are on their way, its name, and the old names.
     private static let overtaken: [Step] =
         ready + [.raiseStartPastFirst, .work, .flush, .completeAll, .purge]
         + ready + [.truncateDeep, .append, .flush, .completeAll, .work]
-        + ready + [.complete, .truncateDeep, .append, .append, .flush, .work, .completeAll, .append, .flush, .completeAll]
+        + ready + [
+            .complete, .truncateDeep, .append, .append, .flush, .work, .completeAll, .append, .flush, .completeAll,
+        ]
         + ready + [.complete, .complete, .truncateDeep, .append, .flush, .complete, .work, .completeAll, .finish]
         + ready + [.complete, .complete, .raiseStartPastFirst, .append, .flush, .completeAll, .finish, .reopen]
         + ready + [.complete, .complete, .append, .reopen, .append, .flush, .completeAll]

@@ -15,7 +15,8 @@ import Testing
         let test = try KeyedLog(settings)
         for index in 0..<count {
             try test.append(
-                [("k\(index % keys)", "\(index) " + String(repeating: "x", count: 40))], timestamp: 2_000 - Int64(index))
+                [("k\(index % keys)", "\(index) " + String(repeating: "x", count: 40))], timestamp: 2_000 - Int64(index)
+            )
         }
         try test.roll()
         try test.flush()
@@ -221,7 +222,9 @@ import Testing
         #expect(test.segmentBases == bases && bases.count > 6)
         for isReopened in [false, true] {
             if isReopened { try test.reopen(recoveryPoint: test.log.flushedEnd) }
-            let after = try test.log.segmentSummaries.map { try test.log.retentionTimestamp(ofSegmentAt: $0.baseOffset) }
+            let after = try test.log.segmentSummaries.map {
+                try test.log.retentionTimestamp(ofSegmentAt: $0.baseOffset)
+            }
             #expect(after == before)
         }
         // Whole segments go from the front, as without compaction.

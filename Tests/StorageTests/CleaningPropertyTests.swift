@@ -165,12 +165,14 @@ extension KeyedLog {
             case 28..<33: try clean()
             case 33, 34:
                 try test.flush()
-                try test.log.advanceStart(to: test.log.startOffset + random.below(test.log.endOffset - test.log.startOffset))
+                try test.log.advanceStart(
+                    to: test.log.startOffset + random.below(test.log.endOffset - test.log.startOffset))
                 try test.flush()
             case 35: test.log.purgeRemoved(at: Instant(nanoseconds: .max / 2), delayMs: 0)
             case 36, 37:
                 try test.flush()
-                try test.reopen(recoveryPoint: random.oneIn(2) ? test.log.flushedEnd : random.below(test.log.flushedEnd + 1))
+                try test.reopen(
+                    recoveryPoint: random.oneIn(2) ? test.log.flushedEnd : random.below(test.log.flushedEnd + 1))
                 try Violation.unless(test.log.recovery.damages.isEmpty, "damage: \(test.log.recovery.damages)")
                 try Violation.unless(test.log.recovery.tornBytes == 0, "cut off")
             default:
@@ -186,7 +188,7 @@ extension KeyedLog {
     @Test func randomHistoriesAreCleanedAsTheModelSays() throws {
         var (cleanings, removed) = (0, 0)
         // A debug build takes a sample.
-        let seeds: UInt64 = MatrixSize.stride > 1 ? 20 : 80
+        let seeds: UInt64 = MatrixSize.stride > 1 ? 12 : 50
         for seed in 1...seeds {
             var life = try Life(seed: seed)
             do {

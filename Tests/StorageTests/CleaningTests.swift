@@ -12,7 +12,8 @@ import Testing
     private func fill(_ test: KeyedLog, _ count: Int, keys: Int = 5, size: Int = 30) throws {
         for index in 0..<count {
             let value = "\(index) " + String(repeating: "x", count: size)
-            try test.append([("k\(index % keys)", value), ("k\((index * 3 + 1) % keys)", value)], timestamp: Int64(1_000 + index))
+            try test.append(
+                [("k\(index % keys)", value), ("k\((index * 3 + 1) % keys)", value)], timestamp: Int64(1_000 + index))
         }
     }
 
@@ -117,7 +118,8 @@ import Testing
 
     @Test(arguments: Compression.allCases) func aThinnedBatchKeepsItsPlaceAndItsPacking(_ codec: Compression) throws {
         let test = try KeyedLog()
-        try test.append([("a", "1"), ("b", "1"), ("c", "1")], epoch: 2, compression: codec, producerID: 3, baseSequence: 7)
+        try test.append(
+            [("a", "1"), ("b", "1"), ("c", "1")], epoch: 2, compression: codec, producerID: 3, baseSequence: 7)
         try test.append([("b", "2")], epoch: 2)
         try test.append([("-", "-")], epoch: 2, rolling: true)
         try test.clean()
@@ -295,7 +297,9 @@ import Testing
 
     @Test func youngRecordsStay() throws {
         let test = try KeyedLog(cleaning: CleaningSettings(minCompactionLagMs: 100))
-        for index in 0..<30 { try test.append([("k", "\(index)" + String(repeating: "y", count: 60))], timestamp: Int64(index) * 10) }
+        for index in 0..<30 {
+            try test.append([("k", "\(index)" + String(repeating: "y", count: 60))], timestamp: Int64(index) * 10)
+        }
         try test.roll()
         try test.flush()
         let bases = test.segmentBases

@@ -17,6 +17,20 @@ enum MatrixSize {
     #endif
 }
 
+/// What has been recovered from already, of one life: policies often leave the same.
+struct SeenDisks {
+    private(set) var states: Set<Int> = []
+
+    mutating func insert(_ disk: SimulatedDisk) -> Bool {
+        var hasher = Hasher()
+        for path in disk.filePaths {
+            hasher.combine(path)
+            hasher.combine(disk.contents(of: path))
+        }
+        return states.insert(hasher.finalize()).inserted
+    }
+}
+
 @Suite struct CrashMatrixTests {
     /// Nil: only the process ends.
     static let policies: [PowerLossPolicy?] = {
@@ -50,23 +64,10 @@ enum MatrixSize {
         return life
     }
 
-    /// What has been recovered from already, of one life: policies often leave the same.
-    private struct Seen {
-        var states: Set<Int> = []
-
-        mutating func insert(_ disk: SimulatedDisk) -> Bool {
-            var hasher = Hasher()
-            for path in disk.filePaths {
-                hasher.combine(path)
-                hasher.combine(disk.contents(of: path))
-            }
-            return states.insert(hasher.finalize()).inserted
-        }
-    }
-
     /// Answers how many crashes of the recovery there were. `again`: whether the recovery is to be stopped too.
     private static func recover(
-        _ life: MatrixLife, _ crashed: SimulatedDisk, isKilled: Bool, again isStopped: Bool, _ seen: inout Seen
+        _ life: MatrixLife, _ crashed: SimulatedDisk, isKilled: Bool, again isStopped: Bool,
+        _ seen: inout SeenDisks
     ) throws -> Int {
         // What a killed process leaves is not yet on the medium, so it is like no other.
         guard isKilled || seen.insert(crashed) else { return 0 }
@@ -109,7 +110,7 @@ enum MatrixSize {
         var (pairs, inRecovery, states, violations) = (0, 0, 0, 0)
         for point in stride(from: 1, through: operations, by: MatrixSize.stride) {
             let life = Self.life(until: point)
-            var seen = Seen()
+            var seen = SeenDisks()
             for (index, policy) in Self.policies.enumerated() where violations < 5 {
                 // Every second policy has its recovery stopped, the others at the next point.
                 let isStopped = MatrixSize.isLong || index % 2 == point / MatrixSize.stride % 2

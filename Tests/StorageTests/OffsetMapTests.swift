@@ -13,7 +13,8 @@ import Testing
         let hash = input.withUnsafeBytes {
             KeyHasher(0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908).hash($0)
         }
-        let bytes = [hash.high, hash.low].flatMap { word in (0..<8).map { UInt8(truncatingIfNeeded: word >> (8 * $0)) } }
+        let bytes = [hash.high, hash.low].flatMap { word in (0..<8).map { UInt8(truncatingIfNeeded: word >> (8 * $0)) }
+        }
         #expect(bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined() == expected)
     }
 
@@ -39,7 +40,8 @@ import Testing
         var model: [KeyHash: Offset] = [:]
         for _ in 0..<3_000 {
             // Few high parts and low slots, so that tables collide and grow.
-            let hash = KeyHash(high: UInt64(random.below(5)) << 58 | UInt64(random.below(900)), low: UInt64(random.below(40)))
+            let hash = KeyHash(
+                high: UInt64(random.below(5)) << 58 | UInt64(random.below(900)), low: UInt64(random.below(40)))
             let offset = Offset(random.below(1 << 40))
             let isTaken = map.put(hash, offset)
             #expect(isTaken)
