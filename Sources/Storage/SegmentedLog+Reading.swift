@@ -7,11 +7,20 @@ import Records
 extension SegmentedLog {
     /// Whole batches of one segment, from the one that holds `offset`: up to `maxBytes`, but at least one when
     /// `atLeastOne`; none with a last offset at or behind `limit`. Nil when there is nothing such.
+    ///
+    /// With `skippingEmpty` a segment that holds nothing but empty batches from `offset` on is passed over where there
+    /// is more behind it: for consumers, of which some go on by one offset only when an answer has no record. A replica
+    /// must have them.
     package func read(
-        from offset: Offset, maxBytes: Int, below limit: Offset, atLeastOne: Bool
+        from offset: Offset, maxBytes: Int, below limit: Offset, atLeastOne: Bool, skippingEmpty: Bool = false
     ) throws(LogError) -> LogSlice? {
-        guard let (slice, segment) = try find(from: offset, maxBytes: maxBytes, below: limit, atLeastOne: atLeastOne)
+        guard var (slice, segment) = try find(from: offset, maxBytes: maxBytes, below: limit, atLeastOne: atLeastOne)
         else { return nil }
+        while skippingEmpty, settings.isCompacted, try isEmpty(slice, in: segment),
+            let next = try find(from: slice.nextOffset, maxBytes: maxBytes, below: limit, atLeastOne: atLeastOne)
+        {
+            (slice, segment) = next
+        }
         let start = Boundary(position: slice.position, offset: slice.firstOffset)
         let end = Boundary(position: slice.position + Int64(slice.length), offset: slice.nextOffset)
         try prove(segment, from: start, to: end)
@@ -61,6 +70,14 @@ extension SegmentedLog {
             end = Boundary(position: walk.position, offset: header.nextOffset)
         }
         return end
+    }
+
+    private func isEmpty(_ slice: LogSlice, in segment: Segment) throws(LogError) -> Bool {
+        var walk = HeaderWalk(segment, from: slice.position, expecting: slice.firstOffset)
+        while walk.position < slice.position + Int64(slice.length), let (header, _) = try walk.next() {
+            if header.recordsCount > 0 { return false }
+        }
+        return true
     }
 
     /// The same for whoever watches a log from outside: nothing is checked, and nothing is remembered as checked.

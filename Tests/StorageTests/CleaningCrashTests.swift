@@ -57,9 +57,39 @@ import Testing
         #expect(inRecovery >= 10_000 / Self.stride)
     }
 
+    /// Each stage of a swap by itself, with every stop of the opening that follows under more than one policy.
+    @Test func everyStageOfASwapAndEveryStopOfItsCompletion() throws {
+        var crashes = 0
+        for stage in 0..<4 {
+            for policy in CrashMatrixTests.policies.prefix(MatrixSize.stride > 1 ? 12 : 26) {
+                let life = try CleaningLife()
+                for step in CleaningLife.ready { try life.perform(step) }
+                for _ in 0..<stage { try life.perform(.complete) }
+                let crashed = life.disk.afterCrash(policy)
+                let check = CleaningCheck(life)
+                var seen = SeenDisks()
+                do {
+                    let found = try check.run(crashed.afterCrash(nil), cleaning: true)
+                    for lots in 0..<4 as Range<UInt64> {
+                        let policies: [PowerLossPolicy?] = [
+                            .keepNothing, .onlyLast, .allButFirst, .someOperations(seed: 31 + lots),
+                        ]
+                        crashes += try Self.stopRecoveries(
+                            of: crashed, life, check, found, &seen, policies: policies, from: Int(lots))
+                    }
+                } catch {
+                    Issue.record("stage \(stage), \(policy?.description ?? "kill"): \(error)")
+                    return
+                }
+            }
+        }
+        print("stages of a swap: \(crashes) crashes in openings")
+        #expect(crashes > 1_000)
+    }
+
     private static func stopRecoveries(
         of crashed: SimulatedDisk, _ life: CleaningLife, _ check: CleaningCheck, _ found: [KeyedRecord],
-        _ seen: inout SeenDisks
+        _ seen: inout SeenDisks, policies: [PowerLossPolicy?] = CrashMatrixTests.policiesInRecovery, from first: Int = 0
     ) throws -> Int {
         // Recovered is recovered, even when the power goes again at once.
         let recovered = crashed.afterCrash(nil)
@@ -72,8 +102,7 @@ import Testing
             interrupted.operationsUntilCrash = operations
             _ = try? life.open(interrupted)
             guard interrupted.isCrashed else { break }
-            let policies = CrashMatrixTests.policiesInRecovery
-            let policy = policies[operations % policies.count]
+            let policy = policies[(operations + first) % policies.count]
             crashes += 1
             let disk = interrupted.afterCrash(policy)
             guard seen.insert(disk) else { continue }

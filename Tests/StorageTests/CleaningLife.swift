@@ -33,7 +33,7 @@ final class CleaningLife {
         + grow + [.flush, .completeAll, .later, .begin, .finish, .purge, .checkpoint, .append, .flush, .completeAll]
         + overtaken
 
-    private static let ready: [Step] =
+    static let ready: [Step] =
         grow + grow + [.flush, .completeAll, .checkpoint, .later, .begin, .workUntilBarrier]
 
     /// The log start, and an election that was not clean, take away what is being cleaned: while the new segment's

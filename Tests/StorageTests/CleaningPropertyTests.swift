@@ -54,6 +54,7 @@ extension KeyedLog {
                 slice.firstOffset == header.baseOffset && header.baseOffset <= offset && header.nextOffset > offset,
                 "the batch at \(offset)")
         }
+        try checkConsumption(expected, random.below(4) == 0 ? 1 : 400)
         // What is read never ends in front of an empty batch, unless that is behind the limit.
         for header in try headers where header.recordsCount == 0 && header.baseOffset > log.startOffset {
             guard !segmentBases.contains(header.baseOffset) else { continue }
@@ -63,6 +64,21 @@ extension KeyedLog {
                 from: header.baseOffset - 1, maxBytes: 1, below: header.lastOffset, atLeastOne: true)
             try Violation.unless(below?.nextOffset ?? 0 <= header.baseOffset, "an answer passes its limit")
         }
+    }
+
+    /// A consumer gets every record, and no answer without one but at the end.
+    private func checkConsumption(_ expected: [KeyedRecord], _ maxBytes: Int) throws {
+        var (offset, found) = (log.startOffset, [Offset]())
+        while let slice = try log.read(
+            from: offset, maxBytes: maxBytes, below: .max, atLeastOne: true, skippingEmpty: true)
+        {
+            let bytes = try log.bytes(of: slice)
+            let records = try BatchSequence(bytes).flatMap { try decodeRecords($0.bytes) }.map(\.offset)
+            try Violation.unless(!records.isEmpty || slice.nextOffset == log.endOffset, "an empty answer at \(offset)")
+            found += records.filter { $0 >= log.startOffset }
+            offset = slice.nextOffset
+        }
+        try Violation.unless(found == expected.map(\.offset), "a consumer reads \(found)")
     }
 
     private func checkHorizons() throws {
