@@ -36,6 +36,10 @@ final class CleaningLife {
     static let ready: [Step] =
         grow + grow + [.flush, .completeAll, .checkpoint, .later, .begin, .workUntilBarrier]
 
+    /// The second cleaning puts together what the first has made small.
+    static let merging: [Step] =
+        grow + grow + grow + grow + grow + [.flush, .completeAll, .checkpoint, .begin, .finish, .purge] + ready
+
     /// The log start, and an election that was not clean, take away what is being cleaned: while the new segment's
     /// bytes are on their way, its name, and the old names.
     private static let overtaken: [Step] =
