@@ -37,7 +37,7 @@ final class LoneNode {
         voters[1] = endpoint
         let configuration = NodeConfiguration(nodeID: 1, voters: voters, advertised: endpoint, dataDirectory: "/d")
         node = try? Node.boot(
-            configuration, controlDisk: controlDisk, shardDisks: [shardDisk], seed: 7, at: reading)
+            configuration, controlDisk: controlDisk, shardDisks: [shardDisk], seed: 7, secret: 8, at: reading)
         if node == nil { return nil }
         inputs.append(.control(.ticked))
         inputs.append(.shard(.ticked))

@@ -51,7 +51,7 @@ struct CheckpointShare: Equatable {
 }
 
 extension Checkpoints {
-    private static let files = [recoveryPointFile, logStartFile, highWatermarkFile]
+    private static let files = [recoveryPointFile, logStartFile, highWatermarkFile, cleanerFile]
 
     /// Before the shards run: when there are shares of another number of shards, the plain files take in all lines.
     /// Of a damaged cache nothing is taken in; damaged log starts refuse the start.
@@ -65,6 +65,8 @@ extension Checkpoints {
         for file in files {
             let lines = CheckpointShare.lines(of: file, among: names) { read("\(directory.path)/\($0)", disk) }
             guard let lines = lines ?? (file == logStartFile ? nil : SortedMap()) else { throw refusal(of: directory) }
+            // Of a node that never compacted there is none.
+            if file == cleanerFile, lines.isEmpty, !names.contains(where: { $0.hasPrefix(cleanerFile) }) { continue }
             try disk.replaceNow(path: "\(directory.path)/\(file)", contents: text(lines))
         }
         for name in old { try disk.remove("\(directory.path)/\(name)") }
@@ -80,6 +82,10 @@ package enum CheckpointInspection {
     ) -> SortedMap<String, Offset> {
         CheckpointShare.lines(of: Checkpoints.recoveryPointFile, among: names) { Checkpoints.parse(text($0)) }
             ?? .init()
+    }
+
+    package static func cleanedEnds(among names: [String], _ text: (String) -> String) -> SortedMap<String, Offset> {
+        CheckpointShare.lines(of: Checkpoints.cleanerFile, among: names) { Checkpoints.parse(text($0)) } ?? .init()
     }
 
     package static func logStarts(among names: [String], _ text: (String) -> String) -> SortedMap<String, Offset> {

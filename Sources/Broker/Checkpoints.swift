@@ -1,6 +1,7 @@
 // Kafka's offset checkpoint files of one data directory: recovery points, log starts and high watermarks, one line a
-// partition. Recovery points and high watermarks are caches: lost ones cost a longer scan at the next start, never a
-// record. A log start is on disk here before anything below it is gone.
+// partition; beside them, where there are compacted logs, how far these are clean. All but log starts are caches: lost
+// ones cost a longer scan at the next start, or a longer cleaning, never a record. A log start is on disk here before
+// anything below it is gone.
 
 import Model
 import NIOCore
@@ -10,6 +11,10 @@ struct Checkpoints {
     private(set) var recoveryPoints = SortedMap<String, Offset>()
     private(set) var logStartOffsets = SortedMap<String, Offset>()
     private(set) var highWatermarks = SortedMap<String, Offset>()
+    /// Never above what is clean: see `SegmentedLog.cleanedEnd`.
+    private(set) var cleanedEnds = SortedMap<String, Offset>()
+    /// There are compacted logs, or were: their file is written too.
+    private var hasCleaned = false
     /// Caches that were there and are not what was written: they say nothing.
     private(set) var damagedFiles: [String] = []
     private var isChanged = false
@@ -27,6 +32,7 @@ struct Checkpoints {
     static let recoveryPointFile = "recovery-point-offset-checkpoint"
     static let logStartFile = "log-start-offset-checkpoint"
     static let highWatermarkFile = "replication-offset-checkpoint"
+    static let cleanerFile = "cleaner-offset-checkpoint"
 
     init() {}
 
@@ -58,16 +64,22 @@ struct Checkpoints {
         }
         recoveryPoints = cache(Self.recoveryPointFile)
         highWatermarks = cache(Self.highWatermarkFile)
+        cleanedEnds = cache(Self.cleanerFile)
+        hasCleaned = names.contains { $0.hasPrefix(Self.cleanerFile) }
         damagedFiles = damaged
         guard let starts = own(Self.logStartFile) else { throw Self.refusal(of: directory) }
         logStartOffsets = starts
     }
 
-    mutating func note(_ name: String, recoveryPoint: Offset, logStartOffset: Offset, highWatermark: Offset) {
+    mutating func note(
+        _ name: String, recoveryPoint: Offset, logStartOffset: Offset, highWatermark: Offset, cleanedEnd: Offset
+    ) {
         guard
             recoveryPoints[name] != recoveryPoint || logStartOffsets[name] != logStartOffset
-                || highWatermarks[name] != highWatermark
+                || highWatermarks[name] != highWatermark || cleanedEnds[name] ?? 0 != cleanedEnd
         else { return }
+        if cleanedEnd > 0 { hasCleaned = true }
+        cleanedEnds[name] = cleanedEnd > 0 ? cleanedEnd : nil
         recoveryPoints[name] = recoveryPoint
         logStartOffsets[name] = logStartOffset
         highWatermarks[name] = highWatermark
@@ -83,6 +95,12 @@ struct Checkpoints {
         recoveryPoints[name] = recoveryPoint
         logStartOffsets[name] = logStartOffset
         highWatermarks[name] = highWatermark
+        isChanged = true
+    }
+
+    /// Before a cut, or before something else takes the place of what was clean.
+    mutating func lower(_ name: String, cleanedEnd: Offset) {
+        cleanedEnds[name] = cleanedEnd > 0 ? cleanedEnd : nil
         isChanged = true
     }
 
@@ -106,12 +124,14 @@ struct Checkpoints {
 
     func knows(_ name: String) -> Bool {
         recoveryPoints[name] != nil || logStartOffsets[name] != nil || highWatermarks[name] != nil
+            || cleanedEnds[name] != nil
     }
 
     mutating func forget(_ name: String) {
         recoveryPoints.removeValue(forKey: name)
         logStartOffsets.removeValue(forKey: name)
         highWatermarks.removeValue(forKey: name)
+        cleanedEnds.removeValue(forKey: name)
         isChanged = true
     }
 
@@ -136,7 +156,7 @@ struct Checkpoints {
             (Self.recoveryPointFile + ending, Self.text(recoveryPoints)),
             (Self.logStartFile + ending, Self.text(logStartOffsets)),
             (Self.highWatermarkFile + ending, Self.text(highWatermarks)),
-        ]
+        ] + (hasCleaned ? [(Self.cleanerFile + ending, Self.text(cleanedEnds))] : [])
     }
 
     /// No topic can be called so: to Kafka's readers one more partition that is not here.

@@ -14,11 +14,13 @@ struct FetchTarget {
     var fetchOffset: Offset
     var lastFetchedEpoch: LeaderEpoch
     var logStartOffset: Offset
+    var cleanedEnd: Offset
     var maxBytes: Int
     /// What the last answer of the session said; an incremental answer repeats a partition only when something differs.
     var toldHighWatermark: Offset = -2
     var toldLogStartOffset: Offset = -2
     var toldError: ErrorCode = .none
+    var toldCleanedByAll: Offset = 0
 }
 
 final class FetchSession {

@@ -14,6 +14,8 @@ struct FetchPosition: Equatable {
     var lastFetchedEpoch: LeaderEpoch
     var leaderEpoch: LeaderEpoch
     var logStartOffset: Offset
+    /// How far a compacted log is clean.
+    var cleanedEnd: Offset
 }
 
 /// A position and the fetch that carried it. Answers to earlier fetches are void for this partition: a later one asks
@@ -167,7 +169,8 @@ extension Shard {
             else { continue }
             let position = FetchPosition(
                 offset: next.offset, lastFetchedEpoch: next.lastFetchedEpoch, leaderEpoch: next.currentLeaderEpoch,
-                logStartOffset: replica.log.startOffset)
+                logStartOffset: replica.log.startOffset,
+                cleanedEnd: replica.settings.compacts ? replica.log.cleanedEnd : 0)
             guard told[topicPartition]?.position != position else { continue }
             told[topicPartition] = ToldPosition(position: position, sequence: fetcher.sequence + 1)
             request.add(topicPartition, position, directoryID: directory.identity.directoryID)
@@ -255,6 +258,7 @@ extension Shard {
             let next = replica.partition.nextFetch(log: replica.logView), next.offset == position.offset,
             next.currentLeaderEpoch == position.leaderEpoch
         else { return }
+        replica.cleaning.cleanedByAll = answer.cleanedByAll
         var fetched: (bytes: ByteBuffer, headers: [BatchHeader])?
         if let sent = answer.records, sent.readableBytes > 0 {
             do throws(BatchError) {
@@ -345,6 +349,7 @@ extension FetchRequest {
         partition.fetchOffset = position.offset
         partition.lastFetchedEpoch = position.lastFetchedEpoch
         partition.logStartOffset = position.logStartOffset
+        partition.cleanedEnd = position.cleanedEnd
         partition.partitionMaxBytes = Shard.replicaFetchBytesMax
         partition.replicaDirectoryID = directoryID
         if let last = topics.indices.last, topics[last].topicID == topicPartition.topicID {

@@ -19,6 +19,8 @@ package struct ReplicaInspection {
     package let flushedEnd: Offset
     /// Whether the topic's records count only once they are flushed.
     package let isSynchronous: Bool
+    /// `cleanup.policy` holds compact.
+    package let isCompacted: Bool
     /// The ISR change that this leader has asked for and not been told of.
     package let pendingISR: ISRProposal?
     package let log: SegmentedLog
@@ -64,7 +66,7 @@ extension Shard {
                     topicPartition: replica.topicPartition, isLeader: replica.isLeader,
                     leaderEpoch: replica.partition.leaderEpoch, partitionEpoch: replica.partition.partitionEpoch,
                     highWatermark: replica.partition.highWatermark, flushedEnd: replica.flushedEnd,
-                    isSynchronous: replica.settings.synchronous,
+                    isSynchronous: replica.settings.synchronous, isCompacted: replica.settings.compacts,
                     pendingISR: replica.partition.pendingProposal, log: replica.log))
         }
     }

@@ -16,11 +16,16 @@ package struct Node {
 
     /// Reads (and formats, when empty) the data directory and recovers the metadata log. Blocking; before anything is
     /// served.
+    ///
+    /// - Parameters:
+    ///   - seed: of ids that all may see, and from which it could be told.
+    ///   - secret: of what nobody may guess.
     package static func boot(
         _ configuration: NodeConfiguration, controlDisk: any Disk, shardDisks: [any Disk], seed: UInt64,
-        at reading: ClockReading
+        secret: UInt64, at reading: ClockReading
     ) throws(BootError) -> Node {
         var random = SeededRandom(seed: seed)
+        var secrets = SeededRandom(seed: secret)
         let directory = try DataDirectory.open(
             configuration.dataDirectory, nodeID: configuration.nodeID, on: controlDisk, random: &random)
         do {
@@ -38,7 +43,7 @@ package struct Node {
                 Shard(
                     index: index, of: shardDisks.count, configuration: configuration, directory: directory, disk: disk,
                     checkpoints: try Checkpoints(reading: disk, directory, shard: index, of: shardDisks.count),
-                    at: reading)
+                    secret: secrets.next(), at: reading)
             }
             try control.start()
             return Node(control: control, shards: shards)

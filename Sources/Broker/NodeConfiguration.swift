@@ -43,6 +43,10 @@ package struct LogDefaults: Sendable {
     package var scrubBytesPerSecond: Int64 = 10 << 20
     /// The scrub begins with all logs again after this, or when it is through with them, if that is later.
     package var scrubIntervalMs: Int64 = 6 * 3_600_000
+    /// Kafka's `log.cleaner.io.max.bytes.per.second`, all partitions together; 0: nothing is compacted.
+    package var cleanerBytesPerSecond: Int64 = 32 << 20
+    /// Kafka's `log.cleaner.backoff.ms`: how often it is looked for a log to compact when there was none.
+    package var cleanerBackoffMs: Int64 = 15_000
     package var metadataSegmentBytes: Int64 = 64 << 20
     /// New metadata bytes after which a snapshot is taken, Kafka's `metadata.log.max.record.bytes.between.snapshots`.
     package var metadataSnapshotBytes: Int64 = 20 << 20

@@ -38,6 +38,7 @@ final class Replica {
     /// Producers whose last batch could not be written: what they sent behind it does not follow on.
     var refusedProducers = SortedMap<ProducerID, Bool>()
     var unknownProducers = UnknownProducers()
+    var cleaning = CleaningNotes()
     var settings: EffectiveTopicConfig
     /// Of `__consumer_offsets`: where it is led it is coordinated.
     let isGroupLog: Bool

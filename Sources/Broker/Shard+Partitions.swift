@@ -82,6 +82,8 @@ extension Shard {
             let registration = topic.partitions[Int(topicPartition.partition)]
             judgePostponed(topicPartition, log, registration)
             try judge(log, named: name, topicPartition, registration, isSynchronous: settings.synchronous)
+            log.restoreCleanedEnd(checkpoints.cleanedEnds[name] ?? 0)
+            log.settings = settings.logSettings(configuration.plantedBug, wasCleaned: log.cleanedEnd > 0)
             let replica = Replica(
                 topicPartition, topicName: topic.name, directory: path, log: log,
                 partition: Partition(
@@ -206,7 +208,9 @@ extension Shard {
                 settings != replica.settings
             else { continue }
             replica.settings = settings
-            replica.log.settings = settings.logSettings(configuration.plantedBug)
+            replica.log.settings = settings.logSettings(
+                configuration.plantedBug, wasCleaned: replica.log.settings.isCompacted)
+            if !settings.compacts { replica.log.abandonCleaning() }
             perform(on: replica) {
                 $0.settingsChanged(partitionSettings(settings), log: replica.logView, at: reading.now, into: &$1)
             }
@@ -251,6 +255,7 @@ extension Shard {
             startSnapshots.removeValue(forKey: sequence)
         }
         if scrub.at == replica.topicPartition { scrub.cursor = nil }
+        if cleaner.at == replica.topicPartition { cleaner.at = nil }
     }
 
     // MARK: Effects of a partition
@@ -345,6 +350,7 @@ extension Shard {
             return followerFlushed(replica)
         }
         do throws(LogError) {
+            defer { if SegmentedLog.isOfCleaning(ticket) { cleaningFlushed(of: replica) } }
             guard try replica.log.flushed(ticket, result) else { return }
         } catch {
             return logFailed(replica, error)
@@ -402,7 +408,7 @@ extension Shard {
         checkpoints.note(
             replica.name, recoveryPoint: min(replica.log.recoveryPoint, replica.partition.highWatermark),
             logStartOffset: max(replica.log.startOffset, replica.savedStart),
-            highWatermark: replica.partition.highWatermark)
+            highWatermark: replica.partition.highWatermark, cleanedEnd: replica.log.cleanedEnd)
     }
 
     /// Kafka's `producer.id.expiration.ms`.

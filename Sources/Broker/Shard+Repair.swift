@@ -188,6 +188,7 @@ extension Shard {
             repair.ticket = ticket
             disk.flush(ticket, files: [rebuild.file], directories: [])
         case .whole:
+            try prepareInstall(of: replica, at: rebuild.baseOffset)
             try replica.log.install(rebuild)
             replica.log.requestFlush()
             repair.filledBytes += rebuild.filledBytes

@@ -161,7 +161,8 @@ extension Shard {
     /// The log is about to be cut: a start that is on its way belongs to what was there before.
     ///
     /// The checkpoints must not speak of what is cut. A recovery point above the cut would make the next start take it
-    /// for damage, and a log start above it would make that start drop what is appended from now on.
+    /// for damage, a log start above it would make that start drop what is appended from now on, and with an end of the
+    /// clean part above it a tombstone would go before what it covers.
     func prepareCut(of replica: Replica, to offset: Offset, isWhole: Bool) throws(LogError) {
         replica.startMove = nil
         for (sequence, key) in startSnapshots where key == replica.topicPartition {
@@ -170,15 +171,18 @@ extension Shard {
         replica.wantedStart = 0
         replica.savedStart = 0
         let before = replica.log.startOffset
+        replica.cleaning.cleanedByAll = min(replica.cleaning.cleanedByAll, offset)
         let point = isWhole ? 0 : offset
         // A start below the one there was is told by the first segment alone: until that is made, an older one stands.
         let start: Offset? = isWhole ? (offset >= before ? offset : nil) : (offset >= before ? before : nil)
         let isKnown = checkpoints.recoveryPoints[replica.name] ?? 0 > point
         let known = checkpoints.logStartOffsets[replica.name]
-        guard isKnown || known ?? 0 != start ?? 0 else { return }
+        let isCleanKnown = checkpoints.cleanedEnds[replica.name] ?? 0 > point
+        guard isKnown || isCleanKnown || known ?? 0 != start ?? 0 else { return }
         checkpoints.lower(
-            replica.name, recoveryPoint: point, logStartOffset: start,
-            highWatermark: min(replica.partition.highWatermark, max(offset, point)))
+            replica.name, recoveryPoint: min(point, checkpoints.recoveryPoints[replica.name] ?? 0),
+            logStartOffset: start, highWatermark: min(replica.partition.highWatermark, max(offset, point)))
+        if isCleanKnown { checkpoints.lower(replica.name, cleanedEnd: point) }
         do throws(DiskError) { try checkpoints.writeNow(to: disk, directory) } catch { throw .disk(error) }
     }
 }

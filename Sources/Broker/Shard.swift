@@ -68,16 +68,18 @@ package final class Shard {
     var repairSequence: UInt64 = 0
     var repairTimer: Timers<ShardTimer>.ID?
     var scrub: Scrub
+    var cleaner: Cleaner
     var proofsForgottenAt: Instant
     var isStopping = false
     /// This start of the node was unfenced once: from then on its image is one that clients may go by.
     var isServing = false
 
-    /// What lies in the data directory from before: recovery points and high watermarks by "topic-partition".
+    /// - Parameters:
+    ///   - checkpoints: what lies in the data directory from before, by "topic-partition".
+    ///   - secret: nobody outside can tell it from anything that the node shows.
     init(
         index: Int, of shardCount: Int, configuration: NodeConfiguration, directory: DataDirectory, disk: any Disk,
-        checkpoints: Checkpoints,
-        at reading: ClockReading
+        checkpoints: Checkpoints, secret: UInt64, at reading: ClockReading
     ) {
         self.index = index
         self.shardCount = shardCount
@@ -88,12 +90,14 @@ package final class Shard {
         self.reading = reading
         scrub = Scrub(firstPassAt: reading.now.advanced(byMs: configuration.log.scrubIntervalMs / 60))
         proofsForgottenAt = reading.now
+        cleaner = Cleaner(secrets: SeededRandom(seed: secret))
         self.sessions = FetchSessions(wallMs: reading.wallMs, shard: index, of: shardCount)
         self.view = ClusterView(image: .empty, clusterID: "", controllerID: nil, brokerEpoch: -1, incarnationID: .zero)
         timers.add(.checkpoint, at: reading.now.advanced(byMs: Checkpoints.intervalMs))
         timers.add(.partitions, at: reading.now.advanced(byMs: Self.partitionTickMs))
         timers.add(.retention, at: reading.now.advanced(byMs: configuration.log.retentionCheckIntervalMs))
         timers.add(.scrub, at: reading.now.advanced(byMs: Self.scrubTickMs))
+        scheduleCleaner(inMs: configuration.log.cleanerBackoffMs)
         for path in checkpoints.damagedFiles {
             log(.warning, "\(path) is damaged: the logs are looked at from their beginning")
         }
@@ -177,6 +181,7 @@ package final class Shard {
             case .scrub:
                 runScrub()
                 timers.add(.scrub, at: nextScrubAt)
+            case .cleaner: runCleaner()
             case .retention:
                 checkRetention()
                 timers.add(.retention, at: reading.now.advanced(byMs: configuration.log.retentionCheckIntervalMs))
@@ -225,6 +230,7 @@ enum ShardTimer: Equatable {
     case retention
     case repair
     case scrub
+    case cleaner
     case deleteRecords(UInt64)
     case coordinator(TopicPartition)
     case loadGroups

@@ -6,8 +6,19 @@ import Records
 import Storage
 
 extension EffectiveTopicConfig {
-    func logSettings(_ bug: PlantedBug) -> LogSettings {
-        LogSettings(segmentBytes: Int64(segmentBytes), segmentMs: segmentMs, delaysRemoval: true, plantedBug: bug)
+    /// - Parameter wasCleaned: the log holds empty batches of the time before `cleanup.policy` changed.
+    func logSettings(_ bug: PlantedBug, wasCleaned: Bool = false) -> LogSettings {
+        LogSettings(
+            segmentBytes: Int64(segmentBytes),
+            // Only closed segments are compacted.
+            segmentMs: compacts ? min(segmentMs, maxCompactionLagMs) : segmentMs, delaysRemoval: true,
+            isCompacted: compacts || wasCleaned, plantedBug: bug)
+    }
+
+    var cleaning: CleaningSettings {
+        CleaningSettings(
+            minCleanableDirtyRatio: minCleanableDirtyRatio, minCompactionLagMs: minCompactionLagMs,
+            maxCompactionLagMs: maxCompactionLagMs, deleteRetentionMs: deleteRetentionMs)
     }
 
     var timestampIsLogAppendTime: Bool { timestampType == .logAppendTime }
@@ -15,6 +26,7 @@ extension EffectiveTopicConfig {
     var produceChecks: ProduceChecks {
         ProduceChecks(
             maxMessageBytes: maxMessageBytes, timestampBeforeMaxMs: timestampBeforeMaxMs,
-            timestampAfterMaxMs: timestampAfterMaxMs, timestampTypeIsLogAppend: timestampIsLogAppendTime)
+            timestampAfterMaxMs: timestampAfterMaxMs, timestampTypeIsLogAppend: timestampIsLogAppendTime,
+            requiresKeys: compacts)
     }
 }

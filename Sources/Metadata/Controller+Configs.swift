@@ -87,7 +87,25 @@ extension Controller {
             }
             if let record = try configRecord(for: change, of: target) { records.append(record) }
         }
+        if target.type == .topic, records.contains(where: { Self.compactionLags.contains($0.name) }) {
+            var own = image.config(target.type, target.name)
+            for record in records { own[record.name] = record.value }
+            try checkCompactionLags(own)
+        }
         return records
+    }
+
+    private static let compactionLags = [TopicConfig.minCompactionLagMs, TopicConfig.maxCompactionLagMs]
+
+    /// A record cannot both have to wait for its compaction and be too late for it.
+    func checkCompactionLags(_ own: SortedMap<String, String>) throws(Refusal) {
+        let effective = image.effectiveConfig(own: own, replicationFactor: 1, brokerDefaults: settings.brokerDefaults)
+        guard effective.minCompactionLagMs <= effective.maxCompactionLagMs else {
+            throw Refusal(
+                .invalidConfig,
+                "min.compaction.lag.ms is \(effective.minCompactionLagMs), which is more than max.compaction.lag.ms, "
+                    + "\(effective.maxCompactionLagMs).")
+        }
     }
 
     /// Nil when the change would leave everything as it is.

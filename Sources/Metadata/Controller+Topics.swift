@@ -35,6 +35,7 @@ extension Controller {
                 }
                 try checkName(topic.name)
                 let settings = try Self.settings(of: topic)
+                try checkCompactionLags(settings)
                 let assignments = try assignments(for: topic, &placement)
                 write(topic.name, settings, assignments, &answer, &batch)
             } catch {
@@ -84,10 +85,8 @@ extension Controller {
             guard let value = setting.value else {
                 throw Refusal(.invalidConfig, "The setting \(setting.name) needs a value.")
             }
-            // The groups' log is Kafka's compacted one from its first day. Until compaction is done all of it is kept.
-            let isGroupPolicy = topic.name == GroupTopic.name && setting.name == "cleanup.policy" && value == "compact"
             do throws(InvalidConfig) {
-                if !isGroupPolicy { try known.validate(value) }
+                try known.validate(value)
             } catch {
                 throw Refusal(.invalidConfig, error.sentence)
             }

@@ -23,6 +23,12 @@ package struct EffectiveTopicConfig: Hashable, Sendable {
     package var uncleanLeaderElection: Bool = false
     /// `cleanup.policy` has `delete` in it.
     package var deletes: Bool = true
+    /// `cleanup.policy` has `compact` in it.
+    package var compacts: Bool = false
+    package var minCleanableDirtyRatio: Double = 0.5
+    package var minCompactionLagMs: Int64 = 0
+    package var maxCompactionLagMs: Int64 = .max
+    package var deleteRetentionMs: Int64 = 86_400_000
     /// −1: for ever.
     package var retentionMs: Int64 = 604_800_000
     /// −1: without limit.
@@ -50,7 +56,13 @@ package struct EffectiveTopicConfig: Hashable, Sendable {
         case "message.timestamp.before.max.ms": timestampBeforeMaxMs = number() ?? timestampBeforeMaxMs
         case "message.timestamp.after.max.ms": timestampAfterMaxMs = number() ?? timestampAfterMaxMs
         case TopicConfig.uncleanLeaderElection: uncleanLeaderElection = text == "true"
-        case "cleanup.policy": deletes = TopicConfig.elements(of: text).contains("delete")
+        case "cleanup.policy":
+            deletes = TopicConfig.elements(of: text).contains("delete")
+            compacts = TopicConfig.elements(of: text).contains("compact")
+        case "min.cleanable.dirty.ratio": minCleanableDirtyRatio = Double(text) ?? minCleanableDirtyRatio
+        case TopicConfig.minCompactionLagMs: minCompactionLagMs = number() ?? minCompactionLagMs
+        case TopicConfig.maxCompactionLagMs: maxCompactionLagMs = number() ?? maxCompactionLagMs
+        case "delete.retention.ms": deleteRetentionMs = number() ?? deleteRetentionMs
         case "file.delete.delay.ms": fileDeleteDelayMs = number() ?? fileDeleteDelayMs
         case "retention.ms": retentionMs = number() ?? retentionMs
         case "retention.bytes": retentionBytes = number() ?? retentionBytes
@@ -74,8 +86,15 @@ extension MetadataImage {
     func effectiveConfig(
         named name: String, replicationFactor: Int, brokerDefaults: SortedMap<String, String>
     ) -> EffectiveTopicConfig {
+        effectiveConfig(
+            own: configs[ConfigResource(.topic, name)] ?? SortedMap(), replicationFactor: replicationFactor,
+            brokerDefaults: brokerDefaults)
+    }
+
+    func effectiveConfig(
+        own: SortedMap<String, String>, replicationFactor: Int, brokerDefaults: SortedMap<String, String>
+    ) -> EffectiveTopicConfig {
         var effective = EffectiveTopicConfig(replicationFactor: replicationFactor)
-        let own = configs[ConfigResource(.topic, name)] ?? SortedMap()
         let cluster = configs[.clusterDefaults] ?? SortedMap()
         if !brokerDefaults.isEmpty || !cluster.isEmpty {
             for setting in TopicConfig.all {

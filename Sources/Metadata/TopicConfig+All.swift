@@ -4,20 +4,24 @@ import Model
 
 extension TopicConfig {
     package static let flushMode = "flush.mode"
+    static let maxCompactionLagMs = "max.compaction.lag.ms"
+    static let minCompactionLagMs = "min.compaction.lag.ms"
     package static let minInSyncReplicas = "min.insync.replicas"
     package static let uncleanLeaderElection = "unclean.leader.election.enable"
 
     package static let all: [TopicConfig] = [
         acting(
-            "cleanup.policy", .list, "delete", .oneOf(["delete"]), "log.cleanup.policy",
-            "What becomes of old records: delete removes them by age and by size."),
+            "cleanup.policy", .list, "delete", .oneOf(["compact", "delete"]), "log.cleanup.policy",
+            "What becomes of old records: delete removes them by age and by size, compact keeps the last of each key."),
         stored("compression.gzip.level", .int, "-1", .range(-1...9)),
         stored("compression.lz4.level", .int, "9", .range(1...17)),
         acting(
             "compression.type", .string, "producer", .oneOf(["producer"]), "compression.type",
             "Batches are kept as their producer compressed them."),
         stored("compression.zstd.level", .int, "3", .range(-131072...22)),
-        stored("delete.retention.ms", .long, "86400000", .range(0...Int64.max)),
+        acting(
+            "delete.retention.ms", .long, "86400000", .range(0...Int64.max), "log.cleaner.delete.retention.ms",
+            "How long a tombstone can be read after all before it was compacted, in milliseconds."),
         acting(
             "file.delete.delay.ms", .long, "60000", .range(0...Int64.max), "log.segment.delete.delay.ms",
             "How long the files of a removed segment stay under another name, in milliseconds."),
@@ -31,7 +35,10 @@ extension TopicConfig {
         stored("leader.replication.throttled.replicas", .list, "", .anything),
         stored("local.retention.bytes", .long, "-2", .range(-2...Int64.max)),
         stored("local.retention.ms", .long, "-2", .range(-2...Int64.max)),
-        stored("max.compaction.lag.ms", .long, "9223372036854775807", .range(1...Int64.max)),
+        acting(
+            maxCompactionLagMs, .long, "9223372036854775807", .range(1...Int64.max),
+            "log.cleaner.max.compaction.lag.ms",
+            "A log with an older record that was never compacted is compacted whatever its ratio, in milliseconds."),
         acting(
             "max.message.bytes", .int, String(Limits.messageBytesMax), .range(0...Int64(Int32.max)),
             "message.max.bytes", "The largest batch that a producer may send, in bytes."),
@@ -44,8 +51,12 @@ extension TopicConfig {
         acting(
             "message.timestamp.type", .string, "CreateTime", .oneOf(["CreateTime", "LogAppendTime"]),
             "log.message.timestamp.type", "Whose clock a record's timestamp is: the producer's or the broker's."),
-        stored("min.cleanable.dirty.ratio", .double, "0.5", .fraction),
-        stored("min.compaction.lag.ms", .long, "0", .range(0...Int64.max)),
+        acting(
+            "min.cleanable.dirty.ratio", .double, "0.5", .fraction, "log.cleaner.min.cleanable.ratio",
+            "A log is compacted when this share of its closed segments never was."),
+        acting(
+            minCompactionLagMs, .long, "0", .range(0...Int64.max), "log.cleaner.min.compaction.lag.ms",
+            "Younger records are not compacted, in milliseconds."),
         acting(
             minInSyncReplicas, .int, nil, .range(1...Int64(Int32.max)), "min.insync.replicas",
             "How many replicas must hold a record before acks=all is answered; 2 by default from 3 replicas on."),

@@ -80,7 +80,6 @@ package struct TopicConfig: Hashable, Sendable {
     }
 
     private static let refusals = SortedMap([
-        ("cleanup.policy", "Compaction is not done yet, so it is not promised."),
         ("compression.type", "Batches are kept as the producer made them; recompression is not done."),
         ("remote.storage.enable", "Tiered storage is not done yet."),
         ("message.timestamp.type", "The name is written as Kafka writes it."),

@@ -136,6 +136,19 @@ package enum PlantedBug: String, CaseIterable, Sendable {
     /// A consumer commits in any epoch that was (KIP-848) [G2].
     case commitEpochUnchecked
 
+    // MARK: Compaction (Storage, Broker)
+
+    /// A cleaning counts newer records that are not committed [C1].
+    case cleansAboveHighWatermark
+    /// A tombstone goes with the first cleaning that meets it [C1].
+    case tombstoneGoesAtOnce
+    /// A tombstone goes when its time has come, whether or not all copies have dropped what it covers [C1].
+    case tombstoneGoesByTimeAlone
+    /// A cleaning drops the batches by which duplicates are told [I3].
+    case cleaningForgetsProducers
+    /// A cleaned segment is swapped in before it is durable [S1, C1].
+    case cleanedSegmentNotFlushed
+
     // MARK: Storage
 
     /// A truncation is not made durable [S7].

@@ -121,6 +121,11 @@ package struct ProducerTable: Equatable, Sendable {
         }
     }
 
+    /// Where the oldest remembered batch of each producer begins. For lookup.
+    package var oldestBatches: [ProducerID: Offset] {
+        producers.compactMapValues { producer in producer.batches.first.map { $0.lastOffset - Offset($0.offsetDelta) } }
+    }
+
     /// By producer id, rising.
     package var entries: [ProducerEntry] {
         producers.keys.sorted().compactMap { id in

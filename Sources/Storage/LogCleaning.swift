@@ -183,7 +183,9 @@ final class LogCleaning {
             cleaned = nil
             return false
         }
-        phase = .flushing(log.requestCleaningBarrier(files: [ended.output.file], directories: []))
+        // Mutant: the old segments go while the new one is in memory only (S1).
+        let isFlushed = log.settings.plantedBug != .cleanedSegmentNotFlushed
+        phase = .flushing(log.requestCleaningBarrier(files: isFlushed ? [ended.output.file] : [], directories: []))
         return true
     }
 
@@ -242,6 +244,8 @@ final class LogCleaning {
         if record.offset >= mapEnd { return true }
         guard record.offset >= log.startOffset, let key = record.key else { return false }
         if let newest = map.offset(of: order.hasher.hash(key)), newest > record.offset { return false }
+        // Mutant: who reads on from an older record of the key never hears that it went (C1).
+        if log.settings.plantedBug == .tombstoneGoesAtOnce, record.isTombstone { return false }
         let mayGo =
             record.isTombstone && header.hasDeleteHorizon && header.baseTimestamp <= order.wallMs
             && record.offset < order.tombstonesRemovableBelow

@@ -31,6 +31,17 @@ extension SegmentedLog {
     /// Tickets of a cleaning's barriers have this bit in their sequence.
     static let cleaningSequenceBit: UInt64 = 1 << 61
 
+    /// Whether that segment is in the log under the name of one that is being swapped in. For whoever watches from
+    /// outside.
+    package func isSettling(segmentAt baseOffset: Offset) -> Bool {
+        segments.contains { $0.baseOffset == baseOffset && $0.fileSuffix == SegmentFiles.swap }
+    }
+
+    /// Whether a report tells of a cleaning's barrier.
+    package static func isOfCleaning(_ ticket: FlushTicket) -> Bool {
+        ticket.sequence >> 61 == 1 && ticket.generation < .max
+    }
+
     /// The owner's checkpoint of an earlier cleaning. One that is lost, or older, only means more work.
     package func restoreCleanedEnd(_ offset: Offset) {
         cleanedEnd = min(max(0, offset), endOffset)
@@ -46,7 +57,9 @@ extension SegmentedLog {
         guard damages.isEmpty, !isFenced else { return nil }
         let start = max(startOffset, cleanedEnd <= active.baseOffset ? cleanedEnd : 0)
         var part = CleanablePart(dirty: start..<start, dirtyBytes: 0, cleanBytes: 0, isOverdue: false)
-        for segment in segments.dropLast() where segment.nextOffset <= min(highWatermark, flushedEnd) {
+        // Mutant: what may yet be cut hides what is acknowledged (C1).
+        let committed = self.settings.plantedBug == .cleansAboveHighWatermark ? .max : highWatermark
+        for segment in segments.dropLast() where segment.nextOffset <= min(committed, flushedEnd) {
             guard segment.nextOffset > start else {
                 part.cleanBytes += segment.sizeBytes
                 continue

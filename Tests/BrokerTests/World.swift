@@ -169,7 +169,7 @@ final class World {
         host.node = try Node.boot(
             host.configuration, controlDisk: host.controlDisk,
             shardDisks: (0..<host.shards).map { DiskView(host.shardDisk, machine: UInt32($0)) }, seed: seed,
-            at: reading)
+            secret: ~seed, at: reading)
         post(host, .control(.ticked))
         for index in 0..<host.shards { post(host, .shard(.ticked, at: index)) }
     }

@@ -36,8 +36,12 @@ import Wire
             (.topic, "a", "retention.ms", 0, nil, .invalidRequest),
             (.topic, "a", "retention.ms", 2, "1", .invalidConfig),
             (.topic, "a", "retention.ms", 7, "1", .invalidRequest),
-            (.topic, "a", "cleanup.policy", 2, "compact", .invalidConfig),
+            (.topic, "a", "cleanup.policy", 2, "compress", .invalidConfig),
             (.topic, "a", "cleanup.policy", 3, "delete", .invalidConfig),
+            (.topic, "a", "min.cleanable.dirty.ratio", 0, "1.5", .invalidConfig),
+            (.topic, "a", "delete.retention.ms", 0, "-1", .invalidConfig),
+            (.topic, "a", "max.compaction.lag.ms", 0, "0", .invalidConfig),
+            (.topic, "a", "min.compaction.lag.ms", 0, "-1", .invalidConfig),
             (.topic, "a", "flush.mode", 0, "sync", .invalidConfig),
             (.topic, "a", "flush.mode", 1, nil, .invalidConfig),
             (.broker, "1", "message.max.bytes", 0, "10", .invalidRequest),
@@ -51,6 +55,43 @@ import Wire
         }
         let validated = world.alterConfig(.topic, "a", [("retention.ms", 0, "1")], validateOnly: true)
         #expect(validated.records.isEmpty && validated.response.responses[0].errorCode == .none)
+    }
+
+    @Test func compactionIsATopicsChoiceAtAnyTime() throws {
+        var world = ControllerWorld(brokers: 1)
+        let id = world.create("a", factor: 1, configs: [("cleanup.policy", "compact")]).topicID
+        func effective() throws -> EffectiveTopicConfig { try #require(world.controller.image.effectiveConfig(id)) }
+        #expect(try effective().compacts && !effective().deletes)
+        #expect(try effective().deleteRetentionMs == 86_400_000 && effective().minCleanableDirtyRatio == 0.5)
+        #expect(try effective().minCompactionLagMs == 0 && effective().maxCompactionLagMs == .max)
+
+        // Appended and taken away again, as a list.
+        #expect(world.alterConfig(.topic, "a", [("cleanup.policy", 2, "delete")]).records.count == 1)
+        #expect(try effective().compacts && effective().deletes)
+        #expect(world.alterConfig(.topic, "a", [("cleanup.policy", 3, "compact")]).records.count == 1)
+        #expect(try !effective().compacts && effective().deletes)
+
+        let changes: [(String, Int8, String?)] = [
+            ("delete.retention.ms", 0, "7"), ("min.cleanable.dirty.ratio", 0, "0.25"),
+            ("min.compaction.lag.ms", 0, "10"), ("max.compaction.lag.ms", 0, "20"),
+        ]
+        #expect(world.alterConfig(.topic, "a", changes).records.count == 4)
+        #expect(try effective().deleteRetentionMs == 7 && effective().minCleanableDirtyRatio == 0.25)
+        #expect(try effective().minCompactionLagMs == 10 && effective().maxCompactionLagMs == 20)
+
+        // The two together, whichever is changed.
+        for change in [("min.compaction.lag.ms", Int8(0), String?("21")), ("max.compaction.lag.ms", 0, "9")] {
+            let refused = world.alterConfig(.topic, "a", [change])
+            #expect(refused.response.responses[0].errorCode == .invalidConfig && refused.records.isEmpty)
+        }
+        #expect(
+            world.alterConfig(
+                .topic, "a", [("min.compaction.lag.ms", 0, "30"), ("max.compaction.lag.ms", 0, "30")]
+            ).records.count == 2)
+        #expect(
+            world.create(
+                "b", factor: 1, configs: [("min.compaction.lag.ms", "2"), ("max.compaction.lag.ms", "1")]
+            ).errorCode == .invalidConfig)
     }
 
     @Test func theClustersDefaultsActBelowATopicsOwnSettings() {

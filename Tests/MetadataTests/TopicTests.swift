@@ -90,8 +90,8 @@ import Wire
             (ControllerWorld.topic("x", partitions: 10_001), .invalidPartitions),
             (ControllerWorld.topic("x", factor: 0), .invalidReplicationFactor),
             (ControllerWorld.topic("x", factor: 4), .invalidReplicationFactor),
-            (ControllerWorld.topic("x", configs: [("cleanup.policy", "compact")]), .invalidConfig),
-            (ControllerWorld.topic("x", configs: [("cleanup.policy", "compact,delete")]), .invalidConfig),
+            (ControllerWorld.topic("x", configs: [("cleanup.policy", "compress")]), .invalidConfig),
+            (ControllerWorld.topic("x", configs: [("cleanup.policy", "")]), .invalidConfig),
             (ControllerWorld.topic("x", configs: [("compression.type", "lz4")]), .invalidConfig),
             (ControllerWorld.topic("x", configs: [("flush.mode", "never")]), .invalidConfig),
             (ControllerWorld.topic("x", configs: [("min.insync.replicas", "0")]), .invalidConfig),
@@ -124,12 +124,12 @@ import Wire
             "a", factor: 1,
             configs: [
                 ("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "1000"),
-                ("compression.type", "producer"), ("min.cleanable.dirty.ratio", "0.2"), ("segment.bytes", "2097152"),
+                ("compression.type", "producer"), ("flush.messages", "5"), ("segment.bytes", "2097152"),
             ])
         #expect(answer.errorCode == .none)
         #expect(answer.configs?.first { $0.name == "segment.bytes" }?.configSource == ConfigSource.topic.rawValue)
-        #expect(answer.configs?.contains { $0.name == "min.cleanable.dirty.ratio" } == false)
-        #expect(world.controller.image.config(.topic, "a")["min.cleanable.dirty.ratio"] == "0.2")
+        #expect(answer.configs?.contains { $0.name == "flush.messages" } == false)
+        #expect(world.controller.image.config(.topic, "a")["flush.messages"] == "5")
         let effective = world.controller.image.effectiveConfig(answer.topicID)
         #expect(effective?.retentionBytes == 1_000 && effective?.retentionMs == -1 && effective?.deletes == true)
         #expect(effective?.fileDeleteDelayMs == 60_000)

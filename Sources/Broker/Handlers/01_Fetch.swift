@@ -91,7 +91,8 @@ extension Shard {
             topicPartition: TopicPartition(image?.id ?? topic.topicID, partition.partitionIndex), topicName: topic.name,
             unknown: unknown, partition: partition.partitionIndex, currentLeaderEpoch: partition.currentLeaderEpoch,
             fetchOffset: partition.fetchOffset, lastFetchedEpoch: partition.lastFetchedEpoch,
-            logStartOffset: partition.logStartOffset, maxBytes: max(0, Int(partition.partitionMaxBytes)))
+            logStartOffset: partition.logStartOffset, cleanedEnd: partition.cleanedEnd,
+            maxBytes: max(0, Int(partition.partitionMaxBytes)))
     }
 
     /// KIP-227: (0, 0) opens a session, (id, n) goes on with one, (id, −1) closes it and is answered whole; (0, −1)
@@ -250,6 +251,7 @@ extension Shard {
                 piece != nil || answer.errorCode != targets[index].toldError || answer.divergingEpoch.epoch >= 0
                 || answer.errorCode != .none || answer.highWatermark != targets[index].toldHighWatermark
                 || answer.logStartOffset != targets[index].toldLogStartOffset
+                || answer.cleanedByAll != targets[index].toldCleanedByAll
             // Followers delete when their leader does, and not half a second later.
             if pending.reader.replica != nil, answer.logStartOffset > targets[index].logStartOffset,
                 answer.logStartOffset != targets[index].toldLogStartOffset, pending.hasSession
@@ -260,6 +262,7 @@ extension Shard {
             targets[index].toldHighWatermark = answer.highWatermark
             targets[index].toldLogStartOffset = answer.logStartOffset
             targets[index].toldError = answer.errorCode
+            targets[index].toldCleanedByAll = answer.cleanedByAll
             if let piece {
                 let sizeBytes = piece.sizeBytes
                 round.served.append(index)
@@ -375,13 +378,18 @@ extension Shard {
             round.isUrgent = true
             return nil
         case .read(let limit, _):
+            if let follower = pending.reader.replica {
+                cleanedTold(target.cleanedEnd, by: follower.id, follower.brokerEpoch, of: replica)
+                answer.cleanedByAll = cleanedByAll(replica)
+            }
             let room = min(target.maxBytes, pending.maxBytes - round.sizeBytes)
             if room < target.maxBytes { round.isCut = true }
             guard room > 0 || round.sizeBytes == 0 else { return nil }
             do throws(LogError) {
                 // The first partition with data gives at least one batch, whatever the limits say (KIP-74).
                 return try replica.log.read(
-                    from: target.fetchOffset, maxBytes: room, below: limit, atLeastOne: round.sizeBytes == 0)
+                    from: target.fetchOffset, maxBytes: room, below: limit, atLeastOne: round.sizeBytes == 0,
+                    skippingEmpty: pending.reader.replica == nil && !pending.reader.isRepair)
             } catch {
                 answer.errorCode = error.errorCode
                 round.isUrgent = true

@@ -38,6 +38,9 @@ package struct ClusterDefaults: Sendable {
         try mapping.read("log.segment.bytes", in: 1...Int64(Int32.max), into: &log.segmentBytes)
         try mapping.read(
             "log.retention.check.interval.ms", in: 1...Int64(Int32.max), into: &log.retentionCheckIntervalMs)
+        try mapping.read("log.cleaner.backoff.ms", in: 1...Int64(Int32.max), into: &log.cleanerBackoffMs)
+        try mapping.read(
+            "log.cleaner.io.max.bytes.per.second", in: 0...Int64(Int32.max), into: &log.cleanerBytesPerSecond)
         try mapping.read("log.scrub.bytes.per.second", in: 0...Int64(Int32.max), into: &log.scrubBytesPerSecond)
         try mapping.read("log.scrub.interval.ms", in: 1...Int64.max / 2, into: &log.scrubIntervalMs)
         try mapping.read("metadata.log.segment.bytes", in: 1 << 14...(1 << 31) - 1, into: &log.metadataSegmentBytes)
@@ -155,6 +158,7 @@ package struct ClusterDefaults: Sendable {
     private static var keys: [String] {
         timingKeys.map(\.0) + topicKeys.map(\.0) + [
             "auto.create.topics.enable", "num.partitions", "default.replication.factor",
+            "log.cleaner.backoff.ms", "log.cleaner.io.max.bytes.per.second",
             "log.retention.check.interval.ms", "log.scrub.bytes.per.second", "log.scrub.interval.ms",
             "metadata.log.segment.bytes",
             "metadata.log.max.record.bytes.between.snapshots", "connections.max.idle.ms",

@@ -99,7 +99,7 @@ package enum NodeProcess {
         do throws(BootError) {
             let node = try Node.boot(
                 configuration.node, controlDisk: controlDisk, shardDisks: shardDisks,
-                seed: UInt64.random(in: .min ... .max), at: NodeClock.read())
+                seed: UInt64.random(in: .min ... .max), secret: UInt64.random(in: .min ... .max), at: NodeClock.read())
             return Booted(control: node.control, shards: node.shards, shardDisks: shardDisks)
         } catch {
             switch error {

@@ -79,6 +79,8 @@ package struct FetchRequest: WireRequest {
         package var partitionMaxBytes: Int32 = 0
         package var replicaDirectoryID = UUID128()
         package var highWatermark: Int64 = .max
+        /// Ours: a follower's word on how far its copy of a compacted log is clean.
+        package var cleanedEnd: Int64 = 0
 
         package init() {}
 
@@ -91,6 +93,7 @@ package struct FetchRequest: WireRequest {
             try w.field(&partitionMaxBytes, "partitionMaxBytes")
             try w.tag(0, &replicaDirectoryID, "replicaDirectoryID", since: 17)
             try w.tag(1, &highWatermark, "highWatermark", default: .max, since: 18)
+            try w.tag(10000, &cleanedEnd, "cleanedEnd", default: 0)
             try w.end()
         }
     }
@@ -158,6 +161,8 @@ package struct FetchResponse: WireMessage {
         package var snapshotID = SnapshotID()
         package var abortedTransactions: [AbortedTransaction]?
         package var preferredReadReplica: Int32 = -1
+        /// Ours: how far every copy of a compacted log is clean, for followers.
+        package var cleanedByAll: Int64 = 0
         package var records: ByteBuffer?
         /// Set by a sender that writes the records itself: only this length is encoded, and the place is noted as a gap
         /// (`encodeFetchResponseFrame`). Not on the wire; nil after decoding. `records` is then ignored.
@@ -177,6 +182,7 @@ package struct FetchResponse: WireMessage {
             try w.tag(0, &divergingEpoch, "divergingEpoch", default: DivergingEpoch())
             try w.tag(1, &currentLeader, "currentLeader", default: CurrentLeader())
             try w.tag(2, &snapshotID, "snapshotID", default: SnapshotID())
+            try w.tag(10000, &cleanedByAll, "cleanedByAll", default: 0)
             try w.end()
         }
     }
