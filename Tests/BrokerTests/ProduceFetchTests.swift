@@ -83,7 +83,7 @@ struct ProduceTests {
         world.run(forMs: 5)
         #expect(client.frames.count == 1)
         // What is left stands always: checkpoints, partitions, retention, the scrub.
-        #expect(world.hosts[0].node?.shards[0].inspectedTimers == 4)
+        #expect(world.hosts[0].node?.shards[0].inspectedTimers == 5)
     }
 
     @Test func unknownAcksAreRefusedAndTooManyPartitionsAreUnknown() throws {

@@ -69,7 +69,7 @@ struct DividedRequestTests {
         let fetched = try client.call(fetch([2, 1, 9, 3, 0]), version: 12)
         #expect(fetched.partitions == [2, 1, 9, 3, 0])
         #expect(fetched.served == [2, 1, 3, 0])
-        #expect(world.hosts[0].timers == [4, 4])
+        #expect(world.hosts[0].timers == [5, 5])
     }
 
     @Test func topicsUnknownAndKnownComeBackAsTheyWereNamed() throws {
@@ -165,7 +165,7 @@ struct DividedFetchTests {
         let answer = try poll.take(FetchRequest.self, version: 12)
         #expect(answer.partitions == [0, 1, 2, 3])
         #expect(answer.served == [partition])
-        #expect(world.hosts[0].timers == [4, 4])
+        #expect(world.hosts[0].timers == [5, 5])
     }
 
     @Test(arguments: [0, 1]) func aLongPollEndsEmptyAtItsTime(shard: Int) throws {
@@ -178,7 +178,7 @@ struct DividedFetchTests {
         let answer = try poll.take(FetchRequest.self, version: 12)
         #expect(answer.partitions == [0, 1, 2, 3])
         #expect(answer.topics[0].partitions.map(\.highWatermark) == [0, 0, 0, 0])
-        #expect(world.hosts[0].timers == [4, 4])
+        #expect(world.hosts[0].timers == [5, 5])
     }
 
     @Test(arguments: [0, 1]) func aClosedConnectionLeavesNothingParked(shard: Int) throws {
@@ -186,10 +186,10 @@ struct DividedFetchTests {
         let poll = Client(world.hosts[0], world, shard: shard)
         poll.send(fetch([0, 1, 2, 3], maxWaitMs: 60_000), version: 12)
         world.run(forMs: 20)
-        #expect(world.hosts[0].timers == [5, 5])
+        #expect(world.hosts[0].timers == [6, 6])
         world.post(world.hosts[0], .shard(.connectionClosed(poll.id), at: shard))
         world.run(forMs: 20)
-        #expect(world.hosts[0].timers == [4, 4])
+        #expect(world.hosts[0].timers == [5, 5])
     }
 
     @Test(arguments: [0, 1]) func aSessionSpeaksOnlyOfNewsAndGivesEveryoneATurn(shard: Int) throws {
@@ -225,7 +225,7 @@ struct DividedFetchTests {
         #expect(client.frames.count == 1)
         world.run(forMs: 200)
         #expect(client.frames.count == 2)
-        #expect(world.hosts[0].timers == [4, 4])
+        #expect(world.hosts[0].timers == [5, 5])
     }
 
     @Test(arguments: [0, 1]) func maxBytesHoldOverAllShards(shard: Int) throws {
