@@ -71,6 +71,8 @@ package enum SeedRun {
     private static func populate(_ world: World) {
         var topics = ["t"]
         if world.swarm.hasAsyncTopic { topics.append("t-async") }
+        if world.swarm.compacts { topics.append(KeyedRecords.topic) }
+        let ordinary = topics.filter { $0 != KeyedRecords.topic }
         func client() -> SimulatedClient {
             let client = SimulatedClient(number: world.clients.count + 1, world: world)
             world.clients.append(client)
@@ -82,14 +84,27 @@ package enum SeedRun {
         for number in 0..<world.swarm.idempotentProducers + world.swarm.plainProducers {
             let isIdempotent = number < world.swarm.idempotentProducers
             let producer = SimulatedProducer(
-                client(), topic: topics[number % topics.count], isIdempotent: isIdempotent,
+                client(), topic: ordinary[number % ordinary.count], isIdempotent: isIdempotent,
                 partitions: world.swarm.partitions)
             world.producers.append(producer)
             producer.start()
         }
+        if world.swarm.compacts {
+            let producer = SimulatedProducer(
+                client(), topic: KeyedRecords.topic, isIdempotent: true, partitions: world.swarm.partitions)
+            let plain = SimulatedProducer(
+                client(), topic: KeyedRecords.topic, isIdempotent: false, partitions: world.swarm.partitions)
+            let consumer = SimulatedConsumer(
+                client(), topic: KeyedRecords.topic, partitions: world.swarm.partitions)
+            world.producers += [producer, plain]
+            world.consumers.append(consumer)
+            producer.start()
+            plain.start()
+            consumer.start()
+        }
         for number in 0..<world.swarm.consumers {
             let consumer = SimulatedConsumer(
-                client(), topic: topics[number % topics.count], partitions: world.swarm.partitions)
+                client(), topic: ordinary[number % ordinary.count], partitions: world.swarm.partitions)
             world.consumers.append(consumer)
             consumer.start()
         }
@@ -99,7 +114,7 @@ package enum SeedRun {
             group.start()
         }
         if world.swarm.deletesRecords {
-            let deleter = SimulatedDeleter(client(), topics: topics)
+            let deleter = SimulatedDeleter(client(), topics: ordinary)
             world.deleter = deleter
             deleter.start()
         }
@@ -126,6 +141,7 @@ package enum SeedRun {
         Convergence.checkImages(of: world)
         Convergence.checkLogs(of: world)
         world.checkers.clients.checkFinal(world)
+        world.checkers.compactions.checkFinal(world)
         rest(world)
     }
 

@@ -15,6 +15,7 @@ final class Checkers {
     let states = QuorumStateChecker()
     let disks = DiskChecker()
     let groups = GroupChecker()
+    let compactions = CompactionChecker()
     private(set) var topics: [String] = []
     /// Some may have come again.
     private(set) var deletedTopics: [String] = []
@@ -57,6 +58,7 @@ final class Checkers {
         starts.stepped(node, shard, world)
         disks.stepped(node, shard, world)
         groups.stepped(node, shard, world)
+        compactions.stepped(node, shard, world)
     }
 
     /// Its process is still there to be looked at.

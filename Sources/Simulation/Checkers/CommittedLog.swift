@@ -18,6 +18,8 @@ final class CommittedLog {
     private(set) var batches: [CommittedBatch] = []
     /// The 8-byte values by offset; nil where a record holds none. Only with `keepsValues`.
     private(set) var values: [UInt64?] = []
+    /// Of a compacted log.
+    private(set) var records: CommittedRecords?
     private let keepsValues: Bool
     /// Told the records of each batch that is committed from now on.
     private let learn: (([Record]) -> Void)?
@@ -25,6 +27,11 @@ final class CommittedLog {
     init(keepsValues: Bool, learn: (([Record]) -> Void)? = nil) {
         self.keepsValues = keepsValues
         self.learn = learn
+    }
+
+    /// Copies may have lost what newer records replaced. Known from the first batch on.
+    func noteCompacted() {
+        if records == nil, batches.isEmpty { records = CommittedRecords() }
     }
 
     var endOffset: Offset { batches.last?.nextOffset ?? 0 }
@@ -88,6 +95,12 @@ final class CommittedLog {
         if header.baseOffset < endOffset {
             guard let index = index(holding: header.baseOffset) else { return nil }
             let known = batches[index]
+            if let records, known.crc != header.crc || known.nextOffset != header.nextOffset {
+                if let wrong = records.whatIsWrong(in: batch, header) { return wrong }
+                let others = batches[index...].prefix { $0.baseOffset < header.nextOffset }
+                return others.allSatisfy { $0.epoch == header.partitionLeaderEpoch }
+                    ? nil : "the batch at \(header.baseOffset) is of epoch \(header.partitionLeaderEpoch) now"
+            }
             guard known.baseOffset == header.baseOffset, known.nextOffset == header.nextOffset,
                 known.epoch == header.partitionLeaderEpoch, known.crc == header.crc
             else {
@@ -111,11 +124,12 @@ final class CommittedLog {
 
     private func noteValues(of batch: ByteBuffer) -> String? {
         do throws(BatchError) {
-            let records = try decodeRecords(batch)
-            for record in records {
-                values.append(record.value.flatMap { $0.getInteger(at: $0.readerIndex, as: UInt64.self) })
+            let decoded = try decodeRecords(batch)
+            for record in decoded {
+                values.append(KeyedRecords.value(of: record))
+                records?.add(record)
             }
-            learn?(records)
+            learn?(decoded)
             return nil
         } catch {
             return "a committed batch cannot be read: \(error)"

@@ -119,8 +119,8 @@ final class DiskChecker {
 
     /// A shard was told of a failed barrier.
     func barrierFailed(_ node: SimulatedNode, shard index: Int, _ ticket: FlushTicket, _ world: World) {
-        // Caches, and files of a repair that is tried again, may fail.
-        guard ticket.owner != 0, ticket.sequence >> 62 == 0 else { return }
+        // Caches, and files of a repair or a cleaning that are tried again, may fail.
+        guard ticket.owner != 0, ticket.sequence >> 61 == 0 else { return }
         world.checkers.count(.s6)
         guard node.shards.indices.contains(index) else { return }
         node.shards[index].inspectReplicas { replica in

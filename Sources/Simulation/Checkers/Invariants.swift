@@ -59,6 +59,8 @@ package enum Invariant: String, CaseIterable, Sendable {
     case s11 = "S11 equal logs have equal digests"
     case s5 = "S5 what rots is found and repaired"
     case s7 = "S7 what was cut off does not come back"
+    case c1 = "C1 of each key the last committed record is read, or nothing behind a tombstone"
+    case c1cleanings = "C1 logs were cleaned"
     case m1 = "M1 equal metadata offsets give equal images"
     case m2 = "M2 a topic id is of one topic for ever"
     case m5 = "M5 the ISR grows by its leader's word in the current epochs"

@@ -19,7 +19,7 @@ enum MediumCheck {
             }
             guard let slice, slice.nextOffset > position else { return nil }
             let base = log.segmentSummaries.last { $0.baseOffset <= position }?.baseOffset ?? 0
-            let path = SegmentFiles.path(log.directory, base, ".log")
+            let path = path(log, base, on: node)
             guard node.disk.isNameDurable(path) else { return "\(path) has no name on the medium" }
             guard let isThere = isOnMedium(slice, of: path, on: node) else { return "\(path) is not there" }
             guard isThere else {
@@ -28,6 +28,14 @@ enum MediumCheck {
             position = slice.nextOffset
         }
         return nil
+    }
+
+    /// Where a segment lies: one that a cleaning has just swapped in has another name for a moment, and the one that it
+    /// replaced may still have its own.
+    static func path(_ log: SegmentedLog, _ base: Offset, on node: SimulatedNode) -> String {
+        let swap = SegmentFiles.path(log.directory, base, ".log.swap")
+        return log.isSettling(segmentAt: base) && node.disk.contents(of: swap) != nil
+            ? swap : SegmentFiles.path(log.directory, base, ".log")
     }
 
     /// Nil: there is no such file.

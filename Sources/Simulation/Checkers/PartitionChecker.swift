@@ -122,6 +122,7 @@ final class PartitionChecker {
                 return
             }
             synchronous[replica.topicPartition] = replica.isSynchronous
+            if replica.isCompacted { committedLog(for: replica.topicPartition).noteCompacted() }
             checkDamage(replica, of: node, world)
             checkLog(replica, of: node, shard, last, world)
             check(replica, of: node, &last, world)
@@ -186,7 +187,8 @@ final class PartitionChecker {
             from: node.id == world.rotten
                 ? max(last.verified, min(log.endOffset, replica.highWatermark)) : last.verified,
             to: replica.highWatermark, extending: replica.leaderEpoch,
-            mayCutBatch: world.checkers.starts.wasAsked(replica.topicPartition, replica.highWatermark))
+            mayCutBatch: replica.isCompacted
+                || world.checkers.starts.wasAsked(replica.topicPartition, replica.highWatermark))
         last.verified = max(verified, last.verified)
         // What rots there is for the scrub and the readers to find; at the end all must be well again.
         if let wrong, node.id != world.rotten {
@@ -233,7 +235,9 @@ final class PartitionChecker {
                 "partition \(name) leads epoch \(replica.leaderEpoch) up to "
                     + "\(replica.log.endOffset), committed was \(end)")
         } else if node.id != world.rotten,
-            let wrong = log.compare(replica.log, from: 0, to: end, extending: nil).wrong
+            let wrong = log.compare(
+                replica.log, from: 0, to: end, extending: nil, mayCutBatch: replica.isCompacted
+            ).wrong
         {
             world.violated("P3", "partition \(name) leads epoch \(replica.leaderEpoch): \(wrong)")
         }
@@ -334,7 +338,7 @@ final class PartitionChecker {
             let slice = try? log.inspect(from: max(told.baseOffset, log.startOffset), maxBytes: 1, below: .max)
             isThere =
                 slice.flatMap {
-                    MediumCheck.isOnMedium($0, of: SegmentFiles.path(log.directory, base, ".log"), on: node)
+                    MediumCheck.isOnMedium($0, of: MediumCheck.path(log, base, on: node), on: node)
                 } ?? false
         }
         return isThere

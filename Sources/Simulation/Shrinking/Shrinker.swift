@@ -136,6 +136,7 @@ extension Swarm {
         { $0.groupMembers = min($0.groupMembers, 2) },
         { $0.groupLogPartitions = 1 },
         { $0.hasAsyncTopic = false },
+        { $0.compacts = false },
         {
             $0.nodes = 3
             $0.replicationFactor = 3

@@ -50,6 +50,7 @@ final class SimulatedAdmin {
         // Clocks jump by years here, and neither time refuses records nor takes them away.
         topic.configs = [("retention.ms", "-1"), ("message.timestamp.after.max.ms", String(Int64.max))].map(config)
         if name.hasSuffix("async") { topic.configs.append(config("flush.mode", "async")) }
+        if name == KeyedRecords.topic { topic.configs += world.swarm.compaction.map(config) }
         var request = CreateTopicsRequest()
         request.topics = [topic]
         request.timeoutMs = 2_000

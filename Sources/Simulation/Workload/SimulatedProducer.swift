@@ -164,7 +164,11 @@ final class SimulatedProducer {
             producerID: isIdempotent ? producerID ?? -1 : -1, producerEpoch: isIdempotent ? producerEpoch : -1,
             baseSequence: isIdempotent ? records.sequence : -1)
         for value in records.values {
-            builder.append(timestamp: SimulatedNode.wallStartMs, key: nil, value: ByteBuffer(integer: value))
+            if topic == KeyedRecords.topic {
+                KeyedRecords.append(value, to: &builder)
+            } else {
+                builder.append(timestamp: SimulatedNode.wallStartMs, key: nil, value: ByteBuffer(integer: value))
+            }
         }
         var partition = ProduceRequest.Partition()
         partition.partitionIndex = key.partition

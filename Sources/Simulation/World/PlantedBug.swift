@@ -44,6 +44,11 @@ extension PlantedBug {
             .joinsBelowEpochStart, .endShownBeforeEpochStart:
             [.isolation, .split, .oneWayCut, .crash, .pause, .slowDisk]
         case .truncationNotFlushed: [.isolation, .powerLoss, .powerLossOfAll]
+        case .cleansAboveHighWatermark: [.isolation, .split, .oneWayCut, .crash, .pause]
+        case .tombstoneGoesAtOnce: [.crash]
+        case .tombstoneGoesByTimeAlone: [.crash, .pause, .isolation, .powerLoss]
+        case .cleaningForgetsProducers: [.crash, .isolation, .split]
+        case .cleanedSegmentNotFlushed: [.powerLoss, .powerLossInStep, .powerLossOfAll]
         case .tornTailKept: [.powerLoss, .powerLossInStep, .powerLossOfAll, .slowDisk]
         case .damageCutOff: [.rot, .crash]
         case .flushFailureIgnored: [.flushError, .crash, .powerLoss]

@@ -47,6 +47,23 @@ package struct Swarm: Hashable, Sendable, Codable {
     /// Whether idempotent producers begin new epochs now and then.
     var bumpsEpochs: Bool
 
+    /// Whether there is a compacted topic, whether its tombstones stay for ever, and how much of it must be new for a
+    /// cleaning, in hundredths.
+    var compacts: Bool
+    var keepsTombstones: Bool
+    var dirtyHundredths: Int64
+
+    /// The settings of the compacted topic. Clocks jump: a tombstone's time has come at once or never.
+    var compaction: [(String, String)] {
+        [
+            ("cleanup.policy", "compact"), ("delete.retention.ms", keepsTombstones ? String(Int64.max) : "0"),
+            (
+                "min.cleanable.dirty.ratio",
+                "0.\(dirtyHundredths < 10 ? "0" : "")\(dirtyHundredths)"
+            ),
+        ]
+    }
+
     /// Faults that a seed may draw. The others join by `allowing` only.
     package static let defaultFaults = FaultKind.allCases.filter { !$0.isRare }
 
@@ -73,6 +90,7 @@ package struct Swarm: Hashable, Sendable, Codable {
         swarm.replicaLagTimeMaxMs = 10_000
         swarm.healsByReset = false
         swarm.bumpsEpochs = false
+        (swarm.compacts, swarm.keepsTombstones, swarm.dirtyHundredths) = (false, false, 50)
         swarm.shards = 1
         swarm.changesShards = false
         swarm.groups = []
@@ -134,6 +152,10 @@ package struct Swarm: Hashable, Sendable, Codable {
         if faults.contains(.wipe) { hasAsyncTopic = false }
         var epochs = SeededRandom(seed: seed ^ 0x45_504F_4348)
         bumpsEpochs = epochs.oneIn(3)
+        var cleanings = SeededRandom(seed: seed ^ 0x434C_4541_4E)
+        compacts = isSmall && cleanings.oneIn(2)
+        keepsTombstones = cleanings.oneIn(3)
+        dirtyHundredths = 5 + cleanings.below(50)
         (groups, groupMembers, groupLogPartitions) = ([], 2, 1)
         drawGroups(seed, isSure: false)
     }
@@ -169,7 +191,9 @@ package struct Swarm: Hashable, Sendable, Codable {
         "\(nodes) nodes, \(partitions) partitions of \(replicationFactor) replicas\(hasAsyncTopic ? " + async" : ""), "
             + "\(idempotentProducers)+\(plainProducers) producers, \(consumers) consumers, "
             + (passingTopics > 0 ? "\(passingTopics) passing topics, " : "")
-            + (growth > 0 ? "growth \(growth), " : "") + (deletesRecords ? "deletions, " : "")
+            + (growth > 0 ? "growth \(growth), " : "")
+            + (compacts ? "compaction\(keepsTombstones ? " that keeps tombstones" : ""), " : "")
+            + (deletesRecords ? "deletions, " : "")
             + (retentionBytes < 0 ? "" : "\(retentionBytes) bytes kept, ")
             + (shards > 1 ? "\(shards) shards\(changesShards ? " or fewer" : ""), " : "")
             + (groups.isEmpty

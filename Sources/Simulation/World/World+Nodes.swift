@@ -25,6 +25,7 @@ extension World {
             configuration.topicDefaults["log.retention.bytes"] = String(swarm.retentionBytes)
             configuration.log.retentionCheckIntervalMs = 400
         }
+        if swarm.compacts { configuration.log.cleanerBackoffMs = 150 }
         configuration.topicDefaults["log.segment.delete.delay.ms"] = "500"
         if swarm.faults.contains(.rot) {
             configuration.log.scrubIntervalMs = 3_000
@@ -63,7 +64,7 @@ extension World {
                 shardDisks: (0..<shardCount(of: node)).map {
                     DiskView(node.disk, machine: Machine.shard($0).number)
                 },
-                seed: startLots.next(), at: node.reading(now))
+                seed: startLots.next(), secret: startLots.next(), at: node.reading(now))
             node.process = process
             if node.disk.isCrashed { return crashInStep(node) }
             checkers.started(node, process, self)
