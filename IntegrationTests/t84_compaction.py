@@ -121,8 +121,18 @@ def last_values(records):
 
 
 def on_disk(node, topic):
-    """What a replica's files hold, taken apart by a library of somebody else's."""
-    batches = MemoryRecords(node.partition_bytes(topic, 0))
+    """What a replica's files hold, taken apart by a library of somebody else's; not in the middle of a swap."""
+    folder = os.path.join(node.data, f"{topic}-0")
+
+    def files():
+        names = [name for name in sorted(os.listdir(folder)) if ".log" in name and not name.endswith(".cleaned")]
+        return [(name, os.stat(os.path.join(folder, name)).st_ino) for name in names if not name.endswith(".deleted")]
+
+    def read():
+        before = files()
+        content = node.partition_bytes(topic, 0)
+        return (content,) if files() == before and all(name.endswith(".log") for name, _ in before) else None
+    batches = MemoryRecords(wait_until("no segment is being swapped", read)[0])
     found = []
     while batches.has_next():
         found += [(record.offset, record.key, record.value) for record in batches.next_batch()]
