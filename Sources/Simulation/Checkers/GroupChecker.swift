@@ -107,6 +107,7 @@ final class GroupChecker {
             groups[key.groupID, default: CommittedGroup()].take(value)
             return key.groupID
         case .consumerGroupMetadata(let key, nil):
+            forgetGenerations(of: key.groupID)
             groups[key.groupID, default: CommittedGroup()].endConsumers()
             return key.groupID
         case .consumerGroupMemberMetadata(let key, let value):
@@ -121,6 +122,13 @@ final class GroupChecker {
             return key.groupID
         default: return nil
         }
+    }
+
+    /// A group whose consumers are all gone, and that the classic protocol finds, counts from 1 again, as in Kafka. Its
+    /// members are others, so nothing that was said in those numbers before is taken for what is said now.
+    private func forgetGenerations(of id: String) {
+        told = told.filter { $0.key.group != id }
+        begun = begun.filter { $0.key.group != id }
     }
 
     /// Whoever committed was a member of the generation that the log knows at that place (G2).
