@@ -162,7 +162,7 @@ package struct Swarm: Hashable, Sendable, Codable {
 
     private mutating func drawGroups(_ seed: UInt64, isSure: Bool) {
         var random = SeededRandom(seed: seed ^ 0x47_524F_5550)
-        let hasGroups = random.oneIn(3)
+        let hasGroups = random.oneIn(4)
         let count = 1 + Int(random.below(2))
         let kinds = (0..<count).map { _ in GroupKind.allCases[Int(random.below(Int64(GroupKind.allCases.count)))] }
         groupMembers = 1 + Int(random.below(4))
