@@ -187,8 +187,7 @@ final class PartitionChecker {
             from: node.id == world.rotten
                 ? max(last.verified, min(log.endOffset, replica.highWatermark)) : last.verified,
             to: replica.highWatermark, extending: replica.leaderEpoch,
-            mayCutBatch: replica.isCompacted
-                || world.checkers.starts.wasAsked(replica.topicPartition, replica.highWatermark))
+            mayCutBatch: mayCutBatch(replica, world))
         last.verified = max(verified, last.verified)
         // What rots there is for the scrub and the readers to find; at the end all must be well again.
         if let wrong, node.id != world.rotten {
@@ -207,6 +206,11 @@ final class PartitionChecker {
                         + "epoch \(newest.epoch)")
             }
         }
+    }
+
+    /// A log start may lie inside a batch, and so may what a copy knows to be committed of an empty one.
+    private func mayCutBatch(_ replica: ReplicaInspection, _ world: World) -> Bool {
+        replica.isCompacted || world.checkers.starts.wasAsked(replica.topicPartition, replica.highWatermark)
     }
 
     private func checkElection(_ replica: ReplicaInspection, of node: SimulatedNode, _ world: World) {
