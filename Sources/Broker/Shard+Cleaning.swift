@@ -177,6 +177,7 @@ extension Shard {
 
     /// A follower whose log is a part of this leader's says how far it has cleaned.
     func cleanedTold(_ end: Offset, by follower: NodeID, _ brokerEpoch: BrokerEpoch, of replica: Replica) {
+        guard replica.settings.compacts else { return }
         replica.cleaning.words[follower] = CleanedWord(
             brokerEpoch: brokerEpoch, leaderEpoch: replica.partition.leaderEpoch, end: end)
     }
