@@ -114,7 +114,7 @@ extension Group {
             let told = error.told(tooLarge: .invalidCommitOffsetSize)
             if step.settings.plantedBug == .refusedCommitKept {
                 for case .offsetCommit(let key, let value) in write.records {
-                    offsets[key.topic, key.partition] = value.map(CommittedOffset.init)
+                    offsets.take(value.map(CommittedOffset.init), key.topic, key.partition)
                 }
             }
             step.reply(ticket, .offsetCommit(response.refusing(told)))
