@@ -122,7 +122,7 @@ final class PartitionChecker {
                 return
             }
             synchronous[replica.topicPartition] = replica.isSynchronous
-            if replica.isCompacted { committedLog(for: replica.topicPartition).noteCompacted() }
+            if replica.isCompacted { committedLog(for: replica.topicPartition, world).noteCompacted() }
             checkDamage(replica, of: node, world)
             checkLog(replica, of: node, shard, last, world)
             check(replica, of: node, &last, world)
