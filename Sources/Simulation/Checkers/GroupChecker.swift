@@ -64,7 +64,8 @@ final class GroupChecker {
             if group.isCompleting {
                 world.violated(
                     "G2",
-                    "group \(group.id): node \(node.id) takes a commit while generation \(group.generation) is dealt out"
+                    "group \(group.id): node \(node.id) takes a commit while generation \(group.generation) is dealt "
+                        + "out"
                 )
             }
         }
@@ -143,8 +144,8 @@ final class GroupChecker {
         if let wrong = group(id).refusal(of: commit, key, isJoined: isJoined) {
             world.violated(
                 "G2",
-                "group \(id): the commit of \(place) by \(commit.memberID) in generation \(commit.generation) is taken; "
-                    + wrong)
+                "group \(id): the commit of \(place) by \(commit.memberID) in generation \(commit.generation) is "
+                    + "taken; \(wrong)")
         }
     }
 
@@ -177,14 +178,15 @@ final class GroupChecker {
         if !group(commit.group).hasValue(value, of: commit.place, from: 0) {
             world.violated(
                 "G2",
-                "group \(commit.group): node \(node.id) acknowledges \(value) for \(commit.place), and it is not committed"
+                "group \(commit.group): node \(node.id) acknowledges \(value) for \(commit.place), and it is not "
+                    + "committed"
             )
         }
         if let begun = asked.begun, commit.generation < begun, !commit.isConsumers {
             world.violated(
                 "G2",
-                "group \(commit.group): node \(node.id) takes a commit of generation \(commit.generation), and had begun "
-                    + "generation \(begun) in term \(asked.term)")
+                "group \(commit.group): node \(node.id) takes a commit of generation \(commit.generation), and had "
+                    + "begun generation \(begun) in term \(asked.term)")
         }
     }
 

@@ -93,7 +93,7 @@ package struct FetchRequest: WireRequest {
             try w.field(&partitionMaxBytes, "partitionMaxBytes")
             try w.tag(0, &replicaDirectoryID, "replicaDirectoryID", since: 17)
             try w.tag(1, &highWatermark, "highWatermark", default: .max, since: 18)
-            try w.tag(10000, &cleanedEnd, "cleanedEnd", default: 0)
+            try w.tag(10000, &cleanedEnd, "cleanedEnd", default: 0, since: 18)
             try w.end()
         }
     }
@@ -182,7 +182,7 @@ package struct FetchResponse: WireMessage {
             try w.tag(0, &divergingEpoch, "divergingEpoch", default: DivergingEpoch())
             try w.tag(1, &currentLeader, "currentLeader", default: CurrentLeader())
             try w.tag(2, &snapshotID, "snapshotID", default: SnapshotID())
-            try w.tag(10000, &cleanedByAll, "cleanedByAll", default: 0)
+            try w.tag(10000, &cleanedByAll, "cleanedByAll", default: 0, since: 18)
             try w.end()
         }
     }
