@@ -113,6 +113,48 @@ private let all = [a0, a1, b0]
         #expect(world.changes.last == "revoked a-1")
     }
 
+    /// Or the next owner would begin where this one had not committed yet.
+    @Test func whatIsBeingCommittedCountsAsOwned() {
+        var world = member(isNextGeneration: true) { $0.autoCommitIntervalMs = 60_000 }
+        world.group.heartbeatIntervalMs = 10
+        world.run(forMs: 2_000)
+        world.positions[a1] = 5
+        world.group.target = [a0, b0]
+        world.group.refusesCommits = true
+        world.run(forMs: 2_000)
+        #expect(world.asked.last(where: { $0 != "heartbeat" }) == "commit")
+        #expect(world.group.owned == all)
+        world.group.refusesCommits = false
+        #expect(world.run { $0.group.owned == [a0, b0] })
+        #expect(world.group.offsets[a1] == 5)
+    }
+
+    @Test(arguments: [false, true]) func aCommitThatIsTriedAgainDoesNotSetALaterOneBack(isNextGeneration: Bool) {
+        var world = member(isNextGeneration: isNextGeneration) { $0.autoCommitIntervalMs = nil }
+        world.group.refusesCommits = true
+        let older = world.machine.commit([(a0, OffsetAndMetadata(3))].map, at: world.now)
+        let before = world.asked.count
+        #expect(world.run { $0.asked[before...].contains("commit") })
+        let newer = world.machine.commit([(a0, OffsetAndMetadata(7))].map, at: world.now)
+        world.group.refusesCommits = false
+        #expect(world.run { $0.committed[older] != nil && $0.committed[newer] != nil })
+        #expect(world.group.commits.map(\.offset) == [3, 7])
+    }
+
+    /// The handler of a rebalance takes its time, and the coordinator its own with the offsets.
+    @Test func whatIsGivenUpIsNotBegunByALateAnswer() {
+        var world = GroupWorld(isNextGeneration: true) { $0.autoCommitIntervalMs = 60_000 }
+        world.group.refusesOffsets = true
+        #expect(world.run { $0.machine.owned.count == 3 })
+        world.run(forMs: 1_000)
+        world.holdsReleases = true
+        world.group.target = [a0, b0]
+        #expect(world.run { $0.heldRelease != nil })
+        world.group.refusesOffsets = false
+        world.run(forMs: 5_000)
+        #expect(Array(world.positions.keys).sorted() == [a0, b0])
+    }
+
     @Test func anEagerAssignorTakesEverythingFirst() {
         var world = member(isNextGeneration: false) { $0.assignors = [.range] }
         world.group.rebalances = true

@@ -39,6 +39,9 @@ struct FakeGroup {
     /// Next generation: what it said last that it has.
     var owned: [TopicPartition]?
     var rebalances = false
+    /// "Not now", to these questions alone.
+    var refusesCommits = false
+    var refusesOffsets = false
     var left = false
     var heartbeatIntervalMs: Int32 = 500
     var heartbeats = 0
@@ -124,7 +127,9 @@ struct FakeGroup {
     }
 
     private mutating func commit(_ request: OffsetCommitRequest) -> OffsetCommitResponse {
-        let code = check(request.memberID, request.generationIDOrMemberEpoch)
+        let code: ErrorCode =
+            refusesCommits
+            ? .coordinatorLoadInProgress : check(request.memberID, request.generationIDOrMemberEpoch)
         var response = OffsetCommitResponse()
         response.topics = request.topics.map { topic in
             var answer = OffsetCommitResponse.Topic()
@@ -149,6 +154,7 @@ struct FakeGroup {
 
     private func fetch(_ request: OffsetFetchRequest) -> OffsetFetchResponse {
         var group = OffsetFetchResponse.Group()
+        group.errorCode = refusesOffsets ? .coordinatorLoadInProgress : .none
         group.topics = (request.groups.first?.topics ?? []).map { topic in
             var answer = OffsetFetchResponse.Topic()
             answer.name = topic.name

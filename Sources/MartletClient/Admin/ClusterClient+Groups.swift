@@ -91,7 +91,7 @@ extension ClusterClient {
                 let answer = try await ask(request, of: node.id).groups.first
                 let code = answer?.errorCode ?? .unknownServerError
                 if let answer, code == .none { return GroupDescription(answer, node) }
-                guard code == .groupIdNotFound else {
+                guard code == .groupIdNotFound || code == .unsupportedVersion else {
                     throw ClientError.refused(what: what, code, message: answer?.errorMessage)
                 }
             } catch let error as ClientError where error.isUnsupported {}

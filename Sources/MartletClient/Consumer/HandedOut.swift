@@ -9,24 +9,43 @@ struct HandedOut: Sendable {
         let id: Int
         let partition: TopicPartition
         let first: Offset
+        let last: Known
+    }
+
+    /// Which epoch the record before an offset is of: of no other offset is it true.
+    struct Known: Sendable {
         let epoch: LeaderEpoch
+        let next: Offset
     }
 
     private(set) var held: Held?
     private var lastID = 0
     /// Of the last record that was dealt with.
-    var epochs: [TopicPartition: LeaderEpoch] = [:]
+    var epochs: [TopicPartition: Known] = [:]
+
+    /// Nil where the record before `offset` is not the last one that was dealt with: an empty batch, or a seek.
+    func epoch(before offset: Offset, of partition: TopicPartition) -> LeaderEpoch? {
+        guard let known = epochs[partition], known.next == offset else { return nil }
+        return known.epoch.unlessNegative
+    }
+
+    mutating func letGo(of partition: TopicPartition) {
+        if held?.partition == partition { held = nil }
+        epochs[partition] = nil
+    }
 
     mutating func add(_ partition: TopicPartition, _ first: ConsumerRecord, _ last: ConsumerRecord) {
         settle()
         lastID += 1
-        held = Held(id: lastID, partition: partition, first: first.offset, epoch: last.leaderEpoch)
+        held = Held(
+            id: lastID, partition: partition, first: first.offset,
+            last: Known(epoch: last.leaderEpoch, next: last.offset + 1))
     }
 
     /// The reader came back.
     mutating func settle() {
         guard let held else { return }
-        epochs[held.partition] = held.epoch
+        epochs[held.partition] = held.last
         self.held = nil
     }
 }
@@ -45,6 +64,9 @@ extension Consumer {
     /// What was given out is dealt with.
     func settle() { state.withLockedValue { $0.handedOut?.settle() } }
 
+    /// What it holds of this is no measure of where reading stands any more.
+    func letGo(of partition: TopicPartition) { state.withLockedValue { $0.handedOut?.letGo(of: partition) } }
+
     var isClosed: Bool { state.withLockedValue { $0.isClosed } }
 
     func isHeld(_ id: Int) -> Bool { state.withLockedValue { $0.handedOut?.held?.id == id } }
@@ -62,12 +84,13 @@ extension Consumer {
     func begin(_ partition: TopicPartition, from start: StartPosition, epoch: LeaderEpoch, isPaused: Bool) {
         state.withLockedValue { state in
             state.drop(partition)
+            state.handedOut?.letGo(of: partition)
             if case .offset(let offset) = start, epoch >= 0 {
                 state.machine.resume(partition, at: offset, epoch: epoch)
+                state.handedOut?.epochs[partition] = HandedOut.Known(epoch: epoch, next: offset)
             } else {
                 state.machine.seek(partition, to: start)
             }
-            state.handedOut?.epochs[partition] = epoch >= 0 ? epoch : nil
             if isPaused { state.machine.pause(partition, true) }
         }
         drainSoon()
@@ -109,14 +132,16 @@ extension Consumer.State {
         let held = handedOut?.held
         for partition in partitions {
             guard let known = machine.assignments[partition], known.consumed >= 0 else { continue }
-            let epoch = handedOut?.epochs[partition]
             if let held, held.partition == partition {
-                let before = OffsetAndMetadata(held.first, leaderEpoch: epoch?.unlessNegative)
+                let before = OffsetAndMetadata(
+                    held.first, leaderEpoch: handedOut?.epoch(before: held.first, of: partition))
                 found.held = (held.id, partition, before)
                 found.positions[partition] = OffsetAndMetadata(
-                    known.consumed, leaderEpoch: held.epoch.unlessNegative)
+                    known.consumed,
+                    leaderEpoch: held.last.next == known.consumed ? held.last.epoch.unlessNegative : nil)
             } else {
-                found.positions[partition] = OffsetAndMetadata(known.consumed, leaderEpoch: epoch?.unlessNegative)
+                found.positions[partition] = OffsetAndMetadata(
+                    known.consumed, leaderEpoch: handedOut?.epoch(before: known.consumed, of: partition))
             }
         }
         return found

@@ -140,7 +140,9 @@ extension GroupConsumer {
     }
 
     private func gaveUp(_ release: GivenUp, isLost: Bool, _ partitions: [TopicPartition]) {
+        if !isLost { state.withLockedValue { $0.revoked = release.positions } }
         tell(isLost ? .lost(partitions) : .revoked(partitions)) { consumer in
+            consumer.state.withLockedValue { $0.revoked = SortedMap() }
             consumer.input { $0.released(release.positions, at: $1) }
         }
     }
@@ -151,7 +153,7 @@ extension GroupConsumer {
         state.withLockedValue { state in
             state.handlers = Task { [weak self, before = state.handlers] in
                 await before?.value
-                await onChange(change)
+                await Self.$isHandlingChange.withValue(true) { await onChange(change) }
                 if let self { done(self) }
             }
         }

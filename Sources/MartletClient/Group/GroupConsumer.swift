@@ -38,12 +38,17 @@ public final class GroupConsumer: AsyncSequence, Sendable {
     let onChange: ChangeHandler?
     let state: NIOLockedValueBox<State>
 
+    /// A handler runs beside the reader: what that has in its hands is not dealt with.
+    @TaskLocal static var isHandlingChange = false
+
     struct State: Sendable {
         var machine: GroupMachine
         /// Who waits for a commit, by its id.
         var commits: [Int: CheckedContinuation<Void, any Error>] = [:]
         /// Given up, and the reader still holds records of it.
         var heldBack: (release: GivenUp, isLost: Bool, partitions: [TopicPartition])?
+        /// Where reading ended of what the handler is told to be revoked: its last chance of a commit.
+        var revoked = SortedMap<TopicPartition, OffsetAndMetadata>()
         /// Handlers run one after the other.
         var handlers: Task<Void, Never>?
         var closing: [CheckedContinuation<Void, Never>] = []
@@ -120,7 +125,10 @@ public final class GroupConsumer: AsyncSequence, Sendable {
     public func highWatermark(of partition: TopicPartition) -> Int64? { reader.highWatermark(of: partition) }
 
     /// As `Consumer.seek`, in what is assigned.
-    public func seek(_ partition: TopicPartition, to start: StartPosition) { reader.seek(partition, to: start) }
+    public func seek(_ partition: TopicPartition, to start: StartPosition) {
+        reader.letGo(of: partition)
+        reader.seek(partition, to: start)
+    }
     public func pause(_ partition: TopicPartition) { reader.pause(partition) }
     public func resume(_ partition: TopicPartition) { reader.resume(partition) }
 
@@ -131,13 +139,15 @@ public final class GroupConsumer: AsyncSequence, Sendable {
     /// The id under which the coordinator knows this member; empty before it has joined.
     public var memberID: String { state.withLockedValue { $0.machine.memberID } }
 
-    /// Commits all that was given out, and returns when the coordinator has it.
+    /// Commits all that was given out, and returns when the coordinator has it. In a change handler what is being
+    /// revoked is committed too, and what the reader still has in its hands is not.
     /// - Throws: `ClientError`; `refused` with `illegalGeneration` or `rebalanceInProgress` when the group has given a
     ///   partition to somebody else meanwhile.
     public func commit() async throws {
-        cameBack()
+        if !Self.isHandlingChange { cameBack() }
         let partitions = reader.assignment
-        let positions = reader.settledPositions(of: partitions)
+        var positions = reader.settledPositions(of: partitions)
+        for (partition, position) in state.withLockedValue({ $0.revoked }) { positions[partition] = position }
         try await commit(positions)
     }
 

@@ -245,10 +245,10 @@ extension GroupMachine {
             request.subscribedTopicNames = topics
             request.serverAssignor = configuration.serverAssignor
         }
-        let holds = owned.keys
-        if told != holds || isJoining {
+        let holds = holds
+        if told != holds.keys || isJoining {
             var topics = SortedMap<UUID128, [Int32]>()
-            for (partition, known) in owned { topics[known.topicID, default: []].append(partition.partition) }
+            for (partition, id) in holds { topics[id, default: []].append(partition.partition) }
             request.topicPartitions = topics.map { id, partitions in
                 var entry = ConsumerGroupHeartbeatRequest.TopicPartitions()
                 (entry.topicID, entry.partitions) = (id, partitions)
@@ -256,7 +256,7 @@ extension GroupMachine {
             }
         }
         // Where the answer is lost all is told again.
-        told = holds
+        told = holds.keys
         ask(.membership, .consumerHeartbeat(request), at: now)
     }
 
@@ -267,6 +267,11 @@ extension GroupMachine {
         case .unknownMemberId, .fencedMemberEpoch:
             return losePlace("the coordinator does not know the member at this epoch", at: now)
         case .groupIdNotFound where generation > 0: return losePlace("the group is not there any more", at: now)
+        // Apache Kafka advertises the request also where the protocol is switched off.
+        case .unsupportedVersion where configuration.groupProtocol == nil:
+            isNextGenerationRefused = true
+            servesNextGeneration = false
+            return losePlace("next-generation groups are switched off there", at: now)
         default:
             told = nil
             return refused("take part in", response.errorCode, response.errorMessage, at: now)
@@ -276,7 +281,7 @@ extension GroupMachine {
         generation = response.memberEpoch
         heartbeatPauseMs = max(1, Int64(response.heartbeatIntervalMs))
         becameMember(at: now)
-        membershipAt = now.advanced(byMs: told == owned.keys ? heartbeatPauseMs : 0)
+        membershipAt = now.advanced(byMs: told == holds.keys ? heartbeatPauseMs : 0)
         guard let assignment = response.assignment else { return }
         unresolved = assignment.topicPartitions
         resolve()

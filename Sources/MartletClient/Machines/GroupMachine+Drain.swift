@@ -104,7 +104,12 @@ extension GroupMachine {
     // MARK: Partitions
 
     mutating func release(_ partitions: [TopicPartition], _ reason: ReleaseReason) {
-        releasing = Release(partitions: partitions, reason: reason)
+        releasing = Release(
+            partitions: partitions, reason: reason,
+            topicIDs: SortedMap(partitions.map { ($0, owned[$0]?.topicID ?? .zero) }))
+        for partition in partitions where owned[partition]?.phase != .reading {
+            owned[partition]?.phase = .releasing
+        }
         waiting.append(.release(partitions, isLost: reason == .lost))
     }
 

@@ -77,7 +77,7 @@ extension GroupMachine {
 
     mutating func sendCommits(at now: Instant) {
         guard coordinator != nil, !isCommitAsked, !memberID.isEmpty, generation >= 0,
-            let place = commits.firstIndex(where: { !$0.waitsForMember && $0.retryAt <= now })
+            let place = commits.firstIndex(where: { $0.retryAt <= now && !$0.waitsForMember && !isOvertaking($0) })
         else { return }
         // Joining anew: nothing could be committed in the group's name.
         guard !isNextGeneration || generation > 0 else { return }
@@ -100,6 +100,13 @@ extension GroupMachine {
         request.groupInstanceID = configuration.groupInstanceID
         request.topics = offsetTopics(commits[0].offsets)
         ask(.commit, .commit(request), at: now)
+    }
+
+    /// An older one of the same partition comes first, or it would set the offset back when its turn comes again.
+    private func isOvertaking(_ commit: Commit) -> Bool {
+        commits.contains { other in
+            other.id < commit.id && commit.offsets.keys.contains { other.offsets[$0] != nil }
+        }
     }
 
     mutating func endLateCommits(at now: Instant) {
@@ -145,6 +152,9 @@ extension GroupMachine {
             outdated(commit, worst.code, error, at: now)
         case .fencedInstanceId: fail(error, at: now)
         case _ where isOfCoordinator(worst.code, at: now): break
+        // The topic was deleted; nobody waits for this one, and the others' offsets are taken.
+        case .unknownTopicOrPartition, .unknownTopicId:
+            if commit.reason == .asked { pauseCommit(at: now) } else { endCommit(commit.id, error, at: now) }
         case _ where worst.code.isRetriable: pauseCommit(at: now)
         default: endCommit(commit.id, error, at: now)
         }

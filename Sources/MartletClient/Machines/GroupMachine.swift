@@ -71,7 +71,11 @@ package struct GroupMachine: Sendable {
         case closed
     }
 
-    package enum OwnedPhase: Equatable, Sendable { case needsOffset, isAsked, reading }
+    package enum OwnedPhase: Equatable, Sendable {
+        case needsOffset, isAsked, reading
+        /// It is to go, and its reading never began: an answer that comes late must not begin it.
+        case releasing
+    }
 
     package struct Owned: Equatable, Sendable {
         /// Zero in the classic protocol, which knows no topic ids.
@@ -86,6 +90,8 @@ package struct GroupMachine: Sendable {
     package struct Release: Sendable {
         package let partitions: [TopicPartition]
         package let reason: ReleaseReason
+        /// What each belongs to. Until what was read is committed, the coordinator is told that it is owned.
+        package let topicIDs: SortedMap<TopicPartition, UUID128>
         /// The commit of what was read, under way.
         package var commitID: Int?
     }
@@ -151,6 +157,8 @@ package struct GroupMachine: Sendable {
     // MARK: Coordinator
     package var coordinator: NodeID?
     package var servesNextGeneration = false
+    /// A coordinator that serves it said that it is switched off.
+    package var isNextGenerationRefused = false
     package var isFinding = false
     package var findAt = Instant.zero
     package var findBackoff = Backoff()
@@ -235,6 +243,15 @@ package struct GroupMachine: Sendable {
     var isEager: Bool { chosen == .classic && configuration.assignors.contains { $0 != .cooperativeSticky } }
     var isNextGeneration: Bool { chosen == .nextGeneration }
 
+    /// What the coordinator must not give to anybody else yet.
+    var holds: SortedMap<TopicPartition, UUID128> {
+        var held = SortedMap(owned.map { ($0.key, $0.value.topicID) })
+        if let releasing, releasing.reason != .lost {
+            for (partition, id) in releasing.topicIDs { held[partition] = id }
+        }
+        return held
+    }
+
     // MARK: The user
 
     /// Commits these; `committed` with the id that is returned tells the outcome.
@@ -309,7 +326,7 @@ package struct GroupMachine: Sendable {
 
     package mutating func found(_ node: NodeID, servesNextGeneration: Bool, at now: Instant) {
         isFinding = false
-        self.servesNextGeneration = servesNextGeneration
+        self.servesNextGeneration = servesNextGeneration && !isNextGenerationRefused
         if coordinator == node {
             // It is slow, and still the one.
             for id in requests.keys { requests[id]?.lateAt = now.advanced(byMs: configuration.lateAnswerMs) }
