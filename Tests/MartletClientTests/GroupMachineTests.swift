@@ -120,6 +120,7 @@ private let all = [a0, a1, b0]
         world.run(forMs: 2_000)
         world.positions[a1] = 5
         world.group.target = [a0, b0]
+        world.group.rebalances = true
         world.group.refusesCommits = true
         world.run(forMs: 2_000)
         #expect(world.asked.last(where: { $0 != "heartbeat" }) == "commit")
@@ -149,6 +150,7 @@ private let all = [a0, a1, b0]
         world.run(forMs: 1_000)
         world.holdsReleases = true
         world.group.target = [a0, b0]
+        world.group.rebalances = true
         #expect(world.run { $0.heldRelease != nil })
         world.group.refusesOffsets = false
         world.run(forMs: 5_000)
