@@ -34,6 +34,9 @@ package struct BatchContents {
         payload = isEmpty ? packed : try compression.decompress(packed, maxBytes: .max)
     }
 
+    package var isPacked: Bool { compression != .none }
+    package var unpackedBytes: Int { payload.readableBytes }
+
     package func forEachRecord(_ body: (RecordGlance) -> Void) throws(BatchError) {
         try payload.withUnsafeReadableBytes { (bytes) throws(BatchError) in
             try walk(bytes) { (view, _) throws(BatchError) in

@@ -30,6 +30,8 @@ final class CleanedSegment {
     private var isClosed = false
 
     private static let writeBytes = 256 << 10
+    /// Their names go in one step.
+    private static let sourcesMax = 256
 
     init(for first: Segment, settings: LogSettings) throws(LogError) {
         self.settings = settings
@@ -50,7 +52,9 @@ final class CleanedSegment {
 
     /// Whether all of `next`, which follows on the last source, may become part of the same segment.
     func hasRoom(for next: Segment) -> Bool {
-        guard let last = sources.last, next.baseOffset == last.nextOffset else { return false }
+        guard let last = sources.last, next.baseOffset == last.nextOffset, sources.count < Self.sourcesMax else {
+            return false
+        }
         let grown = output.sizeBytes + Int64(BatchHeader.sizeBytes) + next.sizeBytes
         let entries =
             Int64(output.offsetIndex.entries.count + 2) + next.sizeBytes / Int64(max(1, settings.indexIntervalBytes))

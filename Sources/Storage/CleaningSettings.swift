@@ -36,11 +36,13 @@ package struct CleanablePart: Equatable, Sendable {
     package var cleanBytes: Int64
     /// Some record of it is older than `max.compaction.lag.ms`.
     package var isOverdue: Bool
+    /// There is more behind it that was not looked at.
+    package var isCutShort = false
 
     package var dirtyRatio: Double { Double(dirtyBytes) / Double(max(1, dirtyBytes + cleanBytes)) }
 
     package func isDue(_ settings: CleaningSettings) -> Bool {
-        isOverdue || dirtyRatio >= settings.minCleanableDirtyRatio
+        isOverdue || isCutShort || dirtyRatio >= settings.minCleanableDirtyRatio
     }
 }
 

@@ -19,6 +19,9 @@ struct HeaderWalk {
     private var windowStart: Int64 = 0
     private var windowBytes: Int64 = 4096
 
+    /// What a header costs at most where each has to be read for itself: a page.
+    static let headerCostBytes = 4096
+
     init(_ segment: Segment, from position: Int64, expecting offset: Offset?) {
         self.segment = segment
         self.position = position

@@ -35,6 +35,10 @@ final class LogCleaning {
     private var nextSource: Offset = 0
     private var cleaned: CleanedSegment?
     private var summary = CleaningSummary()
+    /// What is left of the step's budget; below zero, what the next steps must make up for.
+    private var left = 0
+    /// Packing costs some times what unpacking and walking through the same bytes does.
+    private static let packingFactor = 4
 
     /// What lies at or behind this is not gone through.
     var limit: Offset { order.part.dirty.upperBound }
@@ -53,9 +57,10 @@ final class LogCleaning {
     }
 
     func step(budgetBytes: Int) throws(CleaningStop) -> CleaningProgress {
+        left = min(left, 0) + budgetBytes
         switch phase {
-        case .mapping: try mapKeys(budgetBytes: budgetBytes)
-        case .rewriting: try rewrite(budgetBytes: budgetBytes)
+        case .mapping: try mapKeys()
+        case .rewriting: try rewrite()
         case .flushing, .naming, .settling, .over: break
         }
         switch phase {
@@ -67,8 +72,7 @@ final class LogCleaning {
 
     // MARK: The map
 
-    private func mapKeys(budgetBytes: Int) throws(CleaningStop) {
-        var left = budgetBytes
+    private func mapKeys() throws(CleaningStop) {
         while left > 0 {
             if batches == nil {
                 let from = max(order.part.dirty.lowerBound, log.segments[0].baseOffset)
@@ -80,7 +84,7 @@ final class LogCleaning {
             }
             guard let (header, bytes) = try nextBatch() else {
                 guard let end = batches?.segment.nextOffset, end < mapEnd,
-                    let next = log.segments.first(where: { $0.baseOffset >= end }), next !== log.active
+                    let next = log.firstSegment(from: end), next !== log.active
                 else { return endMap() }
                 batches = CheckedBatches(next, from: Boundary(position: 0, offset: next.baseOffset))
                 continue
@@ -98,7 +102,7 @@ final class LogCleaning {
     private func noteKeys(of header: BatchHeader, _ bytes: ByteBuffer) throws(CleaningStop) {
         let from = order.part.dirty.lowerBound
         do throws(BatchError) {
-            try BatchContents(bytes, header: header).forEachRecord { record in
+            try unpack(header, bytes).forEachRecord { record in
                 guard record.offset >= from, record.offset < mapEnd, let key = record.key else { return }
                 // No room for one more key: the next cleaning goes on from here.
                 if !map.put(order.hasher.hash(key), record.offset) { mapEnd = record.offset }
@@ -106,6 +110,14 @@ final class LogCleaning {
         } catch {
             throw .unreadable(header.baseOffset, error.message)
         }
+    }
+
+    /// However small a batch was packed, it may be ten times the largest message: that is what has to be walked
+    /// through.
+    private func unpack(_ header: BatchHeader, _ bytes: ByteBuffer) throws(BatchError) -> BatchContents {
+        let contents = try BatchContents(bytes, header: header)
+        left -= max(0, contents.unpackedBytes - header.sizeBytes)
+        return contents
     }
 
     private func endMap() {
@@ -129,8 +141,7 @@ final class LogCleaning {
 
     // MARK: Writing anew
 
-    private func rewrite(budgetBytes: Int) throws(CleaningStop) {
-        var left = budgetBytes
+    private func rewrite() throws(CleaningStop) {
         while left > 0 {
             if batches == nil, try !beginSource() {
                 guard let cleaned else {
@@ -155,7 +166,7 @@ final class LogCleaning {
     /// at hand must be ended first, or nothing is left.
     private func beginSource() throws(CleaningStop) -> Bool {
         guard mapEnd > order.part.dirty.lowerBound,
-            let source = log.segments.first(where: { $0.baseOffset >= nextSource }), source.baseOffset < mapEnd,
+            let source = log.firstSegment(from: nextSource), source.baseOffset < mapEnd,
             source !== log.active
         else { return false }
         if let cleaned {
@@ -213,7 +224,7 @@ final class LogCleaning {
         let tellsDuplicates = order.producers[header.producerID].map { header.baseOffset >= $0 } ?? false
         if header.recordsCount == 0 { return header.hasProducer && tellsDuplicates ? .stays : .goes }
         do throws(BatchError) {
-            let contents = try BatchContents(bytes, header: header)
+            let contents = try unpack(header, bytes)
             var isKept: [Bool] = []
             isKept.reserveCapacity(Int(header.recordsCount))
             var (kept, tombstones) = (0, 0)
@@ -233,6 +244,7 @@ final class LogCleaning {
             // Everything before a tombstone is clean only where the map reaches past it.
             let begins = tombstones > 0 && !header.hasDeleteHorizon && header.lastOffset < mapEnd
             guard kept < isKept.count || begins else { return .stays }
+            if contents.isPacked { left -= contents.unpackedBytes * Self.packingFactor }
             let rewritten = try contents.rewritten(keeping: isKept, deleteHorizonMs: begins ? deleteHorizonMs : nil)
             return .becomes(rewritten.batch, rewritten.header)
         } catch {

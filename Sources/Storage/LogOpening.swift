@@ -13,6 +13,8 @@ struct OpenedLog {
     var recovery = Recovery()
     /// Names that are new and not yet behind a barrier.
     var dirtyDirectories: [String] = []
+    /// Of what was gone through.
+    var holdsEmptyBatches = false
 }
 
 struct LogOpening {
@@ -236,6 +238,7 @@ struct LogOpening {
             while let header = sound {
                 segment.note(header, indexIntervalBytes: settings.indexIntervalBytes)
                 noteEpoch(header)
+                if header.recordsCount == 0 { opened.holdsEmptyBatches = true }
                 sound = try scan.next()
             }
             lastEpoch = scan.lastEpoch

@@ -36,6 +36,7 @@ package final class SegmentRebuild {
     private(set) var epochs: [EpochHistory.Entry] = []
     /// Over offset, epoch and checksum of each batch written.
     package private(set) var digest = ChainDigest()
+    private(set) var holdsEmptyBatches = false
     let path: String
 
     private let disk: any Disk
@@ -192,6 +193,7 @@ package final class SegmentRebuild {
             epochs.append(EpochHistory.Entry(epoch: header.partitionLeaderEpoch, startOffset: header.baseOffset))
         }
         digest.add(header)
+        if header.recordsCount == 0 { holdsEmptyBatches = true }
         writtenBytes += Int64(header.sizeBytes)
         nextOffset = header.nextOffset
         lastEpoch = header.partitionLeaderEpoch

@@ -45,9 +45,13 @@ extension SegmentedLog {
     /// The owner's checkpoint of an earlier cleaning. One that is lost, or older, only means more work.
     package func restoreCleanedEnd(_ offset: Offset) {
         cleanedEnd = min(max(0, offset), endOffset)
+        holdsEmptyBatches = true
     }
 
     package var isCleaning: Bool { cleaning != nil }
+
+    /// Where their times count: of one look, and of one cleaning.
+    private static let segmentsAskedMax = 256
 
     /// Nil: nothing. Only whole closed segments, below the high watermark and flushed, before the first one with a
     /// record younger than `min.compaction.lag.ms`.
@@ -57,6 +61,8 @@ extension SegmentedLog {
         guard damages.isEmpty, !isFenced else { return nil }
         let start = max(startOffset, cleanedEnd <= active.baseOffset ? cleanedEnd : 0)
         var part = CleanablePart(dirty: start..<start, dirtyBytes: 0, cleanBytes: 0, isOverdue: false)
+        let asksTimes = settings.minCompactionLagMs > 0 || settings.maxCompactionLagMs < .max
+        var asked = 0
         // Mutant: what may yet be cut hides what is acknowledged (C1).
         let committed = self.settings.plantedBug == .cleansAboveHighWatermark ? .max : highWatermark
         for segment in segments.dropLast() where segment.nextOffset <= min(committed, flushedEnd) {
@@ -64,16 +70,21 @@ extension SegmentedLog {
                 part.cleanBytes += segment.sizeBytes
                 continue
             }
+            // Their times may have to be read: a long backlog is cleaned in parts.
+            if asksTimes { asked += 1 }
+            guard asked <= Self.segmentsAskedMax else {
+                part.isCutShort = true
+                break
+            }
             if settings.minCompactionLagMs > 0 {
                 noteIndexUse(segment)
                 let largest = try segment.largestTimestamp(intervalBytes: self.settings.indexIntervalBytes).timestamp
                 let youngest = largest >= 0 ? largest : segment.createdMs
                 guard isOlder(youngest, than: settings.minCompactionLagMs, wallMs) else { break }
             }
-            if settings.maxCompactionLagMs < .max, try segment.rollTimestamp() >= 0,
-                isOlder(try segment.rollTimestamp(), than: settings.maxCompactionLagMs, wallMs)
-            {
-                part.isOverdue = true
+            if settings.maxCompactionLagMs < .max, !part.isOverdue {
+                let rolled = try segment.rollTimestamp()
+                part.isOverdue = rolled >= 0 && isOlder(rolled, than: settings.maxCompactionLagMs, wallMs)
             }
             part.dirty = start..<segment.nextOffset
             part.dirtyBytes += segment.sizeBytes
@@ -97,7 +108,8 @@ extension SegmentedLog {
         return true
     }
 
-    /// Bounded work: reads about `budgetBytes`, and at least one batch, and writes no more than it reads.
+    /// Bounded work: reads, unpacks and packs about `budgetBytes`. What one batch takes beyond that is made up for by
+    /// the steps behind it.
     package func stepCleaning(budgetBytes: Int) -> CleaningProgress {
         if let stop = cleaningStop {
             cleaningStop = nil
@@ -174,6 +186,7 @@ extension SegmentedLog {
         }
         segments.replaceSubrange(first..<first + sources.count, with: [segment])
         loadedIndexes.removeAll { base in sources.contains { $0.baseOffset == base } }
+        holdsEmptyBatches = true
         swaps &+= 1
         segment.seal()
         segment.unloadIndexes()

@@ -16,7 +16,7 @@ extension SegmentedLog {
     ) throws(LogError) -> LogSlice? {
         guard var (slice, segment) = try find(from: offset, maxBytes: maxBytes, below: limit, atLeastOne: atLeastOne)
         else { return nil }
-        while skippingEmpty, settings.isCompacted, try isEmpty(slice, in: segment),
+        while skippingEmpty, mayHoldEmptyBatches, try isEmpty(slice, in: segment),
             let next = try find(from: slice.nextOffset, maxBytes: maxBytes, below: limit, atLeastOne: atLeastOne)
         {
             (slice, segment) = next
@@ -63,7 +63,7 @@ extension SegmentedLog {
     private func passEmptyBatches(
         in segment: Segment, from end: Boundary, below limit: Offset
     ) throws(LogError) -> Boundary {
-        guard settings.isCompacted, end.position < segment.sizeBytes else { return end }
+        guard mayHoldEmptyBatches, end.position < segment.sizeBytes else { return end }
         var end = end
         var walk = HeaderWalk(segment, from: end.position, expecting: end.offset)
         while let (header, _) = try walk.next(), header.recordsCount == 0, header.lastOffset < limit {
@@ -94,19 +94,38 @@ extension SegmentedLog {
 
     /// Walks the batch headers from the one that holds `offset` to the end, for rebuilding what is a function of the
     /// log. Also what lies below the log start is walked, as far as its segment is still there.
-    package func forEachHeader(from offset: Offset, _ body: (BatchHeader) -> Void) throws(LogError) {
-        guard offset < endOffset else { return }
+    package func forEachHeader(
+        from offset: Offset, below bound: Offset = .max, _ body: (BatchHeader) -> Void
+    ) throws(LogError) {
+        _ = try walkHeaders(from: offset, below: bound, budgetBytes: .max, body)
+    }
+
+    /// The same a little at a time: answers from where on it is to be called again, and nil when all were walked. A
+    /// header costs what is read for it.
+    package func walkHeaders(
+        from offset: Offset, below bound: Offset, budgetBytes: Int, _ body: (BatchHeader) -> Void
+    ) throws(LogError) -> Offset? {
+        guard offset < endOffset else { return nil }
+        var left = budgetBytes
         let offset = max(offset, segments[0].baseOffset)
         for segment in segments where segment.nextOffset > offset || segment === active {
+            guard segment.baseOffset < bound else { return nil }
             if offset >= segment.baseOffset { try checkReadable(offset) }
+            if offset > segment.baseOffset, segment !== active { noteIndexUse(segment) }
             let start =
                 offset <= segment.baseOffset
                 ? Boundary(position: 0, offset: segment.baseOffset)
                 : try segment.locate(offset, intervalBytes: settings.indexIntervalBytes)
             var walk = HeaderWalk(segment, from: start.position, expecting: start.offset)
-            while let (header, _) = try walk.next() { body(header) }
+            while let (header, _) = try walk.next() {
+                guard header.baseOffset < bound else { return nil }
+                body(header)
+                left -= min(header.sizeBytes, HeaderWalk.headerCostBytes)
+                guard left > 0 else { return header.nextOffset }
+            }
             if segment.nextOffset < endOffset { try checkReadable(segment.nextOffset) }
         }
+        return nil
     }
 
     /// The epoch of the record at `offset`; nil where there is none.
@@ -131,6 +150,8 @@ extension SegmentedLog {
         package var sizeBytes: Int64
     }
 
+    package var segmentsCount: Int { segments.count }
+
     /// In offset order; the last one is active.
     package var segmentSummaries: [SegmentSummary] {
         segments.map { SegmentSummary(baseOffset: $0.baseOffset, nextOffset: $0.nextOffset, sizeBytes: $0.sizeBytes) }
@@ -148,6 +169,13 @@ extension SegmentedLog {
     private func checkReadable(_ offset: Offset) throws(LogError) {
         guard let damage = damages.first(where: { $0.offsets.contains(offset) }) else { return }
         throw .damaged("\(damage.file): \(damage.reason)", from: damage.offsets.lowerBound)
+    }
+
+    /// The first one that begins at or behind `offset`.
+    func firstSegment(from offset: Offset) -> Segment? {
+        let index = segmentIndex(holding: offset)
+        if segments[index].baseOffset >= offset { return segments[index] }
+        return index + 1 < segments.count ? segments[index + 1] : nil
     }
 
     func segmentIndex(holding offset: Offset) -> Int {

@@ -188,6 +188,7 @@ extension SegmentedLog {
         loadedIndexes.removeAll { $0 == base }
         // What peers have may never have been cleaned.
         cleanedEnd = min(cleanedEnd, base)
+        if rebuild.holdsEmptyBatches { holdsEmptyBatches = true }
         swaps &+= 1
         segment.rebuildIndexes(intervalBytes: settings.indexIntervalBytes)
         if segment !== active { segment.unloadIndexes() }

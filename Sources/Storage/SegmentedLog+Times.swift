@@ -48,7 +48,7 @@ extension SegmentedLog {
                     continue
                 }
             }
-            best = try latestBatch(in: segment, below: limit, atLeast: floor) ?? best
+            if let latest = try knownLatestBatch(in: segment, below: limit), latest.timestamp >= floor { best = latest }
         }
         guard let best else { return nil }
         let records = try records(of: best.header, at: best.position, in: best.segment)
@@ -56,35 +56,56 @@ extension SegmentedLog {
         return found.map { ($0.offset, $0.timestamp, best.header.partitionLeaderEpoch) }
     }
 
-    private struct LatestBatch {
-        var segment: Segment
-        var header: BatchHeader
-        var position: Int64
-        /// Of its records.
-        var timestamp: Int64
+    /// Of a closed segment that counts whole it is remembered: any client may ask again and again.
+    private func knownLatestBatch(in segment: Segment, below limit: Offset) throws(LogError) -> LatestBatch? {
+        guard segment !== active, segment.baseOffset >= startOffset, segment.nextOffset <= limit else {
+            return try latestBatch(in: segment, below: limit)
+        }
+        if latestBatches.swaps != swaps || latestBatches.generation != generation
+            || latestBatches.ofSegments.count > segments.count
+        {
+            latestBatches = LatestBatches(swaps: swaps, generation: generation)
+        }
+        if let known = latestBatches.ofSegments[segment.baseOffset], known.segment === segment { return known }
+        let latest = try latestBatch(in: segment, below: limit)
+        latestBatches.ofSegments[segment.baseOffset] = latest
+        return latest
     }
 
-    /// The first batch of a segment with the largest timestamp of all there, if that is not below `least`.
-    private func latestBatch(
-        in segment: Segment, below limit: Offset, atLeast least: Int64
-    ) throws(LogError) -> LatestBatch? {
+    /// The first batch of a segment with the largest timestamp of all there. Batches that lost records are looked into
+    /// by falling bounds, so mostly one of them is.
+    private func latestBatch(in segment: Segment, below limit: Offset) throws(LogError) -> LatestBatch? {
         let interval = settings.indexIntervalBytes
         let start = try segment.locate(max(startOffset, segment.baseOffset), intervalBytes: interval)
         var walk = HeaderWalk(segment, from: start.position, expecting: start.offset)
         var best: LatestBatch?
+        var doubtful: [Bound] = []
         while let (header, position) = try walk.next(), header.nextOffset <= limit {
-            guard header.maxTimestamp >= best.map({ $0.timestamp + 1 }) ?? least, header.recordsCount > 0 else {
-                continue
-            }
-            var timestamp = header.maxTimestamp
+            guard header.recordsCount > 0 else { continue }
             if !header.isWhole || header.baseOffset < startOffset {
-                let kept = try records(of: header, at: position, in: segment).filter { $0.offset >= startOffset }
-                timestamp = kept.map(\.timestamp).max() ?? -1
-                guard timestamp >= best.map({ $0.timestamp + 1 }) ?? least else { continue }
+                doubtful.append(Bound(timestamp: header.maxTimestamp, offset: header.baseOffset, position: position))
+            } else if header.maxTimestamp >= 0, header.maxTimestamp > best?.timestamp ?? -1 {
+                best = LatestBatch(segment: segment, header: header, position: position, timestamp: header.maxTimestamp)
             }
-            best = LatestBatch(segment: segment, header: header, position: position, timestamp: timestamp)
+        }
+        if let best { doubtful.removeAll { $0.timestamp < best.timestamp } }
+        doubtful.sort { ($1.timestamp, $0.offset) < ($0.timestamp, $1.offset) }
+        for bound in doubtful where bound.timestamp >= best?.timestamp ?? 0 {
+            var there = HeaderWalk(segment, from: bound.position, expecting: bound.offset)
+            guard let (header, position) = try there.next() else { continue }
+            let kept = try records(of: header, at: position, in: segment).filter { $0.offset >= startOffset }
+            guard let timestamp = kept.map(\.timestamp).max(), timestamp >= 0 else { continue }
+            let latest = LatestBatch(segment: segment, header: header, position: position, timestamp: timestamp)
+            if latest.isLater(than: best) { best = latest }
         }
         return best
+    }
+
+    /// No record of a batch is younger.
+    private struct Bound {
+        var timestamp: Int64
+        var offset: Offset
+        var position: Int64
     }
 
     private func records(
@@ -104,6 +125,28 @@ extension SegmentedLog {
         }
         return records
     }
+}
+
+/// The first batch of a segment, or of a log, that holds its largest timestamp.
+struct LatestBatch {
+    var segment: Segment
+    var header: BatchHeader
+    var position: Int64
+    /// Of its records.
+    var timestamp: Int64
+
+    fileprivate func isLater(than other: LatestBatch?) -> Bool {
+        guard let other else { return true }
+        return timestamp > other.timestamp
+            || (timestamp == other.timestamp && header.baseOffset < other.header.baseOffset)
+    }
+}
+
+/// Of closed segments, until batches get other positions.
+struct LatestBatches {
+    var swaps: UInt32 = 0
+    var generation: UInt32 = 0
+    var ofSegments: [Offset: LatestBatch] = [:]
 }
 
 extension BatchHeader {

@@ -73,6 +73,11 @@ package final class SegmentedLog {
 
     /// Everything below was cleaned: for the owner's checkpoint, which is a cache.
     package internal(set) var cleanedEnd: Offset = 0
+    /// There may be batches without records, which cleanings leave: here, or on the copy that these were copied from.
+    /// They stay when the policy changes, so the owner's checkpoint remembers it.
+    package var mayHoldEmptyBatches: Bool { settings.isCompacted || holdsEmptyBatches }
+    /// Some were seen, or a checkpoint says so.
+    package internal(set) var holdsEmptyBatches = false
     var cleaning: LogCleaning?
     /// Why the last one ended, until its owner has been told.
     var cleaningStop: CleaningStop?
@@ -80,6 +85,7 @@ package final class SegmentedLog {
     var settling: SettlingSwap?
     /// Rises when batches get other positions.
     var swaps: UInt32 = 0
+    var latestBatches = LatestBatches()
 
     /// The fresh first bytes of the batch that is appended; kept, so that no append allocates them.
     private var head = ByteBuffer()
@@ -98,6 +104,7 @@ package final class SegmentedLog {
         startOffset = opened.startOffset
         epochs = opened.epochs
         savedEpochs = opened.savedEpochs
+        holdsEmptyBatches = opened.holdsEmptyBatches
         flushedEnd = 0
         durableNames = opened.dirtyDirectories.isEmpty ? opened.segments[opened.segments.count - 1].baseOffset : -1
         flushing.dirtyDirectories = opened.dirtyDirectories
@@ -206,6 +213,7 @@ package final class SegmentedLog {
             epochs.assign(header.partitionLeaderEpoch, startOffset: header.baseOffset)
         }
         active.note(header, indexIntervalBytes: settings.indexIntervalBytes)
+        if header.recordsCount == 0 { holdsEmptyBatches = true }
     }
 
     /// Writes at the end of the active segment. A failure leaves nothing visible: what was written is cut off again,

@@ -201,6 +201,77 @@ import Testing
         #expect(try test.records.map(\.offset) == [0, 1])
     }
 
+    // MARK: Empty batches
+
+    /// One record, a run of empty batches over several segments, one record.
+    private func mostlyEmpty() throws -> KeyedLog {
+        let test = try KeyedLog()
+        try test.append([("q", "1")])
+        for index in 0..<40 { try test.append([("k\(index % 5)", String(repeating: "x", count: 300))], producerID: 1) }
+        for index in 0..<5 { try test.append([("k\(index)", String(repeating: "y", count: 300))]) }
+        try test.roll()
+        try test.clean()
+        return test
+    }
+
+    private func passesEmptyBatches(_ log: SegmentedLog) throws -> Bool {
+        let slice = try #require(
+            try log.read(from: 1, maxBytes: 100, below: .max, atLeastOne: true, skippingEmpty: true))
+        return BatchSequence(try log.bytes(of: slice)).contains { $0.0.recordsCount > 0 }
+    }
+
+    @Test func emptyBatchesArePassedOverWhateverThePolicyIsNow() throws {
+        let test = try mostlyEmpty()
+        #expect(test.log.holdsEmptyBatches)
+        #expect(try passesEmptyBatches(test.log))
+        test.log.settings.isCompacted = false
+        #expect(try passesEmptyBatches(test.log))
+        let flushedEnd = test.log.flushedEnd
+        try test.log.close(flushing: true)
+        // The owner's checkpoint has a line of the log, though nothing of it counts as clean any more.
+        test.settings.isCompacted = false
+        test.log = try KeyedLog.open(test.seam, test.settings, recoveryPoint: flushedEnd, startOffset: 0)
+        #expect(!test.log.holdsEmptyBatches)
+        test.log.restoreCleanedEnd(0)
+        #expect(try passesEmptyBatches(test.log))
+        try test.log.close(flushing: true)
+        // And what is gone through at an opening is seen.
+        test.log = try KeyedLog.open(test.seam, test.settings, recoveryPoint: 0, startOffset: 0)
+        #expect(try passesEmptyBatches(test.log))
+    }
+
+    @Test func aCopyOfACleanedLogKnowsOfItsEmptyBatches() throws {
+        let leader = try mostlyEmpty()
+        var settings = KeyedLog.settings
+        settings.isCompacted = false
+        let follower = try KeyedLog(settings)
+        for (header, bytes) in try KeyedLog.batches(of: leader.log) {
+            try follower.log.appendReplicated(bytes, headers: [header], wallMs: 0)
+        }
+        #expect(follower.log.holdsEmptyBatches)
+        #expect(try passesEmptyBatches(follower.log))
+    }
+
+    // MARK: Headers, a little at a time
+
+    @Test(arguments: [1, 500, 20_000]) func headersAreWalkedInParts(_ budgetBytes: Int) throws {
+        let test = try halved()
+        var (all, parts): ([Offset], [Offset]) = ([], [])
+        let bound = test.log.activeBaseOffset
+        try test.log.forEachHeader(from: 0) { if $0.baseOffset < bound { all.append($0.baseOffset) } }
+        var next: Offset? = 0
+        var calls = 0
+        while let from = next {
+            next = try test.log.walkHeaders(from: from, below: bound, budgetBytes: budgetBytes) {
+                parts.append($0.baseOffset)
+            }
+            calls += 1
+        }
+        #expect(parts == all && all.count == 60)
+        // Each of these batches takes some 120 bytes.
+        #expect(budgetBytes == 1 ? calls == 61 : budgetBytes == 500 ? calls > 12 : calls == 1)
+    }
+
     /// Half of each segment stays, so that none has room for its neighbour.
     private func halved() throws -> KeyedLog {
         let test = try KeyedLog()
@@ -348,6 +419,32 @@ import Testing
             }
         }
         throw Violation(description: "the repair does not end")
+    }
+
+    /// With rising timestamps each batch is the latest so far, and each has lost a record.
+    @Test func theLatestTimestampIsFoundWithoutUnpackingASegment() throws {
+        let disk = SimulatedDisk(seed: 1)
+        let counting = FailingDisk(disk, nil)
+        let test = try KeyedLog(
+            LogSettings(segmentBytes: 1 << 20, indexIntervalBytes: 4096, isCompacted: true), disk: disk, seam: counting)
+        for index in 0..<50 {
+            // Ends with a record that goes, so that no bound is any record's.
+            let value = String(repeating: "x", count: 6_000)
+            try test.append([("k\(index)", value), ("gone", value)], timestamp: Int64(1_000 + 10 * index))
+        }
+        try test.append([("gone", "at last")], timestamp: 500)
+        try test.append([("-", "-")], timestamp: 0, rolling: true)
+        try test.clean()
+        func asked() throws -> (timestamp: Int64?, reads: Int) {
+            let before = counting.counts[.read, default: 0]
+            let found = try test.log.offsetOfMaxTimestamp(below: test.log.endOffset - 1)
+            return (found?.timestamp, counting.counts[.read, default: 0] - before)
+        }
+        let first = try asked()
+        // A read for each header, and a few for the batches.
+        #expect(first.timestamp == 1_490 && first.reads < 70, "\(first)")
+        let second = try asked()
+        #expect(second.timestamp == 1_490 && second.reads < 10, "\(second)")
     }
 
     /// A small batch may unpack to more than ten times the default of max.message.bytes where a topic allows it.

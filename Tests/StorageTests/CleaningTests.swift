@@ -114,6 +114,57 @@ import Testing
         #expect(try test.clean().cleanedEnd == 4)
     }
 
+    @Test func aLongBacklogIsCleanedInParts() throws {
+        var settings = KeyedLog.settings
+        settings.segmentBytes = 1
+        let test = try KeyedLog(settings, cleaning: CleaningSettings(maxCompactionLagMs: 1_000_000_000))
+        for index in 0..<300 { try test.append([("k\(index % 3)", "\(index)")]) }
+        try test.roll()
+        try test.flush()
+        let part = try #require(test.part)
+        #expect(part.dirty == 0..<256 && part.isCutShort && part.isDue(test.cleaning))
+        try test.clean()
+        #expect(test.log.cleanedEnd == 256)
+        #expect(test.part?.isCutShort == false && test.part?.dirty.lowerBound == 256)
+        try test.clean()
+        #expect(newest(try test.records) == newest(test.written))
+        // Where no times are asked for, it is one part.
+        let other = try KeyedLog(settings)
+        for index in 0..<300 { try other.append([("k\(index % 3)", "\(index)")]) }
+        try other.flush()
+        #expect(other.part?.dirty == 0..<299 && other.part?.isCutShort == false)
+    }
+
+    /// Steps are counted by what they unpack, and what one batch takes too much the next ones do not have.
+    @Test(arguments: [Compression.gzip, .zstd]) func whatIsPackedSmallTakesItsTime(_ codec: Compression) throws {
+        func steps(_ codec: Compression, thinned: Bool) throws -> Int {
+            let test = try KeyedLog(LogSettings(segmentBytes: 1 << 20, indexIntervalBytes: 100, isCompacted: true))
+            let value = String(repeating: "x", count: 20_000)
+            for index in 0..<30 {
+                let key = thinned ? "k" : "k\(index)"
+                try test.append([(key, value), ("u\(index)", value)], compression: codec)
+            }
+            try test.roll()
+            try test.flush()
+            #expect(test.log.beginCleaning(test.order(try #require(test.part))))
+            for step in 1... {
+                switch test.log.stepCleaning(budgetBytes: 20_000) {
+                case .working: continue
+                case .waiting: try test.complete()
+                case .finished: return step
+                case let other: throw Violation(description: "the cleaning ended: \(other)")
+                }
+            }
+            return 0
+        }
+        // 30 batches of 40,000 bytes, each unpacked twice.
+        let whole = try steps(codec, thinned: false)
+        #expect(whole >= 115 && whole < 140, "\(whole)")
+        // All but one are packed again.
+        let thinned = try steps(codec, thinned: true)
+        #expect(thinned > 300, "\(thinned)")
+    }
+
     // MARK: Batches
 
     @Test(arguments: Compression.allCases) func aThinnedBatchKeepsItsPlaceAndItsPacking(_ codec: Compression) throws {
