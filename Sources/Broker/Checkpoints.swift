@@ -11,10 +11,13 @@ struct Checkpoints {
     private(set) var recoveryPoints = SortedMap<String, Offset>()
     private(set) var logStartOffsets = SortedMap<String, Offset>()
     private(set) var highWatermarks = SortedMap<String, Offset>()
-    /// Never above what is clean: see `SegmentedLog.cleanedEnd`.
+    /// Never above what is clean: see `SegmentedLog.cleanedEnd`. 0: nothing is, and yet there may be empty batches,
+    /// which a change of the policy and a copy leave behind.
     private(set) var cleanedEnds = SortedMap<String, Offset>()
     /// There are compacted logs, or were: their file is written too.
     private var hasCleaned = false
+    /// False: their file was damaged.
+    private(set) var knowsCleanedEnds = true
     /// Caches that were there and are not what was written: they say nothing.
     private(set) var damagedFiles: [String] = []
     private var isChanged = false
@@ -66,20 +69,21 @@ struct Checkpoints {
         highWatermarks = cache(Self.highWatermarkFile)
         cleanedEnds = cache(Self.cleanerFile)
         hasCleaned = names.contains { $0.hasPrefix(Self.cleanerFile) }
+        knowsCleanedEnds = !damaged.contains { $0.hasSuffix(Self.cleanerFile) }
         damagedFiles = damaged
         guard let starts = own(Self.logStartFile) else { throw Self.refusal(of: directory) }
         logStartOffsets = starts
     }
 
     mutating func note(
-        _ name: String, recoveryPoint: Offset, logStartOffset: Offset, highWatermark: Offset, cleanedEnd: Offset
+        _ name: String, recoveryPoint: Offset, logStartOffset: Offset, highWatermark: Offset, cleanedEnd: Offset?
     ) {
         guard
             recoveryPoints[name] != recoveryPoint || logStartOffsets[name] != logStartOffset
-                || highWatermarks[name] != highWatermark || cleanedEnds[name] ?? 0 != cleanedEnd
+                || highWatermarks[name] != highWatermark || cleanedEnds[name] != cleanedEnd
         else { return }
-        if cleanedEnd > 0 { hasCleaned = true }
-        cleanedEnds[name] = cleanedEnd > 0 ? cleanedEnd : nil
+        if cleanedEnd != nil { hasCleaned = true }
+        cleanedEnds[name] = cleanedEnd
         recoveryPoints[name] = recoveryPoint
         logStartOffsets[name] = logStartOffset
         highWatermarks[name] = highWatermark
@@ -100,7 +104,7 @@ struct Checkpoints {
 
     /// Before a cut, or before something else takes the place of what was clean.
     mutating func lower(_ name: String, cleanedEnd: Offset) {
-        cleanedEnds[name] = cleanedEnd > 0 ? cleanedEnd : nil
+        cleanedEnds[name] = cleanedEnd
         isChanged = true
     }
 

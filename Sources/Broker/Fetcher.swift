@@ -253,12 +253,18 @@ extension Shard {
         _ topicPartition: TopicPartition, _ answer: FetchResponse.Partition, on link: LinkID, _ sequence: UInt64
     ) {
         guard let replica = replicas[topicPartition], replica.fetcher == link,
-            let told = fetchers[link]?.told[topicPartition], told.sequence <= sequence,
-            case let position = told.position,
-            let next = replica.partition.nextFetch(log: replica.logView), next.offset == position.offset,
+            let told = fetchers[link]?.told[topicPartition], told.sequence <= sequence
+        else { return }
+        let position = told.position
+        // The leader says it once, whatever becomes of the rest.
+        if replica.settings.compacts, position.leaderEpoch == replica.partition.leaderEpoch {
+            replica.cleaning.note(
+                cleanedByAll: answer.cleanedByAll, at: reading.now,
+                deleteRetentionMs: replica.settings.deleteRetentionMs)
+        }
+        guard let next = replica.partition.nextFetch(log: replica.logView), next.offset == position.offset,
             next.currentLeaderEpoch == position.leaderEpoch
         else { return }
-        replica.cleaning.cleanedByAll = answer.cleanedByAll
         var fetched: (bytes: ByteBuffer, headers: [BatchHeader])?
         if let sent = answer.records, sent.readableBytes > 0 {
             do throws(BatchError) {

@@ -134,30 +134,32 @@ final class Replica {
         var start: Offset = 0
         do throws(DiskError) {
             try ProducerSnapshots.prune(directory, above: log.endOffset, on: disk)
-            if let snapshot = try ProducerSnapshots.newest(in: directory, reaching: log, below: log.endOffset, on: disk)
-            {
-                producers = snapshot.table
-                start = snapshot.offset
-            }
         } catch {
             throw .disk(error)
         }
+        if let snapshot = try newestSnapshot(below: log.endOffset, on: disk) {
+            producers = snapshot.table
+            start = snapshot.offset
+        }
         try replayProducers(from: start)
+    }
+
+    func newestSnapshot(
+        below bound: Offset, on disk: any Disk
+    ) throws(LogError) -> (offset: Offset, table: ProducerTable)? {
+        do throws(DiskError) {
+            return try ProducerSnapshots.newest(in: directory, reaching: log, below: bound, on: disk)
+        } catch {
+            throw .disk(error)
+        }
     }
 
     /// What the batches that lie whole below `bound` say of producers, and where the last of them ends.
     func producers(
         below bound: Offset, on disk: any Disk
     ) throws(LogError) -> (end: Offset, table: ProducerTable) {
-        var (end, table) = (Offset(0), ProducerTable())
-        do throws(DiskError) {
-            if let snapshot = try ProducerSnapshots.newest(in: directory, reaching: log, below: bound, on: disk) {
-                (end, table) = snapshot
-            }
-        } catch {
-            throw .disk(error)
-        }
-        try log.forEachHeader(from: end) { header in
+        var (end, table) = try newestSnapshot(below: bound, on: disk) ?? (0, ProducerTable())
+        try log.forEachHeader(from: end, below: bound) { header in
             guard header.nextOffset <= bound else { return }
             end = max(end, header.nextOffset)
             if header.hasProducer && !header.isControl { table.record(ProducedBatch(header)) }

@@ -7,14 +7,49 @@ import Storage
 
 /// What the cleaner is at.
 struct Cleaner {
-    /// Nil: nothing; it looks for work when its timer comes.
-    var at: TopicPartition?
+    enum Stage {
+        /// It looks for the log that needs it most; nothing was begun.
+        case looking(CleanerLook)
+        /// What the log says of producers is gathered.
+        case surveying(CleanerSurvey)
+        case cleaning(TopicPartition)
+    }
+
+    var stage = Stage.looking(CleanerLook())
     /// Of the cleaning under way: what was clean before, and when it began.
     var cleanedBefore: Offset = 0
     var beganAt: Instant = .zero
     var timer: Timers<ShardTimer>.ID?
     /// Secrets of the hashes of keys; whoever knew one could make two keys that are one to the cleaner.
     var secrets: SeededRandom
+
+    init(secrets: SeededRandom) { self.secrets = secrets }
+
+    var at: TopicPartition? {
+        switch stage {
+        case .looking: nil
+        case .surveying(let survey): survey.key
+        case .cleaning(let key): key
+        }
+    }
+}
+
+/// One round over all replicas, a part in each step.
+struct CleanerLook {
+    /// Those up to this one were looked at.
+    var behind: TopicPartition?
+    var best: (key: TopicPartition, part: CleanablePart)?
+}
+
+/// Which producers a log knows below the end of what is to be cleaned: gone through from the newest snapshot on, for
+/// which the headers of the whole log may have to be read.
+struct CleanerSurvey {
+    var key: TopicPartition
+    var part: CleanablePart
+    /// A cut raises it: then the headers may have been others.
+    var generation: UInt32
+    var next: Offset
+    var producers: ProducerTable
 }
 
 /// What a replica remembers of cleanings.
@@ -24,10 +59,23 @@ struct CleaningNotes {
     /// Why the last one failed; said once.
     var saidReason = ""
     /// All copies have cleaned up to here: what a tombstone below it covers is nowhere any more. As this leader found,
-    /// or as the leader said.
+    /// or as the leader said; 0 while one of them is away.
     var cleanedByAll: Offset = 0
+    /// The same, by its age.
+    var aged = AgedEnds()
     /// Leader: what the others said of themselves.
     var words = SortedMap<NodeID, CleanedWord>()
+
+    mutating func note(cleanedByAll end: Offset, at now: Instant, deleteRetentionMs: Int64) {
+        cleanedByAll = end
+        aged.note(end, at: now, ageMs: deleteRetentionMs)
+    }
+
+    /// What is at or above `offset` becomes something else.
+    mutating func lower(to offset: Offset) {
+        cleanedByAll = min(cleanedByAll, offset)
+        aged.lower(to: offset)
+    }
 }
 
 /// A follower's word on how far it has cleaned, of one incarnation to one leader.
@@ -45,6 +93,8 @@ extension Shard {
     /// After a failure, in times of the back-off; what cannot be read as records will not get better by itself.
     private static let failedBackoffs: Int64 = 4
     private static let unreadableBackoffs: Int64 = 240
+    /// Of the logs that are looked at in one step.
+    private static let segmentsLookedAt = 500
 
     func scheduleCleaner(inMs delayMs: Int64) {
         timers.cancel(cleaner.timer)
@@ -56,13 +106,24 @@ extension Shard {
     func runCleaner() {
         cleaner.timer = nil
         guard !isStopping else { return }
-        guard let key = cleaner.at else { return beginCleaning() }
-        guard let replica = replicas[key] else { return cleaningEnded(nil) }
-        let budget = configuration.log.cleanerBytesPerSecond * Self.cleaningTickMs / 1_000 / Int64(shardCount)
-        switch replica.log.stepCleaning(budgetBytes: Int(max(1, budget))) {
+        switch cleaner.stage {
+        case .looking(let look): goOnLooking(look)
+        case .surveying(let survey): goOnSurveying(survey)
+        case .cleaning(let key): goOnCleaning(replicas[key])
+        }
+    }
+
+    /// What the rate allows between two steps.
+    private var tickBudgetBytes: Int {
+        Int(max(1, configuration.log.cleanerBytesPerSecond * Self.cleaningTickMs / 1_000 / Int64(shardCount)))
+    }
+
+    private func goOnCleaning(_ replica: Replica?) {
+        guard let replica else { return cleaningEnded() }
+        switch replica.log.stepCleaning(budgetBytes: tickBudgetBytes) {
         case .working: scheduleCleaner(inMs: Self.cleaningTickMs)
         case .waiting: scheduleCleaner(inMs: Self.cleaningPollMs)
-        case .idle: cleaningEnded(replica)
+        case .idle: cleaningEnded()
         case .finished(let summary): cleaningFinished(replica, summary)
         case .abandoned(let stop): cleaningAbandoned(replica, stop)
         }
@@ -75,54 +136,104 @@ extension Shard {
 
     // MARK: Beginning
 
-    private func beginCleaning() {
-        var chosen: (replica: Replica, part: CleanablePart)?
-        for replica in replicas.values where replica.settings.compacts && isWhole(replica) {
-            guard reading.now >= replica.cleaning.heldUntil else { continue }
-            do throws(LogError) {
-                guard let part = try cleanablePart(of: replica), part.isDue(replica.settings.cleaning) else { continue }
-                if let best = chosen?.part, !part.isMoreUrgent(than: best) { continue }
-                chosen = (replica, part)
-            } catch {
-                cleaningFailed(replica, error)
+    /// Looks at some replicas; when all were looked at, the one that needs it most is next.
+    private func goOnLooking(_ look: CleanerLook) {
+        var look = look
+        var segmentsLeft = Self.segmentsLookedAt
+        var index = look.behind.map { replicas.lowerBound($0) } ?? 0
+        if index < replicas.keys.count, replicas.keys[index] == look.behind { index += 1 }
+        while index < replicas.keys.count, segmentsLeft > 0 {
+            let (key, replica) = (replicas.keys[index], replicas.values[index])
+            (look.behind, index) = (key, index + 1)
+            guard replica.settings.compacts, isWhole(replica), reading.now >= replica.cleaning.heldUntil else {
+                continue
             }
+            segmentsLeft -= replica.log.segmentsCount
+            guard let part = duePart(of: replica) else { continue }
+            if look.best.map({ part.isMoreUrgent(than: $0.part) }) ?? true { look.best = (key, part) }
         }
-        guard let (replica, part) = chosen else { return scheduleCleaner(inMs: configuration.log.cleanerBackoffMs) }
-        do throws(LogError) {
-            guard replica.log.beginCleaning(try order(part, of: replica)) else {
-                hold(replica, backoffs: 1)
-                return scheduleCleaner(inMs: Self.cleaningTickMs)
-            }
-        } catch {
-            cleaningFailed(replica, error)
+        cleaner.stage = .looking(look)
+        guard index >= replicas.keys.count else { return scheduleCleaner(inMs: Self.cleaningTickMs) }
+        cleaner.stage = .looking(CleanerLook())
+        guard let best = look.best else { return scheduleCleaner(inMs: configuration.log.cleanerBackoffMs) }
+        // The look may have taken some time.
+        guard let replica = replicas[best.key], let part = duePart(of: replica) else {
             return scheduleCleaner(inMs: Self.cleaningTickMs)
         }
-        cleaner.at = replica.topicPartition
-        cleaner.cleanedBefore = part.dirty.lowerBound
-        cleaner.beganAt = reading.now
-        scheduleCleaner(inMs: 0)
+        beginSurvey(part, of: replica)
     }
 
-    private func cleanablePart(of replica: Replica) throws(LogError) -> CleanablePart? {
-        try replica.log.cleanablePart(
-            replica.settings.cleaning, highWatermark: replica.partition.highWatermark, wallMs: reading.wallMs)
+    private func duePart(of replica: Replica) -> CleanablePart? {
+        do throws(LogError) {
+            let part = try replica.log.cleanablePart(
+                replica.settings.cleaning, highWatermark: replica.partition.highWatermark, wallMs: reading.wallMs)
+            guard let part, part.isDue(replica.settings.cleaning) else { return nil }
+            return part
+        } catch {
+            cleaningFailed(replica, error)
+            return nil
+        }
     }
 
-    private func order(_ part: CleanablePart, of replica: Replica) throws(LogError) -> CleaningOrder {
-        let hasher = KeyHasher(cleaner.secrets.next(), cleaner.secrets.next())
-        let known = try replica.producers(below: part.dirty.upperBound, on: disk)
-        if replica.isLeader { replica.cleaning.cleanedByAll = cleanedByAll(replica) }
-        return CleaningOrder(
-            part: part, settings: replica.settings.cleaning, wallMs: reading.wallMs, hasher: hasher,
+    private func beginSurvey(_ part: CleanablePart, of replica: Replica) {
+        do throws(LogError) {
+            let known = try replica.newestSnapshot(below: part.dirty.upperBound, on: disk)
+            goOnSurveying(
+                CleanerSurvey(
+                    key: replica.topicPartition, part: part, generation: replica.log.generation,
+                    next: known?.offset ?? 0, producers: known?.table ?? ProducerTable()))
+        } catch {
+            cleaningFailed(replica, error)
+            scheduleCleaner(inMs: Self.cleaningTickMs)
+        }
+    }
+
+    private func goOnSurveying(_ survey: CleanerSurvey) {
+        var survey = survey
+        guard let replica = replicas[survey.key], replica.settings.compacts, isWhole(replica),
+            replica.log.generation == survey.generation
+        else { return cleaningEnded() }
+        do throws(LogError) {
+            let bound = survey.part.dirty.upperBound
+            let next = try replica.log.walkHeaders(from: survey.next, below: bound, budgetBytes: tickBudgetBytes) {
+                if $0.hasProducer && !$0.isControl { survey.producers.record(ProducedBatch($0)) }
+            }
+            guard let next else { return beginCleaning(replica, survey) }
+            survey.next = next
+            cleaner.stage = .surveying(survey)
+            scheduleCleaner(inMs: Self.cleaningTickMs)
+        } catch {
+            cleaningFailed(replica, error)
+            cleaningEnded()
+        }
+    }
+
+    private func beginCleaning(_ replica: Replica, _ survey: CleanerSurvey) {
+        let settings = replica.settings.cleaning
+        if replica.isLeader { noteCleanedByAll(replica) }
+        let aged = replica.cleaning.aged.end(at: reading.now, ageMs: settings.deleteRetentionMs)
+        let order = CleaningOrder(
+            part: survey.part, settings: settings, wallMs: reading.wallMs,
+            hasher: KeyHasher(cleaner.secrets.next(), cleaner.secrets.next()),
             // Mutant: a restart remembers other duplicates than were told before it (I3).
-            producers: configuration.plantedBug == .cleaningForgetsProducers ? [:] : known.table.oldestBatches,
-            tombstonesRemovableBelow: replica.cleaning.cleanedByAll)
+            producers: configuration.plantedBug == .cleaningForgetsProducers ? [:] : survey.producers.oldestBatches,
+            // Mutant: as in Kafka, which goes by time alone (C1).
+            tombstonesRemovableBelow: configuration.plantedBug == .tombstoneGoesByTimeAlone
+                ? .max : min(replica.cleaning.cleanedByAll, aged))
+        guard replica.log.beginCleaning(order) else {
+            hold(replica, backoffs: 1)
+            return cleaningEnded()
+        }
+        cleaner.stage = .cleaning(replica.topicPartition)
+        cleaner.cleanedBefore = survey.part.dirty.lowerBound
+        cleaner.beganAt = reading.now
+        goOnCleaning(replica)
     }
 
     // MARK: Ending
 
-    private func cleaningEnded(_ replica: Replica?) {
-        cleaner.at = nil
+    private func cleaningEnded() {
+        cleaner.stage = .looking(CleanerLook())
         scheduleCleaner(inMs: Self.cleaningTickMs)
     }
 
@@ -136,9 +247,10 @@ extension Shard {
                     + "\(summary.bytesBefore) bytes in \(summary.segmentsBefore) segments are \(summary.bytesAfter) in "
                     + "\(summary.segmentsAfter)")
         }
+        if replica.isLeader { noteCleanedByAll(replica) }
         // Nothing more was possible: a transaction begins the dirty part.
         if summary.cleanedEnd <= cleaner.cleanedBefore { hold(replica, backoffs: Self.failedBackoffs) }
-        cleaningEnded(replica)
+        cleaningEnded()
     }
 
     private func cleaningAbandoned(_ replica: Replica, _ stop: CleaningStop) {
@@ -149,7 +261,7 @@ extension Shard {
             say(replica, "the batch at offset \(offset) holds no records that can be read: \(reason)")
             hold(replica, backoffs: Self.unreadableBackoffs)
         }
-        cleaningEnded(replica)
+        cleaningEnded()
     }
 
     /// The log is as it was, or further: only its owner may have to act.
@@ -182,12 +294,20 @@ extension Shard {
             brokerEpoch: brokerEpoch, leaderEpoch: replica.partition.leaderEpoch, end: end)
     }
 
+    /// Leader: looks at what all copies have cleaned, and since when.
+    @discardableResult
+    func noteCleanedByAll(_ replica: Replica) -> Offset {
+        guard replica.settings.compacts else { return 0 }
+        let end = cleanedByAll(replica)
+        replica.cleaning.note(
+            cleanedByAll: end, at: reading.now, deleteRetentionMs: replica.settings.deleteRetentionMs)
+        return end
+    }
+
     /// As the leader knows it: every replica is in sync and has said so, in this epoch and in this incarnation. A copy
     /// that is away may come back with all that the others have removed.
-    func cleanedByAll(_ replica: Replica) -> Offset {
-        guard replica.settings.compacts, let registration = replica.partition.registration else { return 0 }
-        // Mutant: as in Kafka, which goes by time alone (C1).
-        if configuration.plantedBug == .tombstoneGoesByTimeAlone { return .max }
+    private func cleanedByAll(_ replica: Replica) -> Offset {
+        guard let registration = replica.partition.registration else { return 0 }
         var end = min(replica.log.cleanedEnd, replica.partition.highWatermark)
         for id in registration.replicas where id != configuration.nodeID {
             guard let word = replica.cleaning.words[id], word.leaderEpoch == replica.partition.leaderEpoch,
@@ -200,9 +320,20 @@ extension Shard {
 
     // MARK: The checkpoint
 
+    /// Of a log that was just opened.
+    func restoreCleanedEnd(of log: SegmentedLog, named name: String) throws(LogError) {
+        // Where the file is damaged nobody knows.
+        guard let end = checkpoints.cleanedEnds[name] ?? (checkpoints.knowsCleanedEnds ? nil : 0) else { return }
+        log.restoreCleanedEnd(end)
+        guard end > log.endOffset else { return }
+        // What is appended now is not clean, though the line reaches past it.
+        checkpoints.lower(name, cleanedEnd: log.cleanedEnd)
+        do throws(DiskError) { try checkpoints.writeNow(to: disk, directory) } catch { throw .disk(error) }
+    }
+
     /// What a repair brings in was cleaned otherwise, or never: the file must not call it clean.
     func prepareInstall(of replica: Replica, at base: Offset) throws(LogError) {
-        replica.cleaning.cleanedByAll = min(replica.cleaning.cleanedByAll, base)
+        replica.cleaning.lower(to: base)
         guard checkpoints.cleanedEnds[replica.name] ?? 0 > base else { return }
         checkpoints.lower(replica.name, cleanedEnd: base)
         do throws(DiskError) { try checkpoints.writeNow(to: disk, directory) } catch { throw .disk(error) }

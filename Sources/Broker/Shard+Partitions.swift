@@ -82,8 +82,7 @@ extension Shard {
             let registration = topic.partitions[Int(topicPartition.partition)]
             judgePostponed(topicPartition, log, registration)
             try judge(log, named: name, topicPartition, registration, isSynchronous: settings.synchronous)
-            log.restoreCleanedEnd(checkpoints.cleanedEnds[name] ?? 0)
-            log.settings = settings.logSettings(configuration.plantedBug, wasCleaned: log.cleanedEnd > 0)
+            try restoreCleanedEnd(of: log, named: name)
             let replica = Replica(
                 topicPartition, topicName: topic.name, directory: path, log: log,
                 partition: Partition(
@@ -208,8 +207,7 @@ extension Shard {
                 settings != replica.settings
             else { continue }
             replica.settings = settings
-            replica.log.settings = settings.logSettings(
-                configuration.plantedBug, wasCleaned: replica.log.settings.isCompacted)
+            replica.log.settings = settings.logSettings(configuration.plantedBug)
             if !settings.compacts { replica.log.abandonCleaning() }
             perform(on: replica) {
                 $0.settingsChanged(partitionSettings(settings), log: replica.logView, at: reading.now, into: &$1)
@@ -255,7 +253,7 @@ extension Shard {
             startSnapshots.removeValue(forKey: sequence)
         }
         if scrub.at == replica.topicPartition { scrub.cursor = nil }
-        if cleaner.at == replica.topicPartition { cleaner.at = nil }
+        if cleaner.at == replica.topicPartition { cleaner.stage = .looking(CleanerLook()) }
     }
 
     // MARK: Effects of a partition
@@ -408,7 +406,8 @@ extension Shard {
         checkpoints.note(
             replica.name, recoveryPoint: min(replica.log.recoveryPoint, replica.partition.highWatermark),
             logStartOffset: max(replica.log.startOffset, replica.savedStart),
-            highWatermark: replica.partition.highWatermark, cleanedEnd: replica.log.cleanedEnd)
+            highWatermark: replica.partition.highWatermark,
+            cleanedEnd: replica.log.holdsEmptyBatches ? replica.log.cleanedEnd : nil)
     }
 
     /// Kafka's `producer.id.expiration.ms`.

@@ -171,7 +171,7 @@ extension Shard {
         replica.wantedStart = 0
         replica.savedStart = 0
         let before = replica.log.startOffset
-        replica.cleaning.cleanedByAll = min(replica.cleaning.cleanedByAll, offset)
+        replica.cleaning.lower(to: offset)
         let point = isWhole ? 0 : offset
         // A start below the one there was is told by the first segment alone: until that is made, an older one stands.
         let start: Offset? = isWhole ? (offset >= before ? offset : nil) : (offset >= before ? before : nil)
@@ -182,7 +182,11 @@ extension Shard {
         checkpoints.lower(
             replica.name, recoveryPoint: min(point, checkpoints.recoveryPoints[replica.name] ?? 0),
             logStartOffset: start, highWatermark: min(replica.partition.highWatermark, max(offset, point)))
-        if isCleanKnown { checkpoints.lower(replica.name, cleanedEnd: point) }
+        if isCleanKnown {
+            // A batch that the cut falls into goes whole, and one that stands for many is wide.
+            let cleanEnd = isWhole ? 0 : try replica.log.cutPoint(at: offset)
+            checkpoints.lower(replica.name, cleanedEnd: min(point, cleanEnd))
+        }
         do throws(DiskError) { try checkpoints.writeNow(to: disk, directory) } catch { throw .disk(error) }
     }
 }

@@ -6,13 +6,12 @@ import Records
 import Storage
 
 extension EffectiveTopicConfig {
-    /// - Parameter wasCleaned: the log holds empty batches of the time before `cleanup.policy` changed.
-    func logSettings(_ bug: PlantedBug, wasCleaned: Bool = false) -> LogSettings {
+    func logSettings(_ bug: PlantedBug) -> LogSettings {
         LogSettings(
             segmentBytes: Int64(segmentBytes),
             // Only closed segments are compacted.
             segmentMs: compacts ? min(segmentMs, maxCompactionLagMs) : segmentMs, delaysRemoval: true,
-            isCompacted: compacts || wasCleaned, plantedBug: bug)
+            isCompacted: compacts, plantedBug: bug)
     }
 
     var cleaning: CleaningSettings {

@@ -200,6 +200,53 @@ struct CompactionTests {
         #expect(try compacted.records(on: host).allSatisfy { $0.key == "a" })
     }
 
+    /// What a reader got from the copy that was cleaned last, it must hear the end of, also from the others.
+    @Test func aTombstoneStaysAsLongBehindTheLastCopysCleaning() throws {
+        let compacted = try Compacted(nodes: 3, configs: [("delete.retention.ms", "20000")])
+        let (world, leader) = (compacted.world, try compacted.leader())
+        leader.shardDisk.noSpaceForNamesEndingIn = ".cleaned"
+        #expect(try compacted.put([("gone", "1")]) == .none)
+        #expect(try compacted.put([("gone", nil)]) == .none)
+        func goOn(_ rounds: Range<Int>) throws {
+            for round in rounds {
+                #expect(try compacted.put([("a", "\(round)")]) == .none)
+                world.run(forMs: 1_000)
+            }
+        }
+        func gone(on host: Host) throws -> [String?] {
+            try compacted.records(on: host).filter { $0.key == "gone" }.map(\.value)
+        }
+        try goOn(0..<40)
+        let others = world.hosts.filter { $0.id != leader.id }
+        #expect(try gone(on: leader) == ["1", nil])
+        for host in others { #expect(try gone(on: host) == [nil]) }
+        leader.shardDisk.noSpaceForNamesEndingIn = nil
+        try goOn(40..<52)
+        for host in world.hosts { #expect(try gone(on: host) == [nil], "node \(host.id)") }
+        try goOn(52..<80)
+        for host in world.hosts { #expect(try gone(on: host).isEmpty, "node \(host.id)") }
+        #expect(try compacted.leader() === leader)
+    }
+
+    /// More segments than one look of the cleaner takes in.
+    @Test func theLogThatNeedsItIsFoundAmongMany() throws {
+        let compacted = try Compacted(nodes: 1)
+        let (world, host) = (compacted.world, compacted.world.hosts[0])
+        var many = createRequest(["many"], replicas: 1, configs: [("cleanup.policy", "compact")])
+        many.topics[0].numPartitions = 600
+        #expect(try Client(host, world).call(many).topics.map(\.errorCode) == [.none])
+        world.run(forMs: 1_000)
+        for round in 0..<10 { #expect(try compacted.put([("a", "\(round)")]) == .none) }
+        func segments() -> Int {
+            var count = 0
+            host.node?.shards[0].inspectReplicas { count = max(count, $0.log.segmentSummaries.count) }
+            return count
+        }
+        #expect(segments() == 10)
+        world.run(forMs: 5_000) { segments() < 4 }
+        #expect(segments() < 4)
+    }
+
     @Test func aRecordWithoutAKeyIsRefused() throws {
         let compacted = try Compacted(nodes: 1)
         let client = Client(compacted.world.hosts[0], compacted.world)

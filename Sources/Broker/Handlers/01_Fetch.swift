@@ -380,7 +380,7 @@ extension Shard {
         case .read(let limit, _):
             if let follower = pending.reader.replica {
                 cleanedTold(target.cleanedEnd, by: follower.id, follower.brokerEpoch, of: replica)
-                answer.cleanedByAll = cleanedByAll(replica)
+                answer.cleanedByAll = noteCleanedByAll(replica)
             }
             let room = min(target.maxBytes, pending.maxBytes - round.sizeBytes)
             if room < target.maxBytes { round.isCut = true }
