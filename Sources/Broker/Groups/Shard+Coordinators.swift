@@ -98,10 +98,18 @@ extension Shard {
     /// True when all is loaded.
     private func loadPiece(of coordinator: Coordinator, _ replica: Replica) throws(LogError) -> Bool {
         coordinator.loadAt = max(coordinator.loadAt, replica.log.startOffset)
-        guard coordinator.loadAt < coordinator.loadEnd,
+        guard coordinator.loadAt < coordinator.loadEnd else { return true }
+        guard
             let slice = try replica.log.read(
                 from: coordinator.loadAt, maxBytes: Self.loadBytes, below: coordinator.loadEnd, atLeastOne: true)
-        else { return true }
+        else {
+            // An empty batch that a cleaning made meanwhile may reach past the end; nothing else should be here.
+            log(
+                .warning,
+                "\(replica.name): nothing to load of groups between offsets \(coordinator.loadAt) and "
+                    + "\(coordinator.loadEnd)")
+            return true
+        }
         try load(try replica.log.bytes(of: slice), into: coordinator, replica)
         coordinator.loadAt = slice.nextOffset
         return coordinator.loadAt >= coordinator.loadEnd
