@@ -182,6 +182,24 @@ def test_a_full_disk_refuses_records_and_recovers_by_itself(narrow, full):
     proven(cluster, loads)
 
 
+def test_what_is_kept_back_for_the_metadata_is_not_there_for_others_to_take(narrow):
+    cluster, made, loads = narrow
+    for load in loads:
+        load.wait_progress(20)
+    made[2].fill()
+    refuses(cluster, 1)
+    for round_ in range(4):
+        made[2].fill_to_the_last_block()
+        # So many take some blocks of the metadata log; on this node, of what was kept back.
+        topic = f"made-while-full-{round_}"
+        cluster.create_topic(topic, partitions=60)
+        wait_until(f"{topic} is known to all", lambda: all(
+            cluster.partitions(topic, node=node) for node in cluster.nodes.values()))
+        all_alive(cluster)
+    made[2].free()
+    proven(cluster, loads)
+
+
 def test_a_node_that_starts_on_a_full_disk_serves_and_refuses_records(narrow):
     cluster, made, loads = narrow
     for load in loads:
