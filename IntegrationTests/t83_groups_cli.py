@@ -215,10 +215,13 @@ def test_a_group_is_listed_and_described(martlet, topic, group):
         text = martlet.text("groups", "describe", group)
         assert text.startswith(f"group {group}  state Stable  protocol consumer  assignor uniform"), text
         assert f"{topic}:0,1,2,3" in text
+        assert "joined" in described["rebalanced"]["reason"], described
+        assert f"last rebalance {described['rebalanced']['at']}: " in text
         assert group in martlet.text("groups", "list", "--names", "--state", "stable").splitlines()
         member.leave()
     described = martlet.json("groups", "describe", group)[0]
     assert (described["state"], described["members"]) == ("Empty", [])
+    assert "left" in described["rebalanced"]["reason"], described
     assert group not in martlet.text("groups", "list", "--names", "--state", "Stable").splitlines()
 
 

@@ -151,10 +151,13 @@ extension GroupCoordinator {
         var after: Offset = 0
         response.groups = withoutRepeats(request.groupIDs).map { id in
             after = max(after, groups[id]?.metadataEnd ?? vanishedEnd)
-            guard let consumer = groups[id]?.consumer else {
+            guard let group = groups[id], let consumer = group.consumer else {
                 return .init(id, .groupIdNotFound, "There is no consumer group \(id).")
             }
-            return consumer.described(id, topics, settings)
+            var answer = consumer.described(id, topics, settings)
+            answer.rebalanceReason = group.lastRebalance?.reason.description
+            answer.rebalancedAtMs = group.lastRebalance?.wallMs ?? -1
+            return answer
         }
         reply(call.ticket, .consumerGroupDescribe(response), after: after, at: now, into: &effects)
     }
@@ -219,6 +222,8 @@ extension Group {
         answer.groupID = id
         answer.groupState = state.rawValue
         answer.protocolType = protocolType ?? ""
+        answer.rebalanceReason = lastRebalance?.reason.description
+        answer.rebalancedAtMs = lastRebalance?.wallMs ?? -1
         let isStable = state == .stable
         answer.protocolData = isStable ? protocolName ?? "" : ""
         answer.members = membersInOrder.map { member in

@@ -38,6 +38,8 @@ struct AdminTests {
         desk.clients["b"] = Client(instanceID: "two")
         desk.stable(["a", "b"])
         let group = describe(&desk, "g")
+        #expect(group?.rebalanceReason?.contains("joined") == true)
+        #expect(group?.rebalancedAtMs == desk.group?.lastRebalance?.wallMs)
         #expect(group?.groupState == "Stable")
         #expect(group?.protocolType == "consumer")
         #expect(group?.protocolData == "range")

@@ -356,6 +356,9 @@ struct ConsumerTests {
         #expect(answer.groups[0].groupState == "Stable")
         #expect(answer.groups[0].groupEpoch == 2)
         #expect(answer.groups[0].assignorName == "uniform")
+        #expect(answer.groups[0].rebalanceReason?.contains("member b") == true)
+        #expect(answer.groups[0].rebalancedAtMs == desk.group?.lastRebalance?.wallMs)
+        #expect(answer.groups[1].rebalanceReason == nil && answer.groups[1].rebalancedAtMs == -1)
         #expect(answer.groups[0].members.map(\.assignment.topicPartitions.first?.topicName) == ["rooks", "rooks"])
         var list = ListGroupsRequest()
         list.typesFilter = ["consumer"]

@@ -34,8 +34,24 @@ public struct GroupDescription: Equatable, Sendable {
     /// Next generation only.
     public var epoch: Int32?
     public var coordinator: ClusterDescription.Node
+    /// Nil where the coordinator has seen none, or is no Martlet.
+    public var lastRebalance: GroupRebalance?
     /// By id.
     public var members: [GroupMember]
+}
+
+/// Why and when a group's partitions were dealt out anew.
+public struct GroupRebalance: Equatable, Sendable {
+    /// A sentence, which names the members that it was for.
+    public var reason: String
+    /// Since 1970, by the coordinator's clock.
+    public var atMs: Int64
+
+    init?(reason: String?, atMs: Int64) {
+        guard let reason else { return nil }
+        self.reason = reason
+        self.atMs = atMs
+    }
 }
 
 public struct GroupMember: Equatable, Sendable {
@@ -57,6 +73,7 @@ extension GroupDescription {
         self.init(
             groupID: group.groupID, state: group.groupState, groupProtocol: .classic,
             protocolType: group.protocolType, assignor: group.protocolData, epoch: nil, coordinator: coordinator,
+            lastRebalance: GroupRebalance(reason: group.rebalanceReason, atMs: group.rebalancedAtMs),
             members: group.members.map { member in
                 var assignment: [TopicPartition] = []
                 if group.protocolType == ConsumerProtocol.type,
@@ -82,6 +99,7 @@ extension GroupDescription {
             groupID: group.groupID, state: group.groupState, groupProtocol: .nextGeneration,
             protocolType: ConsumerProtocol.type, assignor: group.assignorName, epoch: group.groupEpoch,
             coordinator: coordinator,
+            lastRebalance: GroupRebalance(reason: group.rebalanceReason, atMs: group.rebalancedAtMs),
             members: group.members.map { member in
                 GroupMember(
                     memberID: member.memberID, instanceID: member.instanceID, clientID: member.clientID,

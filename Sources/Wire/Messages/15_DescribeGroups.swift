@@ -46,6 +46,9 @@ package struct DescribeGroupsResponse: WireMessage {
         package var protocolData = ""
         package var members: [Member] = []
         package var authorizedOperations: Int32 = .min
+        /// Martlet's own, for its tools: why and when the group rebalanced last, as far as this coordinator knows.
+        package var rebalanceReason: String?
+        package var rebalancedAtMs: Int64 = -1
 
         package init() {}
 
@@ -58,6 +61,8 @@ package struct DescribeGroupsResponse: WireMessage {
             try w.field(&protocolData, "protocolData")
             try w.field(&members, "members")
             try w.field(&authorizedOperations, "authorizedOperations", since: 3)
+            try w.tag(10000, &rebalanceReason, "rebalanceReason", since: 6)
+            try w.tag(10001, &rebalancedAtMs, "rebalancedAtMs", default: -1, since: 6)
             try w.end()
         }
     }

@@ -46,6 +46,9 @@ package struct ConsumerGroupDescribeResponse: WireMessage {
         package var assignorName = ""
         package var members: [Member] = []
         package var authorizedOperations: Int32 = .min
+        /// Martlet's own, for its tools: why and when the group rebalanced last, as far as this coordinator knows.
+        package var rebalanceReason: String?
+        package var rebalancedAtMs: Int64 = -1
 
         package init() {}
 
@@ -59,6 +62,8 @@ package struct ConsumerGroupDescribeResponse: WireMessage {
             try w.field(&assignorName, "assignorName")
             try w.field(&members, "members")
             try w.field(&authorizedOperations, "authorizedOperations")
+            try w.tag(10000, &rebalanceReason, "rebalanceReason", since: 1)
+            try w.tag(10001, &rebalancedAtMs, "rebalancedAtMs", default: -1, since: 1)
             try w.end()
         }
     }

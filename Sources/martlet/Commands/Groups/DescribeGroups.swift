@@ -8,7 +8,7 @@ struct DescribeGroups: ParsableCommand {
         commandName: "describe", abstract: "Show a group's protocol, state, coordinator, members and lag.",
         discussion: """
             Example: martlet groups describe kitchen
-            When and why it rebalanced last stands in the log of its coordinator.
+            When and why it rebalanced before stands in the log of its coordinator.
             """)
 
     @OptionGroup var client: ClientOptions
@@ -47,6 +47,9 @@ struct DescribeGroups: ParsableCommand {
             Cell(group.epoch.map { "epoch \($0)" } ?? ""), Cell("coordinator node \(node.id) at \(node.address)"))
         if group.protocolType != "consumer", !group.protocolType.isEmpty {
             page.line("  of type \(group.protocolType.printable): what its members share out is not known here")
+        }
+        if let rebalance = group.lastRebalance {
+            page.line("  last rebalance \(timeText(rebalance.atMs)): \(rebalance.reason.printable)")
         }
         if group.members.isEmpty {
             page.line("  no members")
@@ -145,7 +148,9 @@ extension GroupDescription {
             "group": groupID.json, "state": state.json, "protocol": groupProtocol.rawValue.json,
             "type": protocolType.json, "assignor": assignor.json, "epoch": epoch.json,
             "coordinator": .object(["id": coordinator.id.json, "address": "\(coordinator.address)".json]),
-            "members": .array(members.map(\.document)), "lag": lag.total.json, "partitions": lag.documents,
+            "rebalanced": lastRebalance.map {
+                .object(["at": timeText($0.atMs).json, "reason": $0.reason.json])
+            } ?? .null, "members": .array(members.map(\.document)), "lag": lag.total.json, "partitions": lag.documents,
         ])
     }
 }
