@@ -18,7 +18,7 @@ public actor ClusterClient {
     private let bootstrap: [Endpoint]
     private var connections: [Slot: Task<BrokerConnection, any Error>] = [:]
     private var isClosed = false
-    private let lastLane = Atomic<Int>(Lane.own.number)
+    private let lastLane = Atomic<Int>(0)
     private(set) var view = ClusterView()
     /// All connections of a client live on one event loop, so that what is written in order goes out in order.
     nonisolated let eventLoop = MultiThreadedEventLoopGroup.singleton.any()
@@ -41,10 +41,19 @@ public actor ClusterClient {
     // MARK: Lanes
 
     /// Those who share connections.
-    struct Lane: Hashable, Sendable {
-        let number: Int
+    final class Lane: Hashable, Sendable {
+        private let number: Int
+        private let closed = Atomic<Bool>(false)
         /// The client's own: metadata and admin requests.
         static let own = Lane(number: 0)
+
+        init(number: Int) { self.number = number }
+
+        var isClosed: Bool { closed.load(ordering: .relaxed) }
+        func close() { closed.store(true, ordering: .relaxed) }
+
+        static func == (one: Lane, other: Lane) -> Bool { one.number == other.number }
+        func hash(into hasher: inout Hasher) { hasher.combine(number) }
     }
 
     private struct Slot: Hashable {
@@ -54,8 +63,19 @@ public actor ClusterClient {
 
     nonisolated func newLane() -> Lane { Lane(number: lastLane.wrappingAdd(1, ordering: .relaxed).newValue) }
 
+    /// For good: what its user still asks for ends with `closed`.
     func close(_ lane: Lane) async {
-        let slots = connections.keys.filter { $0.lane == lane }
+        lane.close()
+        await close(connections.keys.filter { $0.lane == lane })
+    }
+
+    /// The lane's connection to one node; the next request there opens another.
+    func close(_ lane: Lane, to node: NodeID) async {
+        guard let endpoint = view.nodes[node] else { return }
+        await close([Slot(endpoint: endpoint, lane: lane)])
+    }
+
+    private func close(_ slots: [Slot]) async {
         let open = slots.compactMap { connections.removeValue(forKey: $0) }
         for connection in open { try? await connection.value.close() }
     }
@@ -131,7 +151,7 @@ public actor ClusterClient {
             // While we waited, another caller may have put a fresh one in its place.
             if connections[slot] == known { connections[slot] = nil }
         }
-        if isClosed { throw ClientError.closed }
+        if isClosed || lane.isClosed { throw ClientError.closed }
         let opening =
             connections[slot]
             ?? Task { [configuration, eventLoop] in

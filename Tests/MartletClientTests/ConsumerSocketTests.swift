@@ -16,6 +16,8 @@ final class FakeLog: Sendable {
     struct State: Sendable {
         var end: Offset
         var corrupt: Offset?
+        /// The last offset is no record but a marker of this epoch.
+        var markerEpoch: LeaderEpoch?
         var requests: [FetchRequest] = []
     }
 
@@ -25,6 +27,7 @@ final class FakeLog: Sendable {
 
     var requests: [FetchRequest] { state.withLockedValue { $0.requests } }
     func grow(to end: Offset) { state.withLockedValue { $0.end = end } }
+    func endWithMarker(of epoch: LeaderEpoch) { state.withLockedValue { $0.markerEpoch = epoch } }
     /// The batch that begins at `offset` is damaged on its way.
     func damage(at offset: Offset) { state.withLockedValue { $0.corrupt = offset } }
 
@@ -47,9 +50,9 @@ final class FakeLog: Sendable {
     }
 
     private func fetched(_ request: FetchRequest) -> FetchResponse {
-        let (end, corrupt) = state.withLockedValue { state in
+        let (end, corrupt, markerEpoch) = state.withLockedValue { state in
             state.requests.append(request)
-            return (state.end, state.corrupt)
+            return (state.end, state.corrupt, state.markerEpoch)
         }
         var partition = FetchResponse.Partition()
         let offset = request.topics.first?.partitions.first?.fetchOffset ?? -1
@@ -61,6 +64,12 @@ final class FakeLog: Sendable {
             let base = offset / 10 * 10
             var bytes = batch(at: base, (base..<min(base + 10, end)).map { "v\($0)" })
             if base == corrupt { bytes.setInteger(UInt8(0xEE), at: bytes.writerIndex - 3) }
+            if let markerEpoch, base + 10 >= end {
+                bytes = joined([
+                    batch(at: base, (base..<end - 1).map { "v\($0)" }),
+                    marker(at: end - 1, of: 1, commits: true, epoch: markerEpoch),
+                ])
+            }
             partition.records = bytes
         }
         var topic = FetchResponse.Topic()

@@ -22,9 +22,9 @@ func batch(
 }
 
 /// The control batch with which `producer` ends its transaction.
-private func marker(at offset: Offset, of producer: ProducerID, commits: Bool) -> ByteBuffer {
+func marker(at offset: Offset, of producer: ProducerID, commits: Bool, epoch: LeaderEpoch = 1) -> ByteBuffer {
     var builder = RecordBatchBuilder(
-        baseOffset: offset, leaderEpoch: 1, producerID: producer, producerEpoch: 0, isTransactional: true,
+        baseOffset: offset, leaderEpoch: epoch, producerID: producer, producerEpoch: 0, isTransactional: true,
         isControl: true)
     var key = ByteBuffer()
     key.writeInteger(Int16(0))

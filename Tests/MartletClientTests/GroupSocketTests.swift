@@ -91,7 +91,8 @@ private struct Member: Sendable {
     let changes = NIOLockedValueBox<[AssignmentChange]>([])
 
     init(
-        _ groupProtocol: GroupProtocol, _ change: (inout GroupConsumerConfiguration) -> Void = { _ in }
+        _ groupProtocol: GroupProtocol, _ change: (inout GroupConsumerConfiguration) -> Void = { _ in },
+        onChange: @escaping @Sendable (GroupConsumer, AssignmentChange) async -> Void = { _, _ in }
     ) async throws {
         cluster = try await FakeCluster.start(coordinator.script)
         client = cluster.client()
@@ -103,9 +104,14 @@ private struct Member: Sendable {
         configuration.retryPauseMs = 1...2
         configuration.consumer.retryPauseMs = 1...2
         change(&configuration)
+        let made = NIOLockedValueBox<GroupConsumer?>(nil)
         consumer = GroupConsumer(client, group: "g", topics: ["t"], configuration: configuration) { [changes] change in
+            // It may be told before it is known here.
+            while made.withLockedValue({ $0 == nil }) { await Task.yield() }
+            if let consumer = made.withLockedValue({ $0 }) { await onChange(consumer, change) }
             changes.withLockedValue { $0.append(change) }
         }
+        made.withLockedValue { $0 = consumer }
     }
 
     func end() async throws {
@@ -203,6 +209,75 @@ private struct Member: Sendable {
         }
         member.consumer.seek(t0, to: .offset(3))
         #expect(try await member.consumer.next()?.offset == 3)
+        try await member.end()
+    }
+
+    @Test(arguments: protocols) func whoSeeksBackInWhatIsGivenUpHasNotDealtWithIt(by way: GroupProtocol) async throws {
+        let member = try await Member(way) { $0.assignors = [.range] }
+        #expect(try await member.consumer.next()?.offset == 0)
+        let before = member.coordinator.group.heartbeats
+        member.coordinator.state.withLockedValue { ($0.target, $0.rebalances) = ([], true) }
+        try await until { member.coordinator.group.heartbeats > before + 5 }
+        #expect(member.consumer.assignment == [])
+        member.consumer.seek(t0, to: .offset(0))
+        let read = Task { try await member.consumer.next() }
+        try await until { member.changes.withLockedValue { $0.contains(.revoked([t0])) } }
+        let heartbeats = member.coordinator.group.heartbeats
+        try await until { member.coordinator.group.heartbeats > heartbeats + 5 }
+        #expect(member.coordinator.commits.allSatisfy { $0 == 0 })
+        read.cancel()
+        _ = try await read.value
+        try await member.end()
+    }
+
+    /// A log that is shorter than what is held: what comes instead is not skipped by the next reader.
+    @Test(arguments: protocols) func nothingBehindTheReadersPlaceIsCommitted(by way: GroupProtocol) async throws {
+        let member = try await Member(way)
+        #expect(try await member.consumer.nextBatch().count == 10)
+        #expect(try await member.consumer.nextBatch().first?.offset == 10)
+        try await until { member.coordinator.commits.last == 10 }
+        member.coordinator.log.grow(to: 5)
+        try await until { member.coordinator.commits.last == 0 }
+        try await member.end()
+    }
+
+    @Test(arguments: protocols) func theEpochOfWhatHoldsNoRecordsIsCommitted(by way: GroupProtocol) async throws {
+        let member = try await Member(way) { $0.autoCommitIntervalMs = nil }
+        member.coordinator.log.endWithMarker(of: 3)
+        var read = 0
+        while read < 24 { read += try await member.consumer.nextBatch().count }
+        try await member.consumer.commit()
+        #expect(member.coordinator.commits == [25] && member.coordinator.group.commitEpochs == [3])
+        try await member.end()
+    }
+
+    @Test(arguments: protocols) func aHandlerMayPauseWhatItIsAssigned(by way: GroupProtocol) async throws {
+        let member = try await Member(
+            way,
+            onChange: { consumer, change in
+                if change == .assigned([t0]) { consumer.pause(t0) }
+            })
+        try await until { member.changes.withLockedValue { $0 == [.assigned([t0])] } }
+        let heartbeats = member.coordinator.group.heartbeats
+        try await until { member.coordinator.group.heartbeats > heartbeats + 5 }
+        #expect(member.coordinator.log.requests.isEmpty)
+        member.consumer.resume(t0)
+        #expect(try await member.consumer.next()?.offset == 0)
+        try await member.end()
+    }
+
+    @Test(arguments: protocols) func whoLosesItsPlaceDoesNotWaitForTheReader(by way: GroupProtocol) async throws {
+        let member = try await Member(way) { $0.assignors = [.range] }
+        #expect(try await member.consumer.next()?.offset == 0)
+        let before = member.coordinator.group.heartbeats
+        member.coordinator.state.withLockedValue { ($0.target, $0.rebalances) = ([], true) }
+        try await until { member.coordinator.group.heartbeats > before + 5 }
+        #expect(member.changes.withLockedValue { $0 } == [.assigned([t0])])
+        member.coordinator.state.withLockedValue { group in
+            group.forget()
+            group.target = [t0]
+        }
+        try await until { member.changes.withLockedValue { $0 == [.assigned([t0]), .lost([t0]), .assigned([t0])] } }
         try await member.end()
     }
 

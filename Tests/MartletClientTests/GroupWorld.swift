@@ -34,6 +34,7 @@ struct FakeGroup {
     var offsets: [TopicPartition: Offset] = [:]
     /// What every acknowledged commit said, in order.
     var commits: [(partition: TopicPartition, offset: Offset)] = []
+    var commitEpochs: [LeaderEpoch] = []
     /// Next generation: what the member shall have.
     var target: [TopicPartition]
     /// Next generation: what it said last that it has.
@@ -42,6 +43,10 @@ struct FakeGroup {
     /// "Not now", to these questions alone.
     var refusesCommits = false
     var refusesOffsets = false
+    /// Of commits of these partitions alone.
+    var refusals: [TopicPartition: ErrorCode] = [:]
+    /// Classic: who leads need not assign.
+    var skipsAssignment = false
     var left = false
     var heartbeatIntervalMs: Int32 = 500
     var heartbeats = 0
@@ -86,6 +91,7 @@ struct FakeGroup {
         var member = JoinGroupResponse.Member()
         (member.memberID, member.metadata) = (memberID, request.protocols.first?.metadata ?? ByteBuffer())
         response.members = [member]
+        response.skipAssignment = skipsAssignment
         return response
     }
 
@@ -131,23 +137,22 @@ struct FakeGroup {
             refusesCommits
             ? .coordinatorLoadInProgress : check(request.memberID, request.generationIDOrMemberEpoch)
         var response = OffsetCommitResponse()
-        response.topics = request.topics.map { topic in
-            var answer = OffsetCommitResponse.Topic()
-            answer.name = topic.name
-            answer.partitions = topic.partitions.map { partition in
-                var entry = OffsetCommitResponse.Partition()
-                (entry.partitionIndex, entry.errorCode) = (partition.partitionIndex, code)
-                return entry
-            }
-            return answer
-        }
-        guard code == .none else { return response }
         for topic in request.topics {
+            var answer = OffsetCommitResponse.Topic()
+            (answer.name, answer.topicID) = (topic.name, topic.topicID)
+            let known = topics.first { topic.topicID == .zero ? $0.name == topic.name : $0.id == topic.topicID }
             for partition in topic.partitions {
-                let name = TopicPartition(topic.name, partition.partitionIndex)
+                var entry = OffsetCommitResponse.Partition()
+                entry.partitionIndex = partition.partitionIndex
+                let name = TopicPartition(known?.name ?? topic.name, partition.partitionIndex)
+                entry.errorCode = code == .none ? known == nil ? .unknownTopicId : refusals[name] ?? .none : code
+                answer.partitions.append(entry)
+                guard entry.errorCode == .none else { continue }
                 offsets[name] = partition.committedOffset
                 commits.append((name, partition.committedOffset))
+                commitEpochs.append(partition.committedLeaderEpoch)
             }
+            response.topics.append(answer)
         }
         return response
     }
@@ -238,8 +243,19 @@ struct GroupWorld {
     var isClosed = false
     /// Releases wait for the test.
     var holdsReleases = false
+    /// They wait for a handler, not for the reader.
+    var hasSlowHandler = false
     var heldRelease: [TopicPartition]?
+    /// The numbers of questions that the node never answers.
+    var heldBack: Set<Int> = []
+    var holdsOffsets = false
+    var abandoned: [NodeID] = []
+    /// Looks at topics, and how the next ones go: nobody answers, or a node that cannot say anything of these.
+    var looks = 0
+    var failsTopics = false
+    var unclearTopics: [String] = []
     private var pending: [Input] = []
+    private var isFed = false
     private var lastWake: Instant?
 
     enum Input {
@@ -287,8 +303,10 @@ struct GroupWorld {
         for _ in 0..<1_000 {
             let (effects, wakeAt) = machine.drain(at: now)
             lastWake = wakeAt
+            isFed = false
             for effect in effects { perform(effect) }
-            if effects.isEmpty, pending.isEmpty { return }
+            // As the shell, which looks again when something came in.
+            if !isFed, pending.isEmpty { return }
             let inputs = pending
             pending = []
             for input in inputs { take(input) }
@@ -301,10 +319,14 @@ struct GroupWorld {
         case .findCoordinator: pending.append(.found)
         case .ask(let question): answer(question)
         case .askTopics(let names): pending.append(.topics(names))
-        case .givePositions: machine.took(positions.mapped(Array(positions.keys)), at: now)
+        case .givePositions:
+            machine.took(positions.mapped(Array(positions.keys)), at: now)
+            isFed = true
         case .release(let partitions, let isLost):
             changes.append("\(isLost ? "lost" : "revoked") \(list(partitions))")
             if holdsReleases { heldRelease = partitions } else { pending.append(.released(partitions)) }
+        case .releaseNow: if let heldRelease, !hasSlowHandler { pending.append(.released(heldRelease)) }
+        case .abandon(let node): abandoned.append(node)
         case .begin(let beginnings):
             changes.append("begun \(list(beginnings.map(\.partition)))")
             begun += beginnings
@@ -318,7 +340,11 @@ struct GroupWorld {
     private mutating func take(_ input: Input) {
         switch input {
         case .found: machine.found(node, servesNextGeneration: servesNextGeneration, at: now)
-        case .topics(let names): machine.learned(topics: group.topics.filter { names.contains($0.name) }, at: now)
+        case .topics(let names):
+            looks += 1
+            if failsTopics { return machine.failedToLearn(.noNodeAnswered([], reason: "no reason"), at: now) }
+            let found = group.topics.filter { names.contains($0.name) && !unclearTopics.contains($0.name) }
+            machine.learned(topics: found, unclear: unclearTopics, at: now)
         case .answer(let id, let answer): machine.answered(id, answer, at: now)
         case .lost(let id): machine.lost(id, .connectionLost(Endpoint(host: "n", port: 1)), at: now)
         case .released(let partitions): release(partitions)
@@ -341,6 +367,7 @@ struct GroupWorld {
             node += 1
             return
         }
+        if heldBack.contains(asked.count - 1) || (holdsOffsets && asked.last == "fetch") { return }
         if fault == .lostBefore { return pending.append(.lost(question.id)) }
         guard question.node == node else { return pending.append(.lost(question.id)) }
         if fault == .notCoordinator || fault == .loading {

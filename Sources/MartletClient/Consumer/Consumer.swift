@@ -330,6 +330,9 @@ extension Consumer.State {
     private mutating func finishChunk() {
         guard let chunk else { return }
         machine.consumed(chunk.partition, generation: chunk.generation, upTo: chunk.nextOffset)
+        if machine.isCurrent(chunk) {
+            handedOut?.finished(chunk.partition, HandedOut.Known(epoch: chunk.lastEpoch, next: chunk.nextOffset))
+        }
         (rest, restAt, self.chunk) = ([], 0, nil)
     }
 

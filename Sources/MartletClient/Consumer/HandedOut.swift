@@ -9,7 +9,7 @@ struct HandedOut: Sendable {
         let id: Int
         let partition: TopicPartition
         let first: Offset
-        let last: Known
+        var last: Known
     }
 
     /// Which epoch the record before an offset is of: of no other offset is it true.
@@ -42,6 +42,11 @@ struct HandedOut: Sendable {
             last: Known(epoch: last.leaderEpoch, next: last.offset + 1))
     }
 
+    /// The batches of a partition up to `known` hold no further records.
+    mutating func finished(_ partition: TopicPartition, _ known: Known) {
+        if held?.partition == partition { held?.last = known } else { epochs[partition] = known }
+    }
+
     /// The reader came back.
     mutating func settle() {
         guard let held else { return }
@@ -66,6 +71,10 @@ extension Consumer {
 
     /// What it holds of this is no measure of where reading stands any more.
     func letGo(of partition: TopicPartition) { state.withLockedValue { $0.handedOut?.letGo(of: partition) } }
+
+    func isAssigned(_ partition: TopicPartition) -> Bool {
+        state.withLockedValue { $0.machine.assignments[partition] != nil }
+    }
 
     var isClosed: Bool { state.withLockedValue { $0.isClosed } }
 
@@ -133,8 +142,9 @@ extension Consumer.State {
         for partition in partitions {
             guard let known = machine.assignments[partition], known.consumed >= 0 else { continue }
             if let held, held.partition == partition {
-                let before = OffsetAndMetadata(
-                    held.first, leaderEpoch: handedOut?.epoch(before: held.first, of: partition))
+                // The log may have been cut off before what is held.
+                let first = min(held.first, known.consumed)
+                let before = OffsetAndMetadata(first, leaderEpoch: handedOut?.epoch(before: first, of: partition))
                 found.held = (held.id, partition, before)
                 found.positions[partition] = OffsetAndMetadata(
                     known.consumed,

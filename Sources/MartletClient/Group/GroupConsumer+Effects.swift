@@ -14,10 +14,14 @@ extension GroupConsumer {
             let positions = reader.settledPositions(of: reader.assignment)
             input { $0.took(positions, at: $1) }
         case .release(let partitions, let isLost): release(partitions, isLost: isLost)
+        case .releaseNow:
+            state.withLockedValue { $0.heldBack?.isLost = true }
+            giveUpHeldBack()
         case .begin(let beginnings): begin(beginnings)
         case .committed(let id, let error):
             guard let done = state.withLockedValue({ $0.commits.removeValue(forKey: id) }) else { return }
             if let error { done.resume(throwing: error) } else { done.resume() }
+        case .abandon(let node): Task { [client, lane] in await client.close(lane, to: node) }
         case .fail(let error): reader.end(with: error)
         case .closed: ended()
         }
@@ -76,10 +80,14 @@ extension GroupConsumer {
                     return GroupMachine.KnownTopic(
                         name: name, id: topic.topicID, partitions: Int32(clamping: topic.partitions.count))
                 }
-                self?.input { $0.learned(topics: found, at: $1) }
+                let unclear = response.topics.compactMap { topic in
+                    topic.errorCode == .none || topic.errorCode == .unknownTopicOrPartition ? nil : topic.name
+                }
+                self?.input { $0.learned(topics: found, unclear: unclear, at: $1) }
             } catch {
-                if error as? ClientError == .closed { self?.clientWasClosed() }
-                self?.input { $0.failedToLearn(at: $1) }
+                let error = error as? ClientError ?? .closed
+                if error == .closed { self?.clientWasClosed() }
+                self?.input { $0.failedToLearn(error, at: $1) }
             }
         }
     }
@@ -89,6 +97,11 @@ extension GroupConsumer {
     private func begin(_ beginnings: [GroupMachine.Beginning]) {
         let partitions = beginnings.map(\.partition)
         let isWatched = onChange != nil
+        let stint = state.withLockedValue { state in
+            state.lastStint += 1
+            for partition in partitions where isWatched { state.untold[partition] = state.lastStint }
+            return state.lastStint
+        }
         var refused: [(TopicPartition, ClientError)] = []
         for beginning in beginnings {
             let partition = beginning.partition
@@ -108,12 +121,27 @@ extension GroupConsumer {
         }
         for (partition, error) in refused { reader.refuse(partition, error) }
         tell(.assigned(partitions)) { consumer in
-            for partition in partitions { consumer.reader.resume(partition) }
+            for partition in partitions where consumer.wasTold(partition, stint) { consumer.reader.resume(partition) }
+        }
+    }
+
+    /// The handler knows of this stint in a partition. Whether it shall be read now: the handler may have paused it.
+    private func wasTold(_ partition: TopicPartition, _ stint: Int) -> Bool {
+        state.withLockedValue { state in
+            guard state.untold[partition] == stint else { return false }
+            state.untold[partition] = nil
+            return !state.paused.contains(partition)
         }
     }
 
     private func release(_ partitions: [TopicPartition], isLost: Bool) {
         let release = reader.giveUp(partitions)
+        state.withLockedValue { state in
+            for partition in partitions {
+                state.untold[partition] = nil
+                state.paused.remove(partition)
+            }
+        }
         guard !isLost, let held = release.held else { return gaveUp(release, isLost: isLost, partitions) }
         state.withLockedValue { $0.heldBack = (release, isLost, partitions) }
         // The reader may have come back in between, and who closes does not come back.
@@ -197,8 +225,21 @@ extension BrokerConnection {
         case .consumerHeartbeat(let request): return .consumerHeartbeat(try await send(request))
         case .leave(let request): return .leave(try await send(request))
         // From version 10 on topics go by id only.
-        case .commit(let request): return .commit(try await send(request, maxVersion: 9))
+        case .commit(let request): return .commit(try await commit(request))
         case .fetchOffsets(let request): return .fetchOffsets(try await send(request, maxVersion: 9))
         }
+    }
+
+    /// By ids where they are known: under its name there may be another topic meanwhile.
+    private func commit(_ request: OffsetCommitRequest) async throws -> OffsetCommitResponse {
+        let names = Dictionary(request.topics.map { ($0.topicID, $0.name) }, uniquingKeysWith: { first, _ in first })
+        guard names[.zero] == nil, names.count == request.topics.count else {
+            return try await send(request, maxVersion: 9)
+        }
+        var response = try await send(request)
+        for place in response.topics.indices where response.topics[place].name.isEmpty {
+            response.topics[place].name = names[response.topics[place].topicID] ?? ""
+        }
+        return response
     }
 }

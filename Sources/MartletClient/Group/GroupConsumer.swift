@@ -49,6 +49,11 @@ public final class GroupConsumer: AsyncSequence, Sendable {
         var heldBack: (release: GivenUp, isLost: Bool, partitions: [TopicPartition])?
         /// Where reading ended of what the handler is told to be revoked: its last chance of a commit.
         var revoked = SortedMap<TopicPartition, OffsetAndMetadata>()
+        /// Which stint in a partition its handler does not know of yet: reading waits for that.
+        var untold: [TopicPartition: Int] = [:]
+        var lastStint = 0
+        /// By the user.
+        var paused: Set<TopicPartition> = []
         /// Handlers run one after the other.
         var handlers: Task<Void, Never>?
         var closing: [CheckedContinuation<Void, Never>] = []
@@ -124,13 +129,33 @@ public final class GroupConsumer: AsyncSequence, Sendable {
     /// The end of what may be read of an assigned partition, as of the last answer; nil before the first.
     public func highWatermark(of partition: TopicPartition) -> Int64? { reader.highWatermark(of: partition) }
 
-    /// As `Consumer.seek`, in what is assigned.
+    /// As `Consumer.seek`, in what is assigned. Of a partition that is being given up, what the reader holds does not
+    /// count as dealt with then.
     public func seek(_ partition: TopicPartition, to start: StartPosition) {
+        state.withLockedValue { state in
+            guard let held = state.heldBack?.release.held, held.partition == partition else { return }
+            state.heldBack?.release.positions[partition] = held.position
+        }
         reader.letGo(of: partition)
         reader.seek(partition, to: start)
     }
-    public func pause(_ partition: TopicPartition) { reader.pause(partition) }
-    public func resume(_ partition: TopicPartition) { reader.resume(partition) }
+
+    /// As `Consumer.pause`, in what is assigned; until `resume`, or until the partition is given up.
+    public func pause(_ partition: TopicPartition) {
+        state.withLockedValue { state in
+            if reader.isAssigned(partition) { state.paused.insert(partition) }
+        }
+        reader.pause(partition)
+    }
+
+    /// What was assigned just now is read when the handler has returned.
+    public func resume(_ partition: TopicPartition) {
+        let isUntold = state.withLockedValue { state in
+            state.paused.remove(partition)
+            return state.untold[partition] != nil
+        }
+        if !isUntold { reader.resume(partition) }
+    }
 
     // MARK: The group
 
@@ -182,14 +207,15 @@ public final class GroupConsumer: AsyncSequence, Sendable {
     /// The client stays open.
     /// - Parameter dealtWithAll: false where the reader could not deal with what it was given last: that is not
     ///   committed.
-    public func close(dealtWithAll: Bool = true) async {
+    /// - Parameter patienceMs: nil: `closePatienceMs`.
+    public func close(dealtWithAll: Bool = true, patienceMs: Int64? = nil) async {
         if dealtWithAll { reader.settle() }
         await withCheckedContinuation { (done: CheckedContinuation<Void, Never>) in
             let now = pump.now
             let isOpen = state.withLockedValue { state in
                 guard !state.isClosed else { return false }
                 state.closing.append(done)
-                state.machine.close(at: now)
+                state.machine.close(patienceMs: patienceMs, at: now)
                 return true
             }
             if !isOpen { return done.resume() }

@@ -30,9 +30,10 @@ public struct GroupConsumerConfiguration: Sendable {
     public var autoCommitIntervalMs: Int64? = 5_000
     /// Leaving when closed gives partitions to others at once. Nil: dynamic members do, static ones do not.
     public var leavesOnClose: Bool?
-    /// How long `close` may take for the last commit and for leaving.
+    /// How long `close` may take for the last commit and for leaving, which has the last quarter of it.
     public var closePatienceMs: Int64 = 5_000
-    /// How long one commit is tried again before it fails.
+    /// How long one commit is tried again before it fails; that of what a rebalance takes away for a quarter of
+    /// `rebalanceTimeoutMs` at most.
     public var commitPatienceMs: Int64 = 30_000
     /// After this time without an answer that is due the member asks who coordinates the group now.
     public var lateAnswerMs: Int64 = 1_500

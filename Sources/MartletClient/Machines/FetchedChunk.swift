@@ -42,11 +42,11 @@ package struct FetchedChunk: Sendable {
         self.aborted = aborted
     }
 
-    /// The chunk up to `offset`.
+    /// The chunk up to `offset`; of which epoch the batch before that is remains open.
     package func ending(at offset: Offset) -> FetchedChunk {
         FetchedChunk(
             partition: partition, generation: generation, bytes: bytes, position: position, nextOffset: offset,
-            lastEpoch: lastEpoch, aborted: aborted)
+            lastEpoch: -1, aborted: aborted)
     }
 
     package struct Unpacked: Sendable {

@@ -71,12 +71,12 @@ extension GroupMachine {
         guard code.isRetriable else {
             return fail(.refused(what: "\(what) group \(groupID)", code, message: message), at: now)
         }
-        struggles("\(what) group \(groupID): \(code)", at: now)
+        struggle(.membership, "\(what) group \(groupID): \(code)", at: now)
         pauseMembership(at: now)
     }
 
     private mutating func succeeded() {
-        strugglingSince = nil
+        troubles[.membership] = nil
         membershipBackoff.reset()
         findBackoff.reset()
     }
@@ -134,10 +134,13 @@ extension GroupMachine {
         isLeader = response.leader == response.memberID
         membership = .syncing
         dealt = nil
-        guard isLeader, !response.skipAssignment else { return }
+        doubted.removeAll()
+        guard isLeader else { return }
+        want(response.members.flatMap { ClientAssignor.Subscriber($0).topics })
+        // Its assignment of before stands, and from now on it looks for partitions that are added.
+        guard !response.skipAssignment else { return }
         membership = .assigning
         leadership = response
-        want(response.members.flatMap { ClientAssignor.Subscriber($0).topics })
         if wantedTopics?.isEmpty == true {
             wantedTopics = nil
             deal(at: now)
@@ -155,8 +158,7 @@ extension GroupMachine {
                 at: now)
         }
         let subscribers = leadership.members.map { ClientAssignor.Subscriber($0) }
-        var counts = SortedMap<String, Int32>()
-        for topic in subscribers.flatMap(\.topics) { counts[topic] = known[topic]?.partitions ?? 0 }
+        let counts = counts(of: subscribers.flatMap(\.topics))
         let assigned = assignor.assign(subscribers, counts: counts)
         syncRequest?.assignments = leadership.members.map { member in
             var said = ConsumerProtocolAssignment()
@@ -222,7 +224,7 @@ extension GroupMachine {
         case .rebalanceInProgress:
             succeeded()
             if !isClosing { rejoinReason = rejoinReason ?? "the group rebalances" }
-            if releasing == nil { membershipAt = now }
+            if releasing == nil, !isClosing { membershipAt = now }
         case .unknownMemberId:
             memberID = ""
             losePlace("the coordinator does not know the member", at: now)
@@ -246,7 +248,7 @@ extension GroupMachine {
             request.serverAssignor = configuration.serverAssignor
         }
         let holds = holds
-        if told != holds.keys || isJoining {
+        if told != holds || isJoining {
             var topics = SortedMap<UUID128, [Int32]>()
             for (partition, id) in holds { topics[id, default: []].append(partition.partition) }
             request.topicPartitions = topics.map { id, partitions in
@@ -256,7 +258,7 @@ extension GroupMachine {
             }
         }
         // Where the answer is lost all is told again.
-        told = holds.keys
+        told = holds
         ask(.membership, .consumerHeartbeat(request), at: now)
     }
 
@@ -281,7 +283,7 @@ extension GroupMachine {
         generation = response.memberEpoch
         heartbeatPauseMs = max(1, Int64(response.heartbeatIntervalMs))
         becameMember(at: now)
-        membershipAt = now.advanced(byMs: told == holds.keys ? heartbeatPauseMs : 0)
+        membershipAt = now.advanced(byMs: told == holds ? heartbeatPauseMs : 0)
         guard let assignment = response.assignment else { return }
         unresolved = assignment.topicPartitions
         resolve()

@@ -35,7 +35,8 @@ extension GroupMachine {
         guard let coordinator else { return }
         lastRequestID += 1
         requests[lastRequestID] = Asked(
-            kind: kind, node: coordinator, lateAt: now.advanced(byMs: configuration.lateAnswerMs))
+            kind: kind, node: coordinator, lateAt: now.advanced(byMs: configuration.lateAnswerMs),
+            isHeldBack: waitMs > 0)
         waiting.append(.ask(Question(id: lastRequestID, node: coordinator, call: call, waitMs: waitMs)))
     }
 
@@ -122,6 +123,9 @@ extension GroupMachine {
         }
         guard !isClosing, membership == .member, let target else { return }
         let surplus = owned.filter { target[$0.key] != $0.value.topicID }.map(\.key)
+        // Of a topic that was made anew under its name: a commit would say of the new one what was read of the old.
+        let gone = surplus.filter { owned[$0]?.topicID != known[$0.topic]?.id && known[$0.topic] != nil }
+        if isNextGeneration, !gone.isEmpty { return release(gone, .lost) }
         if !surplus.isEmpty { return release(surplus, .surplus) }
         for (partition, topicID) in target where owned[partition] == nil {
             owned[partition] = Owned(topicID: topicID)
@@ -136,10 +140,7 @@ extension GroupMachine {
 
     private mutating func askTopics(at now: Instant) {
         if isLeader, membership == .member, wantedTopics == nil, let dealt {
-            // Somebody waits for a topic that is not there.
-            let isMissing = dealt.contains { $0.value == 0 }
-            let ageMs = isMissing ? min(2_000, configuration.metadataMaxAgeMs) : configuration.metadataMaxAgeMs
-            if now.milliseconds(since: topicsLearnedAt) >= ageMs { want(dealt.keys) }
+            if now.milliseconds(since: topicsLearnedAt) >= lookPauseMs { want(dealt.keys) }
         }
         guard let wantedTopics, askedTopics == nil, topicsAt <= now else { return }
         askedTopics = wantedTopics
@@ -151,9 +152,13 @@ extension GroupMachine {
     private mutating func close(step now: Instant) {
         guard let closeBy, membership != .closed else { return }
         if closeBy <= now || membership == .failed { return end() }
-        guard releasing == nil else { return }
-        if !owned.isEmpty { return release(Array(owned.keys), .closing) }
-        guard commits.isEmpty else { return }
+        if let leaveBy, leaveBy <= now {
+            endCommits(.closed)
+        } else {
+            guard releasing == nil else { return }
+            if !owned.isEmpty { return release(Array(owned.keys), .closing) }
+            guard commits.isEmpty else { return }
+        }
         let leaves = configuration.leavesOnClose ?? (configuration.groupInstanceID == nil)
         // A static member of the next generation says that it will be back.
         let isBeingAdmitted = isMembershipAsked && membership == .joining && (memberID.isEmpty || generation == 0)
@@ -189,10 +194,10 @@ extension GroupMachine {
     private func nextLook(after now: Instant) -> Instant? {
         guard !isOver else { return nil }
         var moments: [Instant] = commits.map(\.deadline)
-        if let patienceMs = configuration.consumer.patienceMs, let since = strugglingSince {
-            moments.append(since.advanced(byMs: patienceMs))
+        if let patienceMs = configuration.consumer.patienceMs {
+            moments += troubles.values.map { $0.since.advanced(byMs: patienceMs) }
         }
-        if let closeBy { moments.append(closeBy) }
+        moments += [closeBy, leaveBy].compactMap { $0 }
         if !isFinding {
             if coordinator == nil { moments.append(findAt) }
             moments += requests.values.map { max($0.lateAt, findAt) }
@@ -204,10 +209,8 @@ extension GroupMachine {
         }
         if let autoCommitAt { moments.append(autoCommitAt) }
         if wantedTopics != nil, askedTopics == nil { moments.append(topicsAt) }
-        if isLeader, membership == .member, let dealt, wantedTopics == nil {
-            let isMissing = dealt.contains { $0.value == 0 }
-            let ageMs = isMissing ? min(2_000, configuration.metadataMaxAgeMs) : configuration.metadataMaxAgeMs
-            moments.append(topicsLearnedAt.advanced(byMs: ageMs))
+        if isLeader, membership == .member, dealt != nil, wantedTopics == nil {
+            moments.append(topicsLearnedAt.advanced(byMs: lookPauseMs))
         }
         // What is due and waits for something else is no reason to look again.
         return moments.filter { $0 > now }.min()

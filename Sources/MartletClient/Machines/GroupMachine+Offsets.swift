@@ -53,7 +53,11 @@ extension GroupMachine {
             beginnings.append(Beginning(partition: name, committed: committed))
         }
         if !beginnings.isEmpty { waiting.append(.begin(beginnings)) }
-        guard trouble != .none else { return offsetsBackoff.reset() }
+        guard trouble != .none else {
+            troubles[.offsets] = nil
+            return offsetsBackoff.reset()
+        }
+        struggle(.offsets, "read the committed offsets of group \(groupID): \(trouble)", at: now)
         if isOfCoordinator(trouble, at: now) { return }
         switch trouble {
         // The next heartbeat finds out what became of this member.
@@ -76,20 +80,22 @@ extension GroupMachine {
     }
 
     mutating func sendCommits(at now: Instant) {
-        guard coordinator != nil, !isCommitAsked, !memberID.isEmpty, generation >= 0,
-            let place = commits.firstIndex(where: { $0.retryAt <= now && !$0.waitsForMember && !isOvertaking($0) })
-        else { return }
+        guard coordinator != nil, !isCommitAsked, !memberID.isEmpty, generation >= 0 else { return }
         // Joining anew: nothing could be committed in the group's name.
         guard !isNextGeneration || generation > 0 else { return }
-        let commit = commits[place]
-        if commit.reason != .release, commit.generation != generation,
-            let gone = commit.offsets.keys.first(where: { owned[$0] == nil })
-        {
+        while let place = commits.firstIndex(where: { $0.retryAt <= now && !$0.waitsForMember && !isOvertaking($0) }) {
+            let commit = commits[place]
+            guard commit.reason != .release, commit.generation != generation,
+                let gone = commit.offsets.keys.first(where: { owned[$0] == nil })
+            else { return send(commitAt: place, at: now) }
             let error = ClientError.refused(
                 what: "commit the offset of \(gone) in group \(groupID)", .illegalGeneration,
                 message: "a rebalance gave it to another member")
-            return endCommit(commit.id, error, at: now)
+            endCommit(commit.id, error, at: now)
         }
+    }
+
+    private mutating func send(commitAt place: Int, at now: Instant) {
         isCommitAsked = true
         // It goes first, so that the answer belongs to the first.
         commits.insert(commits.remove(at: place), at: 0)
@@ -99,7 +105,20 @@ extension GroupMachine {
         request.generationIDOrMemberEpoch = generation
         request.groupInstanceID = configuration.groupInstanceID
         request.topics = offsetTopics(commits[0].offsets)
+        if isNextGeneration {
+            for place in request.topics.indices { request.topics[place].topicID = topicID(in: request.topics[place]) }
+        }
         ask(.commit, .commit(request), at: now)
+    }
+
+    /// Which topic of the name it was that was read; zero where that is not known of all its partitions.
+    private func topicID(in topic: OffsetCommitRequest.Topic) -> UUID128 {
+        let ids = Set(
+            topic.partitions.map { entry in
+                let partition = TopicPartition(topic.name, entry.partitionIndex)
+                return owned[partition]?.topicID ?? releasing?.topicIDs[partition] ?? .zero
+            })
+        return ids.count == 1 ? ids.first ?? .zero : .zero
     }
 
     /// An older one of the same partition comes first, or it would set the offset back when its turn comes again.
@@ -113,7 +132,7 @@ extension GroupMachine {
         for commit in commits where commit.deadline <= now {
             let last = commit.lastError?.description ?? "the coordinator of the group did not answer"
             let error = ClientError.gaveUp(
-                what: "commit offsets of group \(groupID)", afterMs: configuration.commitPatienceMs, last: last)
+                what: "commit offsets of group \(groupID)", afterMs: commit.patienceMs, last: last)
             endCommit(commit.id, error, at: now)
         }
     }
@@ -125,37 +144,49 @@ extension GroupMachine {
             requests[asked.key] = nil
             isCommitAsked = false
         }
-        if error == nil {
-            for (partition, position) in commit.offsets { owned[partition]?.committed = position.offset }
-        }
+        if error == nil { note(commit.offsets) }
         waiting.append(.committed(id, error))
         if releasing?.commitID == id { endRelease(at: now) }
     }
 
     mutating func committed(_ response: OffsetCommitResponse, at now: Instant) {
         guard let commit = commits.first else { return }
-        var codes: [(partition: TopicPartition, code: ErrorCode)] = []
+        var codes = SortedMap<TopicPartition, ErrorCode>()
         for topic in response.topics {
             for partition in topic.partitions where partition.errorCode != .none {
-                codes.append((TopicPartition(topic.name, partition.partitionIndex), partition.errorCode))
+                let name = TopicPartition(topic.name, partition.partitionIndex)
+                if commit.offsets[name] != nil { codes[name] = partition.errorCode }
             }
         }
-        guard let worst = codes.first(where: { !$0.code.isRetriable }) ?? codes.first else {
+        // What the coordinator has it has: only what it refused goes out again.
+        note(SortedMap(commit.offsets.filter { codes[$0.key] == nil }.map { ($0.key, $0.value) }))
+        // Nobody waits for the offset of a topic that was deleted, unless it was asked for.
+        let open = codes.filter { commit.reason == .asked || !$0.value.tellsOfNoTopic }
+        guard let worst = open.first(where: { !$0.value.isRetriable }) ?? open.first else {
             findBackoff.reset()
-            return endCommit(commit.id, nil, at: now)
+            return endCommit(commit.id, codes.first { _ in true }.map { refusal($0.key, $0.value) }, at: now)
         }
-        let error = ClientError.refused(
-            what: "commit the offset of \(worst.partition) in group \(groupID)", worst.code, message: nil)
+        commits[0].offsets = SortedMap(open.compactMap { one in commit.offsets[one.key].map { (one.key, $0) } })
+        let error = refusal(worst.key, worst.value)
         commits[0].lastError = error
-        switch worst.code {
+        refused(commits[0], worst.value, error, at: now)
+    }
+
+    private func refusal(_ partition: TopicPartition, _ code: ErrorCode) -> ClientError {
+        .refused(what: "commit the offset of \(partition) in group \(groupID)", code, message: nil)
+    }
+
+    private mutating func note(_ offsets: SortedMap<TopicPartition, OffsetAndMetadata>) {
+        for (partition, position) in offsets { owned[partition]?.committed = position.offset }
+    }
+
+    private mutating func refused(_ commit: Commit, _ code: ErrorCode, _ error: ClientError, at now: Instant) {
+        switch code {
         case .illegalGeneration, .unknownMemberId, .fencedMemberEpoch, .rebalanceInProgress, .staleMemberEpoch:
-            outdated(commit, worst.code, error, at: now)
+            outdated(commit, code, error, at: now)
         case .fencedInstanceId: fail(error, at: now)
-        case _ where isOfCoordinator(worst.code, at: now): break
-        // The topic was deleted; nobody waits for this one, and the others' offsets are taken.
-        case .unknownTopicOrPartition, .unknownTopicId:
-            if commit.reason == .asked { pauseCommit(at: now) } else { endCommit(commit.id, error, at: now) }
-        case _ where worst.code.isRetriable: pauseCommit(at: now)
+        case _ where isOfCoordinator(code, at: now): break
+        case _ where code.isRetriable: pauseCommit(at: now)
         default: endCommit(commit.id, error, at: now)
         }
     }
@@ -198,4 +229,8 @@ func offsetTopics(_ offsets: SortedMap<TopicPartition, OffsetAndMetadata>) -> [O
         (topic.name, topic.partitions) = (name, partitions)
         return topic
     }
+}
+
+extension ErrorCode {
+    fileprivate var tellsOfNoTopic: Bool { self == .unknownTopicOrPartition || self == .unknownTopicId }
 }

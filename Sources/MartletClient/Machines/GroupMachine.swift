@@ -16,9 +16,13 @@ package struct GroupMachine: Sendable {
         case givePositions
         /// Stop reading these; answered by `released`.
         case release([TopicPartition], isLost: Bool)
+        /// What is being released is with others already: the reader need not come back from it first.
+        case releaseNow
         /// Start reading these.
         case begin([Beginning])
         case committed(Int, ClientError?)
+        /// The node holds back an answer that is of no use any more: what it is asked next shall not wait behind it.
+        case abandon(NodeID)
         /// The member is out of its group for good.
         case fail(ClientError)
         case closed
@@ -102,6 +106,7 @@ package struct GroupMachine: Sendable {
         package let id: Int
         package let reason: CommitReason
         package var offsets: SortedMap<TopicPartition, OffsetAndMetadata>
+        package let patienceMs: Int64
         package let deadline: Instant
         /// When it was made, or sent last.
         package var generation: Int32
@@ -118,6 +123,16 @@ package struct GroupMachine: Sendable {
         package let kind: Kind
         package let node: NodeID
         package var lateAt: Instant
+        /// The node may hold its answer back.
+        package let isHeldBack: Bool
+    }
+
+    /// What can stand still by itself: heartbeats that are answered say nothing of offsets that are not.
+    package enum Trouble: Comparable, Hashable, Sendable { case membership, offsets, topics }
+
+    package struct Struggle: Sendable {
+        package let since: Instant
+        package var why: String
     }
 
     /// Pauses that grow while something goes wrong; the first attempt after success has none.
@@ -164,8 +179,7 @@ package struct GroupMachine: Sendable {
     package var findBackoff = Backoff()
     package var requests = SortedMap<Int, Asked>()
     package var lastRequestID = 0
-    package var strugglingSince: Instant?
-    package var struggle = ""
+    package var troubles = SortedMap<Trouble, Struggle>()
 
     // MARK: Membership
     package var membership = Membership.outside
@@ -191,7 +205,7 @@ package struct GroupMachine: Sendable {
     /// Next generation: the assignment as it came, until its topics are known.
     package var unresolved: [ConsumerGroupHeartbeatResponse.TopicPartitions]?
     /// What the coordinator was last told that is owned; nil: tell everything.
-    package var told: [TopicPartition]?
+    package var told: SortedMap<TopicPartition, UUID128>?
     package var heartbeatPauseMs: Int64
 
     // MARK: Partitions
@@ -208,6 +222,8 @@ package struct GroupMachine: Sendable {
     package var topicsAt = Instant.zero
     package var topicsBackoff = Backoff()
     package var topicsLearnedAt = Instant.zero
+    /// Since when nodes tell of fewer partitions, or of none, of a topic that is `known` to have more.
+    package var doubted = SortedMap<String, Instant>()
     /// How many partitions the leader dealt out of each topic.
     package var dealt: SortedMap<String, Int32>?
 
@@ -219,6 +235,9 @@ package struct GroupMachine: Sendable {
 
     // MARK: End
     package var closeBy: Instant?
+    /// When closing waits no longer for what is being given up and committed. Who does not leave is waited for by the
+    /// group until its session ends.
+    package var leaveBy: Instant?
     package var hasLeft = false
     package var failure: ClientError?
     package var waiting: [Effect] = []
@@ -265,19 +284,36 @@ package struct GroupMachine: Sendable {
             waiting.append(.committed(lastCommitID, .closed))
         } else if offsets.isEmpty {
             waiting.append(.committed(lastCommitID, nil))
+        } else if hasLostPlace || offsets.keys.contains(where: isBeingLost) {
+            waiting.append(.committed(lastCommitID, lostPlace("it may be with others")))
         } else {
+            // A rebalance waits for what was given up, and for the reader before that.
+            let patienceMs =
+                reason == .release
+                ? min(configuration.commitPatienceMs, Int64(configuration.rebalanceTimeoutMs) / 4)
+                : configuration.commitPatienceMs
             commits.append(
                 Commit(
-                    id: lastCommitID, reason: reason, offsets: offsets,
-                    deadline: now.advanced(byMs: configuration.commitPatienceMs), generation: generation))
+                    id: lastCommitID, reason: reason, offsets: offsets, patienceMs: patienceMs,
+                    deadline: now.advanced(byMs: patienceMs), generation: generation))
         }
         return lastCommitID
     }
 
+    private func isBeingLost(_ partition: TopicPartition) -> Bool {
+        releasing.map { $0.reason == .lost && $0.partitions.contains(partition) } ?? false
+    }
+
+    private func lostPlace(_ why: String) -> ClientError {
+        .refused(what: "commit offsets of group \(groupID)", .illegalGeneration, message: "lost its place: \(why)")
+    }
+
     /// Gives everything up in order, leaves, and ends with the effect `closed`.
-    package mutating func close(at now: Instant) {
+    package mutating func close(patienceMs: Int64? = nil, at now: Instant) {
         guard !isClosing else { return }
-        closeBy = now.advanced(byMs: configuration.closePatienceMs)
+        let patienceMs = patienceMs ?? configuration.closePatienceMs
+        closeBy = now.advanced(byMs: patienceMs)
+        leaveBy = now.advanced(byMs: patienceMs - patienceMs / 4)
         rejoinReason = nil
     }
 
@@ -317,7 +353,7 @@ package struct GroupMachine: Sendable {
     mutating func endRelease(at now: Instant) {
         guard let release = releasing else { return }
         releasing = nil
-        guard membership == .member, release.reason == .surplus || release.reason == .beforeJoin else { return }
+        guard membership == .member, release.reason != .closing else { return }
         membershipAt = now
         if !isNextGeneration { rejoinReason = rejoinReason ?? "gave up partitions that others are to have" }
     }
@@ -328,7 +364,8 @@ package struct GroupMachine: Sendable {
         isFinding = false
         self.servesNextGeneration = servesNextGeneration && !isNextGenerationRefused
         if coordinator == node {
-            // It is slow, and still the one.
+            // It is slow, and still the one; or holds back, as it may, what it will answer when others have joined.
+            if requests.values.allSatisfy({ $0.isHeldBack || $0.lateAt > now }) { troubles[.membership] = nil }
             for id in requests.keys { requests[id]?.lateAt = now.advanced(byMs: configuration.lateAnswerMs) }
             return
         }
@@ -339,33 +376,38 @@ package struct GroupMachine: Sendable {
     package mutating func notFound(_ error: ClientError, at now: Instant) {
         isFinding = false
         if !error.isRetriable { return fail(error, at: now) }
-        struggles(error.description, at: now)
+        struggle(.membership, error.description, at: now)
         findAt = findBackoff.pause(configuration.retryPauseMs, from: now)
     }
 
     /// Nothing goes forward; for how long is remembered.
-    mutating func struggles(_ why: String, at now: Instant) {
-        strugglingSince = strugglingSince ?? now
-        struggle = why
+    mutating func struggle(_ trouble: Trouble, _ why: String, at now: Instant) {
+        troubles[trouble] = Struggle(since: troubles[trouble]?.since ?? now, why: why)
     }
 
     /// Ends the membership where the reader wants to be told rather than wait for ever.
     mutating func losePatience(at now: Instant) {
-        guard let patienceMs = configuration.consumer.patienceMs, let since = strugglingSince else { return }
-        let spentMs = now.milliseconds(since: since)
+        if !owned.values.contains(where: { $0.phase == .needsOffset || $0.phase == .isAsked }) {
+            troubles[.offsets] = nil
+        }
+        guard let patienceMs = configuration.consumer.patienceMs,
+            let longest = troubles.values.min(by: { $0.since < $1.since })
+        else { return }
+        let spentMs = now.milliseconds(since: longest.since)
         guard spentMs >= patienceMs else { return }
-        fail(.gaveUp(what: "take part in group \(groupID)", afterMs: spentMs, last: struggle), at: now)
+        fail(.gaveUp(what: "take part in group \(groupID)", afterMs: spentMs, last: longest.why), at: now)
     }
 
     /// The node coordinates the group no longer, or cannot be reached. Whatever it was asked is asked again.
     mutating func lostCoordinator(at now: Instant) {
         guard coordinator != nil else { return }
-        struggles("the coordinator moved or does not answer", at: now)
+        struggle(.membership, "the coordinator moved or does not answer", at: now)
         forgetCoordinator()
         findAt = max(findAt, now.advanced(byMs: findBackoff.next(configuration.retryPauseMs)))
     }
 
     private mutating func forgetCoordinator() {
+        if let coordinator, requests.values.contains(where: \.isHeldBack) { waiting.append(.abandon(coordinator)) }
         coordinator = nil
         for (_, asked) in requests {
             switch asked.kind {
@@ -387,16 +429,23 @@ package struct GroupMachine: Sendable {
 
     // MARK: Topics
 
-    /// What the cluster says of the topics that were asked for; those that are not there are left out.
-    package mutating func learned(topics found: [KnownTopic], at now: Instant) {
+    /// What a node says of the topics that were asked for: those that it does not name are not there.
+    /// - Parameter unclear: those of which it cannot say anything now.
+    package mutating func learned(topics found: [KnownTopic], unclear: [String] = [], at now: Instant) {
         guard let asked = askedTopics else { return }
         askedTopics = nil
         topicsLearnedAt = now
-        for name in asked { known[name] = nil }
-        for topic in found { known[topic.name] = topic }
+        troubles[.topics] = nil
+        let news = SortedMap(found.map { ($0.name, $0) })
+        for name in asked where news[name] != nil || !unclear.contains(name) { learn(news[name], of: name, at: now) }
         if wantedTopics == asked {
             wantedTopics = nil
-            if membership == .assigning { deal(at: now) }
+            if membership == .assigning {
+                deal(at: now)
+            } else if isLeader, dealt == nil {
+                // It came back to a group where it had dealt before (KIP-814).
+                dealt = counts(of: asked)
+            }
             resolve()
             if unresolved == nil {
                 topicsBackoff.reset()
@@ -412,8 +461,36 @@ package struct GroupMachine: Sendable {
         }
     }
 
-    package mutating func failedToLearn(at now: Instant) {
+    /// A node that lags behind knows less than there is, and a rebalance for that would be followed by another: less is
+    /// believed when it is said again some time later.
+    private mutating func learn(_ topic: KnownTopic?, of name: String, at now: Instant) {
+        if let before = known[name], before.partitions > topic?.partitions ?? 0,
+            topic.map({ $0.id == before.id }) ?? true
+        {
+            let since = doubted[name] ?? now
+            doubted[name] = since
+            guard now.milliseconds(since: since) >= secondLookMs else { return }
+        }
+        doubted[name] = nil
+        known[name] = topic
+    }
+
+    func counts(of topics: [String]) -> SortedMap<String, Int32> {
+        SortedMap(topics.map { ($0, known[$0]?.partitions ?? 0) })
+    }
+
+    private var secondLookMs: Int64 { min(2_000, configuration.metadataMaxAgeMs) }
+
+    /// Between two looks of the leader at the topics; it looks sooner where one is waited for or doubted.
+    var lookPauseMs: Int64 {
+        let isSoon = !doubted.isEmpty || dealt?.values.contains(0) ?? false
+        return isSoon ? secondLookMs : configuration.metadataMaxAgeMs
+    }
+
+    package mutating func failedToLearn(_ error: ClientError, at now: Instant) {
         askedTopics = nil
+        // The group waits for its leader, and reading for the names of what was assigned.
+        if membership == .assigning || unresolved != nil { struggle(.topics, error.description, at: now) }
         topicsAt = topicsBackoff.pause(configuration.retryPauseMs, from: now)
     }
 
@@ -428,6 +505,7 @@ package struct GroupMachine: Sendable {
         requests.removeAll()
         (isMembershipAsked, isCommitAsked) = (false, false)
         endCommits(error)
+        if releasing != nil { waiting.append(.releaseNow) }
         waiting.append(.fail(error))
     }
 
@@ -445,11 +523,19 @@ package struct GroupMachine: Sendable {
         rejoinReason = nil
         joinReason = reason
         // What it was to commit may be with others already, who know better.
-        for (id, asked) in requests where asked.kind == .commit { requests[id] = nil }
+        for (id, asked) in requests {
+            switch asked.kind {
+            case .commit: requests[id] = nil
+            case .offsets(let partitions):
+                requests[id] = nil
+                askOffsetsAgain(partitions)
+            case .membership, .leave: break
+            }
+        }
         isCommitAsked = false
-        endCommits(
-            .refused(
-                what: "commit offsets of group \(groupID)", .illegalGeneration, message: "lost its place: \(reason)"))
+        troubles[.topics] = nil
+        endCommits(lostPlace(reason))
+        if releasing != nil { waiting.append(.releaseNow) }
         if isNextGeneration { generation = 0 } else { generation = -1 }
         membershipAt = now.advanced(byMs: membershipBackoff.next(configuration.retryPauseMs))
     }
