@@ -3,13 +3,20 @@
 import contextlib
 import itertools
 import re
+import threading
 import time
 
 import pytest
 
+import wire
 from background import Background
+from batches import batch
 from commands import Martlet, table_rows
 from conditions import wait_until
+from group_wire import commit_offset, find_coordinators
+
+DELETE_TOPICS = 20
+wire.FLEXIBLE_FROM[DELETE_TOPICS] = 4
 
 PARTITIONS = 4
 PROTOCOLS = ["classic", "consumer"]
@@ -195,6 +202,44 @@ def test_several_topics(martlet, cluster, group):
         (f"{group}-{name}", value) for name in "ab" for value in range(8)]
 
 
+def coordinator(cluster, group):
+    def find():
+        with cluster.any_node().connect() as connection:
+            error, node = find_coordinators(connection, [group])[group]
+        assert error == 0, f"FindCoordinator: error {error}"
+        return cluster[node]
+    return wait_until(f"group {group} has a coordinator", find)
+
+
+@pytest.mark.parametrize("stand_still", [1, 2])
+def test_what_was_counted_is_committed_or_it_says_so(martlet, cluster, group, stand_still):
+    """The coordinator stands still when the last record is printed: another one takes the commit, unless a majority is
+    gone."""
+    first = coordinator(cluster, group)
+    other, reads = [node for node in cluster.nodes.values() if node is not first]
+    topic = f"{group}-alone"
+    cluster.create_topic(topic, [[reads.id]])
+    paused = [first, other][:stand_still]
+    with reads.connect() as connection:
+        assert wire.produce(connection, topic, 0, batch([b"%d" % value for value in range(9)]))[0] == 0
+        with Member(martlet, group, topic, "--from-beginning", "--count", "10", "--patience", "6") as member:
+            member.wait_lines(9)
+            try:
+                for node in paused:
+                    node.pause()
+                assert wire.produce(connection, topic, 0, batch([b"9"]))[0] == 0
+                said = member.ended(0 if stand_still == 1 else 1)
+            finally:
+                for node in paused:
+                    node.resume()
+                cluster.wait_ready()
+    assert member.values() == list(range(10))
+    if stand_still == 1:
+        assert martlet.json("groups", "lag", group)[0]["lag"] == 0
+    else:
+        assert "10 records printed, and not committed" in said, said
+
+
 # martlet groups
 
 def test_a_group_is_listed_and_described(martlet, topic, group):
@@ -279,6 +324,58 @@ def test_every_way_to_reset(martlet, topic, at_rest):
     assert reset("--all-topics", "--to-datetime", "2020-02-29") == [0, 0, 0, 0]
 
 
+def test_lag_of_those_before_one_that_is_not_there(martlet, topic, at_rest):
+    done = martlet.run("groups", "lag", at_rest, "nowhere", code=1)
+    assert [row["lag"] for row in table_rows(done.stdout.decode(), "topic")] == ["5"] * PARTITIONS
+    assert "there is no group nowhere" in done.stderr.decode()
+
+
+def test_a_shift_of_nothing_is_a_failure(martlet, topic, group):
+    done = martlet.run("groups", "reset-offsets", group, "--topic", topic, "--shift-by", "1", "--execute", code=1)
+    assert "nothing is committed that could be shifted" in done.stdout.decode()
+    assert "nothing was changed" in done.stderr.decode()
+    found = martlet.json("groups", "reset-offsets", group, "--topic", topic, "--shift-by", "1", "--execute", code=1)
+    assert (found["executed"], found["members"]) == (False, 0)
+
+
+def test_partitions_that_are_gone_do_not_hinder_a_reset(martlet, cluster, group):
+    """The topic is made anew with fewer partitions, out of sight of the group's coordinator."""
+    controller = cluster.controller()
+    group = next(name for name in (f"{group}-{number}" for number in range(100))
+                 if coordinator(cluster, name).id != controller)
+    node, topic = coordinator(cluster, group), f"{group}-topic"
+    others = [other.id for other in cluster.nodes.values() if other is not node]
+    cluster.create_topic(topic, [others, others])
+    with node.connect() as connection:
+        for partition in range(2):
+            def commit(index=partition):
+                error = commit_offset(connection, group, topic, index, 3)
+                assert error == 0, f"OffsetCommit: error {error}"
+                return True
+            wait_until("an offset is committed", commit)
+    node.pause()
+    try:
+        # Both at once: their answers wait until every node that counts as alive has heard.
+        with cluster[controller].connect() as one, cluster[controller].connect() as two:
+            deletion = threading.Thread(
+                target=one.call, args=(DELETE_TOPICS, 1, wire.array([wire.string(topic)]) + wire.int32(30_000)))
+            deletion.start()
+            wait_until("it is made anew", lambda: wire.create_topic(two, topic, [others])[0] == 0)
+            deletion.join()
+
+            def is_elsewhere():
+                error, found = find_coordinators(two, [group])[group]
+                return error == 0 and found != node.id
+            wait_until("another node coordinates", is_elsewhere)
+        found = martlet.json("groups", "reset-offsets", group, "--all-topics", "--to-latest", "--execute")
+    finally:
+        node.resume()
+        cluster.wait_ready()
+    assert [(row["offset"], row["note"]) for row in found["partitions"]] == [
+        (0, ""), (None, "there is no such partition any more")]
+    assert committed(martlet, group) == [0, 3]
+
+
 def test_a_group_that_is_not_there_begins_with_a_reset(martlet, topic, group):
     write(martlet, topic, range(8))
     martlet.run("groups", "reset-offsets", group, "--topic", topic, "--to-latest", "--execute")
@@ -290,6 +387,8 @@ def test_a_group_in_use_is_neither_reset_nor_deleted(martlet, topic, group):
         shared(topic, member)
         said = martlet.complaint("groups", "reset-offsets", group, "--topic", topic, "--to-latest", "--execute")
         assert "has a member: stop it first" in said, said
+        found = martlet.json("groups", "reset-offsets", group, "--topic", topic, "--to-latest")
+        assert (found["executed"], found["members"]) == (False, 1)
         assert "has members: stop them first" in martlet.complaint("groups", "delete", group)
         assert member.owned()
         member.leave()
@@ -306,6 +405,7 @@ def test_a_group_in_use_is_neither_reset_nor_deleted(martlet, topic, group):
     (["groups", "reset-offsets", "g", "--to-latest"], "either --topic or --all-topics"),
     (["groups", "reset-offsets", "g", "--topic", "t:x", "--to-latest"], "t:x"),
     (["groups", "reset-offsets", "g", "--topic", "t", "--to-datetime", "2026-02-30"], "2026-02-30"),
+    (["groups", "reset-offsets", "g", "--topic", "t", "--to-datetime", "2026-02-01T00:00+25:99"], "+25:99"),
     (["consume", "a", "b"], "several topics need --group"),
     (["consume", "a", "--group", "g", "--offset", "3"], "exclude --group"),
     (["consume", "a", "--instance-id", "g"], "need --group"),

@@ -15,8 +15,6 @@ extension Consume {
         if let sessionTimeout { settings.sessionTimeoutMs = Int32(clamping: Int64(sessionTimeout) * 1_000) }
         settings.offsetReset = fromBeginning ? .earliest : .latest
         settings.autoCommitIntervalMs = 1_000
-        // Ctrl-C gives a command two seconds.
-        settings.closePatienceMs = 1_500
         settings.consumer.patienceMs = Int64(client.patience) * 1_000
         settings.consumer.isolation = readCommitted ? .readCommitted : .readUncommitted
         let consumer = GroupConsumer(cluster, group: group, topics: topics, configuration: settings) { change in
@@ -25,14 +23,27 @@ extension Consume {
         var printed = 0
         do {
             try await printRecords(of: consumer, &printed)
+            // Who counts on it that the next one prints what follows is told where that is not so.
+            if !Interrupt.isSeen { try await commit(printed, consumer) }
         } catch {
             // What could not be printed is for the next one.
-            await consumer.close(dealtWithAll: false)
+            await consumer.close(dealtWithAll: false, patienceMs: closePatienceMs)
             throw error
         }
-        await consumer.close()
+        await consumer.close(patienceMs: closePatienceMs)
         if Interrupt.isSeen { printToStandardError("\(counted(printed, "record")) read") }
     }
+
+    private func commit(_ printed: Int, _ consumer: GroupConsumer) async throws {
+        do {
+            try await consumer.commit()
+        } catch let error as ClientError {
+            throw CommandFailure("\(counted(printed, "record")) printed, and not committed: \(error.sentence)")
+        }
+    }
+
+    /// Ctrl-C gives a command two seconds.
+    private var closePatienceMs: Int64? { Interrupt.isSeen ? 1_500 : nil }
 
     private func printRecords(of consumer: GroupConsumer, _ printed: inout Int) async throws {
         let format = RecordFormat(self)

@@ -94,17 +94,25 @@ struct GroupLagCommand: ParsableCommand {
         try client.run { cluster in
             if names.isEmpty { return try await Self.showSums(cluster, output) }
             var found: [(String, GroupLag)] = []
-            for name in names {
-                let group = try await cluster.knownGroup(name)
-                found.append((name, try await GroupLag.find(cluster, group: name, members: group.members)))
+            var failure: CommandFailure?
+            do {
+                for name in names {
+                    let group = try await cluster.knownGroup(name)
+                    found.append((name, try await GroupLag.find(cluster, group: name, members: group.members)))
+                }
+            } catch let error as CommandFailure {
+                // Those before it are shown all the same.
+                failure = error
             }
-            let documents = Json.array(found.map { Self.document($0, $1) })
-            try output.show(documents) { page in
-                for (name, lag) in found {
-                    if found.count > 1 { page.line(Cell("group \(name.printable)", .bold)) }
-                    lag.show(on: &page, indent: found.count > 1 ? "  " : "")
+            if failure == nil || !found.isEmpty {
+                try output.show(.array(found.map { Self.document($0, $1) })) { page in
+                    for (name, lag) in found {
+                        if names.count > 1 { page.line(Cell("group \(name.printable)", .bold)) }
+                        lag.show(on: &page, indent: names.count > 1 ? "  " : "")
+                    }
                 }
             }
+            if let failure { throw failure }
         }
     }
 
@@ -114,8 +122,15 @@ struct GroupLagCommand: ParsableCommand {
 
     private static func showSums(_ cluster: ClusterClient, _ output: OutputOptions) async throws {
         var found: [(String, GroupLag)] = []
-        for group in try await cluster.groups().groups {
-            found.append((group.groupID, try await GroupLag.find(cluster, group: group.groupID, members: [])))
+        var refused: [String] = []
+        let list = try await cluster.groups()
+        // Share groups commit nothing.
+        for group in list.groups where group.type != "share" {
+            do {
+                found.append((group.groupID, try await GroupLag.find(cluster, group: group.groupID, members: [])))
+            } catch let error as ClientError where error.refusal != nil {
+                refused.append(error.sentence)
+            }
         }
         try output.show(.array(found.map { document($0, $1) })) { page in
             guard !found.isEmpty else { return page.line("no groups") }
@@ -126,6 +141,17 @@ struct GroupLagCommand: ParsableCommand {
             }
             page.table(table)
         }
+        list.tellOfSilentNodes()
+        if !refused.isEmpty { throw CommandFailure(refused.joined(separator: "\n")) }
+    }
+}
+
+extension GroupList {
+    func tellOfSilentNodes() {
+        guard !silentNodes.isEmpty else { return }
+        printToStandardError(
+            "\(counted(silentNodes.count, "node")) did not answer (\(silentNodes.list)): groups that they coordinate "
+                + "are missing")
     }
 }
 

@@ -39,11 +39,7 @@ struct ListGroups: ParsableCommand {
                     page.table(Self.table(of: groups))
                 }
             }
-            if !list.silentNodes.isEmpty {
-                printToStandardError(
-                    "\(counted(list.silentNodes.count, "node")) did not answer (\(list.silentNodes.list)): groups that "
-                        + "they coordinate are missing")
-            }
+            list.tellOfSilentNodes()
         }
     }
 

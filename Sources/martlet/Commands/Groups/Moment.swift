@@ -59,7 +59,9 @@ extension Substring {
         if isEmpty || drop("Z") { return 0 }
         let sign: Int64
         if drop("+") { sign = 1 } else if drop("-") { sign = -1 } else { return nil }
-        guard let hours = number(digits: 2), drop(":"), let minutes = number(digits: 2) else { return nil }
+        guard let hours = number(digits: 2), drop(":"), let minutes = number(digits: 2), hours < 24,
+            minutes < 60
+        else { return nil }
         return sign * Int64(hours * 60 + minutes)
     }
 }

@@ -73,11 +73,12 @@ struct ResetOffsets: ParsableCommand {
                     "group \(command.group.printable) has no committed offsets: name topics with --topic")
             }
             let changes = try await command.changes(partitions, committed, cluster)
-            if command.execute {
+            let offsets = changes.compactMap { change in
+                change.offset.map { (change.partition, OffsetAndMetadata($0)) }
+            }
+            let isExecuted = command.execute && !offsets.isEmpty
+            if isExecuted {
                 guard members == 0 else { throw CommandFailure(command.isInUse(members)) }
-                let offsets = changes.compactMap { change in
-                    change.offset.map { (change.partition, OffsetAndMetadata($0)) }
-                }
                 do {
                     try await cluster.setOffsets(
                         of: command.group, Dictionary(offsets, uniquingKeysWith: { $1 }))
@@ -85,7 +86,10 @@ struct ResetOffsets: ParsableCommand {
                     throw CommandFailure(command.isInUse(1))
                 }
             }
-            try command.show(changes)
+            try command.show(changes, members: members, isExecuted: isExecuted)
+            if command.execute, !isExecuted {
+                throw CommandFailure("nothing was changed: there is no partition whose offset could be set")
+            }
             guard !command.execute, !command.output.json else { return }
             printToStandardError(
                 members > 0
@@ -132,17 +136,29 @@ struct ResetOffsets: ParsableCommand {
         var changes: [Change] = []
         for (topic, group) in Dictionary(grouping: partitions, by: \.topic).sorted(by: { $0.key < $1.key }) {
             do {
-                let indexes = group.map(\.partition)
+                // A topic that was made anew may have fewer partitions. Of those that were named each is there.
+                let there =
+                    allTopics
+                    ? Set(try await cluster.describeTopic(topic).partitions.map(\.index)) : Set(group.map(\.partition))
+                let indexes = group.map(\.partition).filter { there.contains($0) }
                 let begins = try await Self.offsets(topic, indexes, .earliest, cluster)
                 let ends = try await Self.offsets(topic, indexes, .latest, cluster)
-                var found: [Int32: Int64] = [:]
-                if case .spec(let spec)? = goals.first {
-                    found = try await Self.offsets(topic, indexes, spec, cluster)
+                let found: [Int32: Int64]
+                switch goals.first {
+                // What is written meanwhile shall make no difference.
+                case .spec(.earliest): found = begins
+                case .spec(.latest): found = ends
+                case .spec(let spec): found = try await Self.offsets(topic, indexes, spec, cluster)
+                case .offset, .shift, nil: found = [:]
                 }
                 for partition in group {
                     let index = partition.partition
                     var change = Change(partition: partition, committed: committed[partition]?.offset)
-                    choose(&change, found[index], begins[index] ?? 0, ends[index] ?? 0)
+                    if there.contains(index) {
+                        choose(&change, found[index], begins[index] ?? 0, ends[index] ?? 0)
+                    } else {
+                        change.note = "there is no such partition any more"
+                    }
                     changes.append(change)
                 }
             } catch let error as ClientError where error.isTopicAbsent && allTopics {
@@ -182,9 +198,9 @@ struct ResetOffsets: ParsableCommand {
         if wanted < begin { change.note = "\(wanted) lies before the begin" }
     }
 
-    private func show(_ changes: [Change]) throws {
+    private func show(_ changes: [Change], members: Int, isExecuted: Bool) throws {
         let document = Json.object([
-            "group": group.json, "executed": execute.json,
+            "group": group.json, "executed": isExecuted.json, "members": members.json,
             "partitions": .array(
                 changes.map { change in
                     .object([
@@ -195,7 +211,7 @@ struct ResetOffsets: ParsableCommand {
         ])
         try output.show(document) { page in
             var table = Table(
-                .left("topic"), .right("partition"), .right("before"), .right(execute ? "now" : "new"), .left(""))
+                .left("topic"), .right("partition"), .right("before"), .right(isExecuted ? "now" : "new"), .left(""))
             for change in changes {
                 table.add(
                     Cell(change.partition.topic), Cell(change.partition.partition), Cell(change.committed),
