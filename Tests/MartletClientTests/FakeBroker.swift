@@ -97,6 +97,7 @@ func servesAll(_ header: RequestHeader) -> FakeBroker.Answer {
         (.leaveGroup, LeaveGroupRequest.versions), (.offsetCommit, OffsetCommitRequest.versions),
         (.offsetFetch, OffsetFetchRequest.versions),
         (.describeGroups, DescribeGroupsRequest.versions), (.offsetDelete, OffsetDeleteRequest.versions),
+        (.deleteGroups, DeleteGroupsRequest.versions),
         (.consumerGroupHeartbeat, ConsumerGroupHeartbeatRequest.versions),
     ].map { key, versions in
         var entry = ApiVersionsResponse.ApiVersion()

@@ -81,6 +81,35 @@ private func cluster(
         try await cluster.stop()
     }
 
+    /// It decides, and is no coordinator any more when that is written.
+    @Test(arguments: [ErrorCode.notCoordinator, .coordinatorLoadInProgress])
+    func aGroupThatAnEarlierAttemptMayHaveDeleted(code: ErrorCode) async throws {
+        let attempts = NIOLockedValueBox(0)
+        let cluster = try await cluster { header, _ in
+            guard header.api == .deleteGroups else { return nil }
+            let attempt = attempts.withLockedValue { count in
+                count += 1
+                return count
+            }
+            var result = DeleteGroupsResponse.Result()
+            (result.groupID, result.errorCode) = ("g", attempt == 1 ? code : .groupIdNotFound)
+            var response = DeleteGroupsResponse()
+            response.results = [result]
+            return answer(response, to: DeleteGroupsRequest.self, header)
+        }
+        let client = cluster.client(patienceMs: 30_000)
+        if code == .notCoordinator {
+            try await client.deleteGroup("g")
+        } else {
+            // Who loads has done nothing.
+            let refusal = ClientError.refused(what: "delete group g", .groupIdNotFound, message: nil)
+            await #expect(throws: refusal) { try await client.deleteGroup("g") }
+        }
+        #expect(attempts.withLockedValue { $0 } == 2)
+        await client.close()
+        try await cluster.stop()
+    }
+
     /// Before DescribeGroups 6 a group that is not there is a dead one, and old nodes know no other kind of group.
     @Test(arguments: ["Dead", "Empty"]) func aGroupOfAnOldCluster(state: String) async throws {
         let cluster = try await cluster { header, _ in

@@ -50,9 +50,9 @@ final class FakeCluster: Sendable {
     }
 
     /// A client that knows node 1 and does not wait long for anything.
-    func client() -> ClusterClient {
+    func client(patienceMs: Int64 = 0) -> ClusterClient {
         var configuration = ClientConfiguration()
-        configuration.patienceMs = 0
+        configuration.patienceMs = patienceMs
         configuration.newTopicPatienceMs = 0
         configuration.retryPauseMs = 1...5
         return ClusterClient(bootstrap: [state.withLockedValue { $0.endpoints[0] }], configuration: configuration)

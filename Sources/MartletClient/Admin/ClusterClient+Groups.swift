@@ -212,12 +212,20 @@ extension ClusterClient {
         var request = DeleteGroupsRequest()
         request.groupsNames = [group]
         let (what, sent) = ("delete group \(group)", request)
+        // By an attempt whose answer was lost, or that a coordinator took while it handed the group over.
+        var mayBeDone = false
         try await retrying(what) {
             let node = try await findCoordinator(of: group)
-            let answer = try await ask(sent, of: node).results.first
-            let code = answer?.errorCode ?? .unknownServerError
-            guard code == .none else {
-                throw ClientError.refused(what: what, code, message: nil)
+            do {
+                let answer = try await ask(sent, of: node).results.first
+                let code = answer?.errorCode ?? .unknownServerError
+                guard code == .none || (code == .groupIdNotFound && mayBeDone) else {
+                    throw ClientError.refused(what: what, code, message: nil)
+                }
+            } catch let error as ClientError {
+                if case .refused(_, .coordinatorLoadInProgress, _) = error { throw error }
+                mayBeDone = mayBeDone || error.isRetriable
+                throw error
             }
         }
     }
