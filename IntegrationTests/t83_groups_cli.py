@@ -202,6 +202,24 @@ def test_several_topics(martlet, cluster, group):
         (f"{group}-{name}", value) for name in "ab" for value in range(8)]
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_topics_by_a_pattern(martlet, cluster, group, protocol):
+    for name in ("a-1", "a-2", "b-1"):
+        cluster.create_topic(f"{group}-{name}", partitions=PARTITIONS)
+    write(martlet, f"{group}-a-1", range(8))
+    write(martlet, f"{group}-b-1", range(8, 16))
+    write(martlet, f"{group}-a-2", range(16, 24))
+    found = martlet.text("consume", "--pattern", f"{group}-a-.", "--group", group, "--from-beginning", "--count", "16",
+                         "--group-protocol", protocol)
+    assert sorted(map(int, found.split())) == [*range(8), *range(16, 24)]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_what_is_no_pattern_is_told(martlet, group, protocol):
+    said = martlet.complaint("consume", "--pattern", "a(", "--group", group, "--group-protocol", protocol)
+    assert "INVALID_REGULAR_EXPRESSION" in said, said
+
+
 def coordinator(cluster, group):
     def find():
         with cluster.any_node().connect() as connection:
@@ -409,6 +427,9 @@ def test_a_group_in_use_is_neither_reset_nor_deleted(martlet, topic, group):
     (["consume", "a", "b"], "several topics need --group"),
     (["consume", "a", "--group", "g", "--offset", "3"], "exclude --group"),
     (["consume", "a", "--instance-id", "g"], "need --group"),
+    (["consume", "--pattern", "a.*"], "need --group"),
+    (["consume", "a", "--pattern", "a.*", "--group", "g"], "exclude each other"),
+    (["consume", "--group", "g"], "name a topic"),
     (["consume", "a", "--group", "g", "--session-timeout", "9"], "--group-protocol classic"),
 ])
 def test_wrong_calls(martlet, words, said):

@@ -272,6 +272,45 @@ private let all = [a0, a1, b0]
         }
     }
 
+    // MARK: Patterns
+
+    @Test func aClassicMemberJoinsAgainWhenOtherTopicsMatch() {
+        var world = GroupWorld(topics: [], pattern: "[abc]") { $0.metadataMaxAgeMs = 3_000 }
+        #expect(world.run { Array($0.positions.keys) == all })
+        world.group.topics.append(GroupMachine.KnownTopic(name: "c", id: UUID128(high: 1, low: 9), partitions: 1))
+        let asked = world.asked.count
+        #expect(world.run { $0.positions[TopicPartition("c", 0)] != nil })
+        #expect(world.asked[asked...].filter { $0 == "join" }.count == 1)
+        #expect(world.changes == ["begun a-0 a-1 b-0", "begun c-0"])
+        world.group.topics.removeFirst()
+        #expect(world.run { Array($0.positions.keys) == [b0, TopicPartition("c", 0)] })
+        #expect(world.machine.topics == ["b", "c"])
+    }
+
+    @Test func theCoordinatorOfAConsumerGroupMatches() {
+        var world = GroupWorld(isNextGeneration: true, topics: [], pattern: "[abc]")
+        #expect(world.run { Array($0.positions.keys) == all })
+        #expect(world.group.pattern == "[abc]")
+        // It may know of a topic before the member does.
+        world.group.topics.append(GroupMachine.KnownTopic(name: "c", id: UUID128(high: 1, low: 9), partitions: 1))
+        world.group.target.append(TopicPartition("c", 0))
+        world.group.rebalances = true
+        #expect(world.run { $0.group.owned == all + [TopicPartition("c", 0)] })
+        #expect(world.changes == ["begun a-0 a-1 b-0", "begun c-0"])
+    }
+
+    @Test(arguments: [false, true]) func whoCannotFindOutWhichTopicsThereAreIsTold(isNextGeneration: Bool) {
+        var world = GroupWorld(isNextGeneration: isNextGeneration, topics: [], pattern: "[abc]") { config in
+            config.consumer.patienceMs = 3_000
+        }
+        world.failsTopics = true
+        #expect(world.run { $0.failure != nil })
+        guard case .gaveUp? = world.failure else {
+            Issue.record("\(String(describing: world.failure))")
+            return
+        }
+    }
+
     @Test func theLeaderNoticesPartitionsThatWereAdded() {
         var world = member(isNextGeneration: false) { $0.metadataMaxAgeMs = 3_000 }
         world.group.topics[0].partitions = 3

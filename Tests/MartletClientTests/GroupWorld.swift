@@ -47,6 +47,8 @@ struct FakeGroup {
     var refusals: [TopicPartition: ErrorCode] = [:]
     /// Classic: who leads need not assign.
     var skipsAssignment = false
+    /// Next generation: what the member said last.
+    var pattern: String?
     var left = false
     var heartbeatIntervalMs: Int32 = 500
     var heartbeats = 0
@@ -209,7 +211,10 @@ struct FakeGroup {
         }
         response.memberEpoch = generation
         // Told again to who tells everything, as after a lost answer.
-        guard isNews || request.subscribedTopicNames != nil else { return response }
+        if let regex = request.subscribedTopicRegex { pattern = regex }
+        guard isNews || request.subscribedTopicNames != nil || request.subscribedTopicRegex != nil else {
+            return response
+        }
         var assignment = ConsumerGroupHeartbeatResponse.Assignment()
         assignment.topicPartitions = topics.map { topic in
             var entry = ConsumerGroupHeartbeatResponse.TopicPartitions()
@@ -259,14 +264,14 @@ struct GroupWorld {
     private var lastWake: Instant?
 
     enum Input {
-        case found, topics([String])
+        case found, topics([String]), matching
         case answer(Int, GroupMachine.Answer)
         case lost(Int)
         case released([TopicPartition])
     }
 
     init(
-        isNextGeneration: Bool = false, topics: [String] = ["a", "b"],
+        isNextGeneration: Bool = false, topics: [String] = ["a", "b"], pattern: String? = nil,
         configure: (inout GroupConsumerConfiguration) -> Void = { _ in }
     ) {
         servesNextGeneration = isNextGeneration
@@ -276,7 +281,7 @@ struct GroupWorld {
         configuration.retryPauseMs = 10...100
         configure(&configuration)
         machine = GroupMachine(
-            configuration: configuration, groupID: "g", topics: topics, memberID: "own-id")
+            configuration: configuration, groupID: "g", topics: topics, pattern: pattern, memberID: "own-id")
     }
 
     /// Runs until `isDone`, or for a minute of virtual time. Whether it was done.
@@ -319,6 +324,7 @@ struct GroupWorld {
         case .findCoordinator: pending.append(.found)
         case .ask(let question): answer(question)
         case .askTopics(let names): pending.append(.topics(names))
+        case .matchTopics: pending.append(.matching)
         case .givePositions:
             machine.took(positions.mapped(Array(positions.keys)), at: now)
             isFed = true
@@ -345,6 +351,10 @@ struct GroupWorld {
             if failsTopics { return machine.failedToLearn(.noNodeAnswered([], reason: "no reason"), at: now) }
             let found = group.topics.filter { names.contains($0.name) && !unclearTopics.contains($0.name) }
             machine.learned(topics: found, unclear: unclearTopics, at: now)
+        case .matching:
+            looks += 1
+            if failsTopics { return machine.failedToMatch(.noNodeAnswered([], reason: "no reason"), at: now) }
+            machine.matched(group.topics, at: now)
         case .answer(let id, let answer): machine.answered(id, answer, at: now)
         case .lost(let id): machine.lost(id, .connectionLost(Endpoint(host: "n", port: 1)), at: now)
         case .released(let partitions): release(partitions)

@@ -26,8 +26,11 @@ package final class BrokerConnection: Sendable {
 
     package var isOpen: Bool { channel.isActive }
 
-    /// Whether the node advertises a request in any version that this build speaks.
-    package func serves<R: WireRequest>(_: R.Type) -> Bool { served[R.api]?.overlaps(R.versions) ?? false }
+    /// Whether the node advertises a request in any version from `first` on that this build speaks.
+    package func serves<R: WireRequest>(_: R.Type, from first: Int16 = 0) -> Bool {
+        guard let theirs = served[R.api], theirs.overlaps(R.versions) else { return false }
+        return min(theirs.upperBound, R.versions.upperBound) >= first
+    }
 
     /// Connects and asks what the node serves. Throws `ClientError` only.
     package static func open(

@@ -10,6 +10,7 @@ extension GroupConsumer {
         case .findCoordinator: findCoordinator()
         case .ask(let question): ask(question)
         case .askTopics(let names): askTopics(names)
+        case .matchTopics: matchTopics()
         case .givePositions:
             let positions = reader.settledPositions(of: reader.assignment)
             input { $0.took(positions, at: $1) }
@@ -36,11 +37,13 @@ extension GroupConsumer {
     // MARK: Requests
 
     private func findCoordinator() {
-        Task { [weak self, client, groupID, lane] in
+        Task { [weak self, client, groupID, lane, hasPattern = pattern != nil] in
             do {
                 let node = try await client.findCoordinator(of: groupID)
                 let link = try await client.link(to: node, lane)
-                let servesNextGeneration = link.serves(ConsumerGroupHeartbeatRequest.self)
+                // Patterns came with version 1.
+                let servesNextGeneration = link.serves(
+                    ConsumerGroupHeartbeatRequest.self, from: hasPattern ? 1 : 0)
                 self?.input { $0.found(node, servesNextGeneration: servesNextGeneration, at: $1) }
             } catch {
                 let error = error as? ClientError ?? .closed
@@ -75,11 +78,7 @@ extension GroupConsumer {
         Task { [weak self, client] in
             do {
                 let response = try await client.refreshMetadata(of: names)
-                let found = response.topics.compactMap { topic -> GroupMachine.KnownTopic? in
-                    guard topic.errorCode == .none, let name = topic.name else { return nil }
-                    return GroupMachine.KnownTopic(
-                        name: name, id: topic.topicID, partitions: Int32(clamping: topic.partitions.count))
-                }
+                let found = response.topics.compactMap { $0.known }
                 let unclear = response.topics.compactMap { topic in
                     topic.errorCode == .none || topic.errorCode == .unknownTopicOrPartition ? nil : topic.name
                 }
@@ -88,6 +87,28 @@ extension GroupConsumer {
                 let error = error as? ClientError ?? .closed
                 if error == .closed { self?.clientWasClosed() }
                 self?.input { $0.failedToLearn(error, at: $1) }
+            }
+        }
+    }
+
+    private func matchTopics() {
+        Task { [weak self, client, pattern] in
+            do {
+                // No topic has an empty name.
+                guard let regex = try? Regex(pattern ?? "") else {
+                    throw ClientError.refused(
+                        what: "match topics with '\(pattern ?? "")'", .invalidRegularExpression, message: nil)
+                }
+                let found = try await client.refreshMetadata(of: nil).topics.filter { topic in
+                    guard !topic.isInternal, let name = topic.name else { return false }
+                    return (try? regex.wholeMatch(in: name)) != nil
+                }
+                let unclear = found.compactMap { $0.errorCode == .none ? nil : $0.name }
+                self?.input { $0.matched(found.compactMap { $0.known }, unclear: unclear, at: $1) }
+            } catch {
+                let error = error as? ClientError ?? .closed
+                if error == .closed { self?.clientWasClosed() }
+                self?.input { $0.failedToMatch(error, at: $1) }
             }
         }
     }
@@ -212,6 +233,13 @@ extension GroupConsumer {
         }
         for done in commits.values { done.resume(throwing: ClientError.closed) }
         drainSoon()
+    }
+}
+
+extension MetadataResponse.Topic {
+    fileprivate var known: GroupMachine.KnownTopic? {
+        guard errorCode == .none, let name else { return nil }
+        return GroupMachine.KnownTopic(name: name, id: topicID, partitions: Int32(clamping: partitions.count))
     }
 }
 

@@ -26,7 +26,8 @@ public final class GroupConsumer: AsyncSequence, Sendable {
     public typealias ChangeHandler = @Sendable (AssignmentChange) async -> Void
 
     public let groupID: String
-    public let topics: [String]
+    /// What the names of the topics match, where they are not listed.
+    public let pattern: String?
     public let configuration: GroupConsumerConfiguration
     let client: ClusterClient
     /// Reads what is assigned.
@@ -60,11 +61,29 @@ public final class GroupConsumer: AsyncSequence, Sendable {
         var isClosed = false
     }
 
-    public init(
+    public convenience init(
         _ client: ClusterClient, group: String, topics: [String],
         configuration: GroupConsumerConfiguration = GroupConsumerConfiguration(), onChange: ChangeHandler? = nil
     ) {
+        self.init(client, group, topics, pattern: nil, configuration, onChange)
+    }
+
+    /// Reads the topics whose whole names match a regular expression, those of later days too: by the coordinator's
+    /// reading of it in the next-generation protocol, else by Swift's, at a look every `metadataMaxAgeMs`. Internal
+    /// topics are left out. Reading throws `refused` with `invalidRegularExpression` where it is none.
+    public convenience init(
+        _ client: ClusterClient, group: String, pattern: String,
+        configuration: GroupConsumerConfiguration = GroupConsumerConfiguration(), onChange: ChangeHandler? = nil
+    ) {
+        self.init(client, group, [], pattern: pattern, configuration, onChange)
+    }
+
+    private init(
+        _ client: ClusterClient, _ group: String, _ topics: [String], pattern: String?,
+        _ configuration: GroupConsumerConfiguration, _ onChange: ChangeHandler?
+    ) {
         self.client = client
+        self.pattern = pattern
         self.configuration = configuration
         self.onChange = onChange
         groupID = group
@@ -82,9 +101,8 @@ public final class GroupConsumer: AsyncSequence, Sendable {
         var system = SystemRandomNumberGenerator()
         var random = SeededRandom(seed: system.next())
         let machine = GroupMachine(
-            configuration: configuration, groupID: group, topics: topics,
+            configuration: configuration, groupID: group, topics: topics, pattern: pattern,
             memberID: UUID128.random(using: &random).description)
-        self.topics = machine.topics
         state = NIOLockedValueBox(State(machine: machine))
         drainSoon()
     }
@@ -159,6 +177,8 @@ public final class GroupConsumer: AsyncSequence, Sendable {
 
     // MARK: The group
 
+    /// Sorted; with a pattern those that matched at the last look.
+    public var topics: [String] { state.withLockedValue { $0.machine.topics } }
     /// Which protocol this member takes part by; nil before it has joined.
     public var groupProtocol: GroupProtocol? { state.withLockedValue { $0.machine.chosen } }
     /// The id under which the coordinator knows this member; empty before it has joined.

@@ -38,7 +38,8 @@ public struct GroupConsumerConfiguration: Sendable {
     /// After this time without an answer that is due the member asks who coordinates the group now.
     public var lateAnswerMs: Int64 = 1_500
     public var retryPauseMs: ClosedRange<Int64> = 50...1_000
-    /// How often the leader of a classic group looks for partitions that were added.
+    /// How often the leader of a classic group looks for partitions that were added, and a member with a pattern for
+    /// topics.
     public var metadataMaxAgeMs: Int64 = 60_000
     /// How records are read. What happens at an offset that the log does not hold follows from `offsetReset`.
     public var consumer = ConsumerConfiguration()

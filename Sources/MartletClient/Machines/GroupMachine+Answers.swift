@@ -244,7 +244,7 @@ extension GroupMachine {
         if isJoining || told == nil {
             request.rackID = configuration.consumer.rack.isEmpty ? nil : configuration.consumer.rack
             request.rebalanceTimeoutMs = configuration.rebalanceTimeoutMs
-            request.subscribedTopicNames = topics
+            if let pattern { request.subscribedTopicRegex = pattern } else { request.subscribedTopicNames = topics }
             request.serverAssignor = configuration.serverAssignor
         }
         let holds = holds
@@ -295,7 +295,7 @@ extension GroupMachine {
         var names: [UUID128: String] = [:]
         for topic in known.values { names[topic.id] = topic.name }
         guard unresolved.allSatisfy({ names[$0.topicID] != nil }) else {
-            if wantedTopics == nil { want(topics) }
+            if pattern != nil { matchAt = .zero } else if wantedTopics == nil { want(topics) }
             return
         }
         var target = SortedMap<TopicPartition, UUID128>()

@@ -11,7 +11,9 @@ extension GroupMachine {
         if isClosing { close(step: now) }
         reconcile(at: now)
         if !isOver {
+            match(at: now)
             find(at: now)
+            rejoinForOtherTopics(at: now)
             takePart(at: now)
             askOffsets(at: now)
             sendCommits(at: now)
@@ -59,6 +61,7 @@ extension GroupMachine {
             isMembershipAsked = true
             if isNextGeneration { return askConsumerHeartbeat(at: now) }
             membership = .joining
+            subscribed = topics
             // Room for an answer that leaves at the last moment.
             ask(.membership, .join(joinRequest()), waitMs: Int64(configuration.rebalanceTimeoutMs) + 5_000, at: now)
         case .syncing:
@@ -86,7 +89,7 @@ extension GroupMachine {
 
     /// What must be given up before is given up, and the protocol is chosen.
     private mutating func isReadyToJoin() -> Bool {
-        guard releasing == nil, !hasLostPlace else { return false }
+        guard releasing == nil, !hasLostPlace, pattern == nil || hasMatched else { return false }
         if chosen == nil || generation <= 0 {
             let next = configuration.groupProtocol ?? (servesNextGeneration ? .nextGeneration : .classic)
             if next != chosen { begin(stayIn: next) }
@@ -209,6 +212,7 @@ extension GroupMachine {
         }
         if let autoCommitAt { moments.append(autoCommitAt) }
         if wantedTopics != nil, askedTopics == nil { moments.append(topicsAt) }
+        if pattern != nil, !isMatching { moments.append(matchAt) }
         if isLeader, membership == .member, dealt != nil, wantedTopics == nil {
             moments.append(topicsLearnedAt.advanced(byMs: lookPauseMs))
         }

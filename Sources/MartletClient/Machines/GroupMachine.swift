@@ -12,6 +12,8 @@ package struct GroupMachine: Sendable {
         case ask(Question)
         /// Answered by `learned` or `failedToLearn`.
         case askTopics([String])
+        /// Which topics there are that match the pattern; answered by `matched` or `failedToMatch`.
+        case matchTopics
         /// Answered by `took`, at once.
         case givePositions
         /// Stop reading these; answered by `released`.
@@ -166,8 +168,10 @@ package struct GroupMachine: Sendable {
 
     package let configuration: GroupConsumerConfiguration
     package let groupID: String
-    /// Sorted.
-    package let topics: [String]
+    /// Sorted. With a pattern those that matched at the last look.
+    package internal(set) var topics: [String]
+    /// What the whole name of a topic must match, where topics are not named.
+    package let pattern: String?
 
     // MARK: Coordinator
     package var coordinator: NodeID?
@@ -222,6 +226,11 @@ package struct GroupMachine: Sendable {
     package var topicsAt = Instant.zero
     package var topicsBackoff = Backoff()
     package var topicsLearnedAt = Instant.zero
+    package var isMatching = false
+    package var matchAt = Instant.zero
+    package var hasMatched = false
+    /// Classic: what the group was told that this member reads.
+    package var subscribed: [String]?
     /// Since when nodes tell of fewer partitions, or of none, of a topic that is `known` to have more.
     package var doubted = SortedMap<String, Instant>()
     /// How many partitions the leader dealt out of each topic.
@@ -243,11 +252,13 @@ package struct GroupMachine: Sendable {
     package var waiting: [Effect] = []
 
     package init(
-        configuration: GroupConsumerConfiguration, groupID: String, topics: [String], memberID: String
+        configuration: GroupConsumerConfiguration, groupID: String, topics: [String], pattern: String? = nil,
+        memberID: String
     ) {
         self.configuration = configuration
         self.groupID = groupID
         self.topics = Set(topics).sorted()
+        self.pattern = pattern
         ownMemberID = memberID
         heartbeatPauseMs = 0
     }
@@ -463,7 +474,7 @@ package struct GroupMachine: Sendable {
 
     /// A node that lags behind knows less than there is, and a rebalance for that would be followed by another: less is
     /// believed when it is said again some time later.
-    private mutating func learn(_ topic: KnownTopic?, of name: String, at now: Instant) {
+    mutating func learn(_ topic: KnownTopic?, of name: String, at now: Instant) {
         if let before = known[name], before.partitions > topic?.partitions ?? 0,
             topic.map({ $0.id == before.id }) ?? true
         {

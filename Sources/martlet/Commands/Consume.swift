@@ -20,8 +20,10 @@ struct Consume: ParsableCommand {
             + "Text and templates print bytes as they are, and nothing for what is null: --json tells null from empty.")
 
     @OptionGroup var client: ClientOptions
-    @Argument(help: "The topic; with --group there may be several.") var topics: [String]
+    @Argument(help: "The topic; with --group there may be several.") var topics: [String] = []
     @Option(help: "Read as a member of this group, and commit what was printed.") var group: String?
+    @Option(help: "With --group: every topic whose whole name matches this regular expression, those made later too.")
+    var pattern: String?
     @Option(
         help: "With --group: how to take part, classic or consumer (KIP-848). Default: consumer where it is served.")
     var groupProtocol: GroupProtocol?
@@ -46,10 +48,12 @@ struct Consume: ParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func validate() throws {
-        guard let topic = topics.first else { throw ValidationError("name a topic") }
+        guard topics.isEmpty == (pattern != nil) else {
+            throw ValidationError(pattern == nil ? "name a topic" : "--pattern and names of topics exclude each other")
+        }
         try topics.forEach(checkTopicName)
         if group == nil, topics.count > 1 { throw ValidationError("several topics need --group") }
-        try validateGroup(topic)
+        try validateGroup()
         if let count, count < 1 { throw ValidationError("--count must be at least 1") }
         if let offset, offset < 0 { throw ValidationError("--offset must not be negative") }
         if let partition, partition < 0 { throw ValidationError("--partition must not be negative") }
@@ -66,10 +70,10 @@ struct Consume: ParsableCommand {
         }
     }
 
-    private func validateGroup(_ topic: String) throws {
+    private func validateGroup() throws {
         guard group != nil else {
-            guard groupProtocol == nil, instanceId == nil, sessionTimeout == nil else {
-                throw ValidationError("--group-protocol, --instance-id and --session-timeout need --group")
+            guard groupProtocol == nil, instanceId == nil, sessionTimeout == nil, pattern == nil else {
+                throw ValidationError("--pattern, --group-protocol, --instance-id and --session-timeout need --group")
             }
             return
         }

@@ -17,9 +17,13 @@ extension Consume {
         settings.autoCommitIntervalMs = 1_000
         settings.consumer.patienceMs = Int64(client.patience) * 1_000
         settings.consumer.isolation = readCommitted ? .readCommitted : .readUncommitted
-        let consumer = GroupConsumer(cluster, group: group, topics: topics, configuration: settings) { change in
-            printToStandardError(Self.sentence(for: change))
-        }
+        let onChange: GroupConsumer.ChangeHandler = { printToStandardError(Self.sentence(for: $0)) }
+        let consumer =
+            if let pattern {
+                GroupConsumer(cluster, group: group, pattern: pattern, configuration: settings, onChange: onChange)
+            } else {
+                GroupConsumer(cluster, group: group, topics: topics, configuration: settings, onChange: onChange)
+            }
         var printed = 0
         do {
             try await printRecords(of: consumer, &printed)
