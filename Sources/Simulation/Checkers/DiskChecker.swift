@@ -68,7 +68,9 @@ final class DiskChecker {
                 // What was deleted may be gone whole: a copy that is behind its leader's start begins anew there, and a
                 // full disk can keep it from making the new file.
                 let flushedEnd = world.checkers.partitions.flushedEnd(of: key, on: node)
+                // Nor is anything promised of a log that was being cut, for which the disk refused the new file.
                 guard flushedEnd > world.checkers.starts.newestStart(key),
+                    !world.checkers.partitions.wentInCut(key, on: node),
                     world.checkers.partitions.isBinding(key, world)
                 else { continue }
                 world.checkers.count(.s8)
@@ -86,7 +88,9 @@ final class DiskChecker {
             let key = PartitionChecker.ReplicaKey(node: node.id, key: replica.topicPartition)
             guard lives[key] != node.life else { return }
             lives[key] = node.life
-            guard node.id != world.rotten, !node.isDamaged else { return }
+            guard node.id != world.rotten, !node.isDamaged, !PartitionChecker.isDoubted(replica, of: node) else {
+                return
+            }
             checkLookUps(in: replica.log, "partition \(replica.topicPartition.partition) of node \(node.id)", world)
             guard let last = remembered[node.id]?[replica.topicPartition],
                 last.offsets == replica.log.startOffset..<replica.log.endOffset,

@@ -31,7 +31,7 @@ extension PartitionChecker {
             world.violated("P10", "\(name) was cut to \(log.endOffset), and its epoch history is \(log.epochs)")
         }
         let isNewLeader = replica.isLeader && (!last.isLeader || last.leaderEpoch != replica.leaderEpoch)
-        if node.id != world.rotten, log.startOffset == 0,
+        if node.id != world.rotten, log.startOffset == 0, !Self.isDoubted(replica, of: node),
             last.partitionEpoch < 0 || isNewLeader || log.generation != last.generation
         {
             checkProducers(replica, shard, name, world)
@@ -112,11 +112,13 @@ extension PartitionChecker {
         let name = "partition \(replica.topicPartition.partition) of node \(node.id)"
         let log = replica.log
         world.checkers.count(.s2)
-        if let wrong = Self.whatIsUnsound(in: log) { world.violated("S2", "\(name) was recovered: \(wrong)") }
+        if !Self.isDoubted(replica, of: node), let wrong = Self.whatIsUnsound(in: log) {
+            world.violated("S2", "\(name) was recovered: \(wrong)")
+        }
         // Of a deleted topic nothing is left, and a start that goes through the metadata again makes it once more,
         // empty.
         let isDeleted = world.checkers.metadata.newest.topic(id: replica.topicPartition.topicID) == nil
-        guard !last.diedInStep, replica.isSynchronous, !isDeleted else { return }
+        guard !last.diedInStep, !last.wentInCut, replica.isSynchronous, !isDeleted else { return }
         world.checkers.count(.s1kept)
         if log.endOffset < last.flushedEnd {
             world.violated("S1", "\(name) ends at \(log.endOffset), and \(last.flushedEnd) was flushed before the end")
@@ -125,6 +127,12 @@ extension PartitionChecker {
         if log.endOffset > last.endMax {
             world.violated("S7", "\(name) ends at \(log.endOffset), and was cut to \(last.endMax) for good before")
         }
+    }
+
+    /// Nothing is read from a copy that counts as lost before it is repaired, whatever its files hold (decision 0006).
+    static func isDoubted(_ replica: ReplicaInspection, of node: SimulatedNode) -> Bool {
+        let image = node.process?.control.inspectedImage
+        return !replica.log.damages.isEmpty && image?.partition(replica.topicPartition)?.isLost(node.id) ?? false
     }
 
     static func whatIsUnsound(in log: SegmentedLog) -> String? {
@@ -217,5 +225,6 @@ extension PartitionChecker.Seen {
         generation = log.generation
         pendingISR = replica.pendingISR
         epochMax = max(epochMax, replica.leaderEpoch)
+        self.log = log
     }
 }

@@ -49,6 +49,12 @@ final class PartitionChecker {
         var diedInStep = false
         /// The newest leader epoch that this node was ever in.
         var epochMax: LeaderEpoch = -1
+        /// As it was looked at last; what its shard did to it before letting it go can still be read there.
+        var log: SegmentedLog?
+
+        /// Its shard began to cut it after that, the disk did not let the cut end, and the shard let go of it in the
+        /// same step. What the disk has promised is not what was seen.
+        var wentInCut: Bool { log.map { $0.isFenced && $0.generation != generation } ?? false }
     }
 
     private struct Leadership: Hashable, Comparable, Sendable {
@@ -190,7 +196,7 @@ final class PartitionChecker {
             mayCutBatch: mayCutBatch(replica, world))
         last.verified = max(verified, last.verified)
         // What rots there is for the scrub and the readers to find; at the end all must be well again.
-        if let wrong, node.id != world.rotten {
+        if let wrong, node.id != world.rotten, !Self.isDoubted(replica, of: node) {
             world.violated("P2", "partition \(name) in epoch \(replica.leaderEpoch): \(wrong)")
         }
         if node.id != world.rotten, let newest = log.batch(before: last.verified),
@@ -317,6 +323,11 @@ final class PartitionChecker {
                 world.violated("P6", "\(name), and node \(member) of the ISR is durable up to \(flushedEnd)")
             }
         }
+    }
+
+    /// Whether the last thing that became of a node's replica was a cut that its disk did not let end.
+    func wentInCut(_ key: TopicPartition, on node: SimulatedNode) -> Bool {
+        seen[ReplicaKey(node: node.id, key: key)]?.wentInCut ?? false
     }
 
     /// How far a node's replica was durable when it was last seen.
