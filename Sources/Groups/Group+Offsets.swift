@@ -176,6 +176,11 @@ extension Group {
             }
             return answer
         }
+        // Mutant: the next coordinator knows the offsets again (G2).
+        if step.settings.plantedBug == .offsetDeletionNotWritten {
+            for case .offsetCommit(let key, _) in records { offsets.take(nil, key.topic, key.partition) }
+            records = []
+        }
         if records.isEmpty { return step.reply(call.ticket, .offsetDelete(response), after: offsetsEnd) }
         step.write = GroupWrite(records: records, then: .offsetsDeleted(call.ticket, response))
     }

@@ -138,6 +138,11 @@ extension GroupCoordinator {
 extension Group {
     /// Writes the next tombstones, the group's own with the last.
     mutating func delete(_ deletion: GroupDeletion, _ step: inout GroupStep) {
+        // Mutant: the next coordinator knows the group again (G2).
+        if step.settings.plantedBug == .groupDeletionNotWritten {
+            self = Group(id)
+            return
+        }
         var records = offsetTombstones(offsets.keys { _, _ in true }, step.settings)
         if records.count == offsets.count {
             pendingMembers.removeAll()

@@ -135,6 +135,10 @@ package enum PlantedBug: String, CaseIterable, Sendable {
     case revokingCountsAsFree
     /// A consumer commits in any epoch that was (KIP-848) [G2].
     case commitEpochUnchecked
+    /// A group that is deleted is forgotten, and its log says nothing of that [G2].
+    case groupDeletionNotWritten
+    /// So are offsets that are deleted [G2].
+    case offsetDeletionNotWritten
 
     // MARK: Compaction (Storage, Broker)
 

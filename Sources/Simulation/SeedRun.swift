@@ -113,6 +113,11 @@ package enum SeedRun {
             world.groups.append(group)
             group.start()
         }
+        if !world.groups.isEmpty {
+            let admin = SimulatedGroupAdmin(SimulatedClient(number: 9_000, world: world), topics: topics)
+            world.groupAdmin = admin
+            admin.start()
+        }
         if world.swarm.deletesRecords {
             let deleter = SimulatedDeleter(client(), topics: ordinary)
             world.deleter = deleter

@@ -20,6 +20,7 @@ import Testing
         let result = Self.run(seed, [])
         #expect(result.violation?.words == nil)
         #expect(Self.count(.g2acked, result) > 0)
+        #expect(Self.count(.g2deleted, result) > 0)
         #expect(Self.count(.l4groups, result) == 1)
     }
 
@@ -39,7 +40,9 @@ import Testing
     }
 
     /// One by each checker; `martlet-sim mutants` has them all.
-    @Test(arguments: [PlantedBug.groupAnswersNotHeld, .commitTakenWhileCompleting, .givenOnBeforeGivenUp])
+    @Test(arguments: [
+        PlantedBug.groupAnswersNotHeld, .commitTakenWhileCompleting, .givenOnBeforeGivenUp, .groupDeletionNotWritten,
+    ])
     func plantedBugsAreSeen(bug: PlantedBug) {
         let found = (1...60 as ClosedRange<UInt64>).lazy.compactMap { Self.run($0, bug.suitedFaults, bug).violation }
         #expect(["G1", "G2"].contains(found.first?.invariant))

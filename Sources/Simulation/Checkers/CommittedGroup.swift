@@ -133,6 +133,8 @@ struct CommittedGroup {
         let asked = commit.generation
         guard !consumers.isEmpty else {
             if isJoined, asked > generation ?? 0 { return nil }
+            // Nobody's: it is taken while the group has no members.
+            if asked < 0 { return classic.isEmpty ? nil : "the group has members" }
             guard generation == asked else { return "the group is in generation \(generation ?? -1)" }
             return classic[commit.memberID] == nil ? "it is no member of generation \(asked)" : nil
         }

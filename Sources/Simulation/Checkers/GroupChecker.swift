@@ -105,6 +105,7 @@ final class GroupChecker {
             if let value, value.generation < before {
                 world.violated("G1", "group \(key.groupID) goes back from generation \(before) to \(value.generation)")
             }
+            if value == nil { forgetGenerations(of: key.groupID) }
             groups[key.groupID, default: CommittedGroup()].take(value)
             return key.groupID
         case .consumerGroupMetadata(let key, nil):
@@ -125,8 +126,9 @@ final class GroupChecker {
         }
     }
 
-    /// A group whose consumers are all gone, and that the classic protocol finds, counts from 1 again, as in Kafka. Its
-    /// members are others, so nothing that was said in those numbers before is taken for what is said now.
+    /// A group that was deleted, or whose consumers are all gone, and that the classic protocol finds, counts from 1
+    /// again, as in Kafka. Its members are others, so nothing that was said in those numbers before is taken for what
+    /// is said now.
     private func forgetGenerations(of id: String) {
         told = told.filter { $0.key.group != id }
         begun = begun.filter { $0.key.group != id }
@@ -182,11 +184,32 @@ final class GroupChecker {
                     + "committed"
             )
         }
-        if let begun = asked.begun, commit.generation < begun, !commit.isConsumers {
+        // A commit of nobody's is of no generation.
+        if let begun = asked.begun, commit.generation >= 0, commit.generation < begun, !commit.isConsumers {
             world.violated(
                 "G2",
                 "group \(commit.group): node \(node.id) takes a commit of generation \(commit.generation), and had "
                     + "begun generation \(begun) in term \(asked.term)")
+        }
+    }
+
+    /// What a coordinator says that it has deleted its log says, too: no coordinator after it knows the offset.
+    /// - Parameter places: nil: all of the group.
+    func deletionAcknowledged(
+        _ id: String, _ places: [GroupPlace]?, _ asked: GroupAsked, by node: SimulatedNode, _ world: World
+    ) {
+        guard asked.isBinding else { return }
+        let group = group(id)
+        for place in places ?? group.commits.keys {
+            let known = group.value(of: place, before: asked.end)
+            guard known >= 0 else { continue }
+            world.checkers.count(.g2deleted)
+            if !group.hasValue(-1, of: place, from: asked.end) {
+                world.violated(
+                    "G2",
+                    "group \(id): node \(node.id) in term \(asked.term) has deleted the offset of \(place), and the log "
+                        + "still says \(known)")
+            }
         }
     }
 

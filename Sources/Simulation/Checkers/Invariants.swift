@@ -46,6 +46,7 @@ package enum Invariant: String, CaseIterable, Sendable {
     case g1given = "G1 nothing is given on before it is given up"
     case g2 = "G2 committed offsets are shown, and stay"
     case g2acked = "G2 an acknowledged commit is committed"
+    case g2deleted = "G2 an acknowledged deletion is committed"
     case g2taken = "G2 only members of the generation commit"
     case s1 = "S1 what is called flushed is on the medium"
     case s1kept = "S1 what was flushed is there after a crash"

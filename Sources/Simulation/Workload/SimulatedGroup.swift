@@ -27,6 +27,8 @@ final class SimulatedGroup {
     /// Of this group alone, so that other clients' lots stay what they are.
     private(set) var lots: SeededRandom
     let sessionTimeoutMs: Int32
+    /// Names all topics that groups read, and no others.
+    static let topicPattern = "t(-.*)?"
     static let rebalanceTimeoutMs: Int32 = 3_000
     static let heartbeatMs: Int64 = 400
     /// For members of the next-generation protocol, whom the cluster tells.

@@ -5,6 +5,9 @@ import Model
 import Wire
 
 extension SimulatedMember {
+    /// Every third process gives an expression that names the same topics, by the lot of its id.
+    private var saysPattern: Bool { (memberID.utf8.last ?? 0) % 3 == 0 }
+
     /// Joins, as a new process or after it was fenced.
     func enter() {
         turn(.joining)
@@ -30,7 +33,9 @@ extension SimulatedMember {
         request.instanceID = instanceID
         if tellsAll {
             request.rebalanceTimeoutMs = SimulatedGroup.rebalanceTimeoutMs
-            request.subscribedTopicNames = group.topics.sorted()
+            // Who changes from one to the other under the same instance id says both.
+            request.subscribedTopicNames = saysPattern ? [] : group.topics.sorted()
+            request.subscribedTopicRegex = saysPattern ? SimulatedGroup.topicPattern : ""
         }
         if tellsAll || mustTell { request.topicPartitions = listed(owned) }
         // A later change is to be told as well.

@@ -24,7 +24,18 @@ extension PlantedBug {
         case .groupAnswersNotHeld, .offsetsShownEarly, .commitGenerationUnchecked, .commitTakenWhileCompleting,
             .refusedCommitKept, .loadedCountsAsCommitted, .loadsToHighWatermark, .coordinatorOutlivesItsTerm,
             .parkedSyncsForgotten, .replacedMemberNotWritten, .oldAssignmentKept, .silentMembersStay,
-            .givenOnBeforeGivenUp, .revokingCountsAsFree, .commitEpochUnchecked:
+            .givenOnBeforeGivenUp, .revokingCountsAsFree, .commitEpochUnchecked, .groupDeletionNotWritten,
+            .offsetDeletionNotWritten:
+            true
+        default: false
+        }
+    }
+
+    /// Whether only a world with a compacted topic can show it.
+    package var isOfCompaction: Bool {
+        switch self {
+        case .cleansAboveHighWatermark, .tombstoneGoesAtOnce, .tombstoneGoesByTimeAlone, .cleaningForgetsProducers,
+            .cleanedSegmentNotFlushed:
             true
         default: false
         }
@@ -62,7 +73,8 @@ extension PlantedBug {
         case .refusedCommitKept: [.stop, .crash, .isolation, .pause]
         case .commitGenerationUnchecked, .commitTakenWhileCompleting, .parkedSyncsForgotten, .oldAssignmentKept,
             .silentMembersStay, .replacedMemberNotWritten, .givenOnBeforeGivenUp, .revokingCountsAsFree,
-            .commitEpochUnchecked, .groupAnswersNotHeld, .offsetsShownEarly:
+            .commitEpochUnchecked, .groupAnswersNotHeld, .offsetsShownEarly, .groupDeletionNotWritten,
+            .offsetDeletionNotWritten:
             [.stop, .crash, .delaySpike, .connectionReset]
         case .fencedReplicaElected, .uncleanElection: [.crash, .powerLoss, .isolation, .pause]
         default: Swarm.defaultFaults

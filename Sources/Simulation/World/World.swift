@@ -45,6 +45,7 @@ package final class World {
     var producers: [SimulatedProducer] = []
     var consumers: [SimulatedConsumer] = []
     var groups: [SimulatedGroup] = []
+    var groupAdmin: SimulatedGroupAdmin?
     /// Producers make new batches.
     var isLoaded = true
 
@@ -176,6 +177,7 @@ package final class World {
         consumers = []
         for group in groups { group.dismantle() }
         groups = []
+        groupAdmin = nil
         admin = nil
         deleter = nil
     }
