@@ -84,7 +84,7 @@ package final class SegmentedLog {
     var cleaningSequence: UInt64 = 0
     var settling: SettlingSwap?
     /// Rises when batches get other positions.
-    var swaps: UInt32 = 0
+    package internal(set) var swaps: UInt32 = 0
     var latestBatches = LatestBatches()
 
     /// The fresh first bytes of the batch that is appended; kept, so that no append allocates them.

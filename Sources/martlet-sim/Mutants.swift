@@ -120,6 +120,7 @@ private final class Hunt {
         var command = "SWIFT_BACKTRACE=enable=no exec '\(program)' run --bug \(bug.rawValue)"
         command += " --seeds \(seeds.lowerBound)..\(seeds.upperBound)"
         if hunted.isOfGroups { command += " --groups" }
+        if hunted.isOfCompaction { command += " --compaction" }
         for fault in hunted.suitedFaults { command += " --fault \(fault.rawValue)" }
         return popen(command + " 2>&1", "r")
     }

@@ -36,6 +36,9 @@ struct FaultChoice: ParsableArguments {
     @Flag(help: "Give every seed consumer groups, not only those that draw them.")
     var groups = false
 
+    @Flag(help: "Give every seed a compacted topic, not only those that draw one.")
+    var compaction = false
+
     func validate() throws {
         if let shards, !(1...Swarm.shardsMax).contains(shards) {
             throw ValidationError("--shards is \(shards), but must be 1 to \(Swarm.shardsMax)")
@@ -47,11 +50,12 @@ struct FaultChoice: ParsableArguments {
     }
 
     /// A whole run with all of them may be asked for all invariants.
-    var isWhole: Bool { fault.isEmpty && !calm && !groups }
+    var isWhole: Bool { fault.isEmpty && !calm && !groups && !compaction }
 
     func swarm(_ seed: UInt64) -> Swarm {
         var drawn = Swarm(seed: seed, allowing: faults)
         if groups { drawn = drawn.withGroups(seed) }
+        if compaction { drawn = drawn.withCompaction(seed) }
         return shards.map { drawn.divided(into: $0) } ?? drawn
     }
 
@@ -59,6 +63,7 @@ struct FaultChoice: ParsableArguments {
     var words: String {
         (calm ? " --calm" : "") + fault.map { " --fault \($0.rawValue)" }.joined()
             + (shards.map { " --shards \($0)" } ?? "") + (groups ? " --groups" : "")
+            + (compaction ? " --compaction" : "")
     }
 }
 

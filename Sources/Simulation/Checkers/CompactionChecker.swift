@@ -1,5 +1,6 @@
 // Compaction takes nothing but what a newer record of the same key has replaced (C1): after every cleaning, every start
-// and every cut, and at the end, each copy is read whole.
+// and every cut, from time to time, and at the end, each copy is read whole. And what it puts in the place of segments
+// that were durable is durable before (S1).
 
 import Broker
 import Model
@@ -15,8 +16,24 @@ final class CompactionChecker {
         var isLeader: Bool
     }
 
+    /// What a copy that was away is given later comes with no cleaning, start or cut.
+    private static let pauseNanoseconds: Int64 = 300_000_000
+
+    /// A tombstone, and who was last seen to lead with a record that it covers.
+    private struct Covered {
+        var tombstone: Offset
+        var by: NodeID
+        var at: Int64
+    }
+
+    /// By key. For look-ups only.
+    private var covered: [TopicPartition: [String: Covered]] = [:]
     /// For look-ups only.
     private var seen: [PartitionChecker.ReplicaKey: Seen] = [:]
+    /// Up to where each replica was read whole, and when. For look-ups only.
+    private var readAt: [PartitionChecker.ReplicaKey: (end: Offset, time: Int64)] = [:]
+    /// How many segments its cleanings have brought in. For look-ups only.
+    private var swaps: [PartitionChecker.ReplicaKey: UInt32] = [:]
 
     func stepped(_ node: SimulatedNode, _ shard: Shard, _ world: World) {
         shard.inspectReplicas { replica in
@@ -25,12 +42,37 @@ final class CompactionChecker {
             let now = Seen(
                 life: node.life, cleanedEnd: replica.log.cleanedEnd, generation: replica.log.generation,
                 isLeader: replica.isLeader)
-            guard seen[key] != now else { return }
+            checkSwaps(replica, key, of: node, world)
+            let last = readAt[key] ?? (end: 0, time: 0)
+            let isTimed = replica.isLeader && world.swarm.hasRightClocks
+            let isDue =
+                (isTimed || replica.highWatermark > last.end) && world.now >= last.time + Self.pauseNanoseconds
+            guard isDue || seen[key] != now else { return }
+            readAt[key] = (end: replica.highWatermark, time: world.now)
             if let before = seen[key], before.life == node.life, before.cleanedEnd < now.cleanedEnd {
                 world.checkers.count(.c1cleanings)
             }
             seen[key] = now
             if node.id != world.rotten { check(replica, of: node, world) }
+        }
+    }
+
+    /// The old segments go from here on, and their medium's promise with them.
+    private func checkSwaps(
+        _ replica: ReplicaInspection, _ key: PartitionChecker.ReplicaKey, of node: SimulatedNode, _ world: World
+    ) {
+        let log = replica.log
+        guard swaps[key] ?? 0 != log.swaps else { return }
+        swaps[key] = log.swaps
+        guard node.id != world.rotten, replica.isSynchronous else { return }
+        for segment in log.segmentSummaries where log.isSettling(segmentAt: segment.baseOffset) {
+            world.checkers.count(.s1swapped)
+            let end = min(segment.nextOffset, replica.flushedEnd)
+            if let missing = MediumCheck.whatIsMissing(of: log, from: segment.baseOffset, to: end, on: node) {
+                world.violated(
+                    "S1",
+                    "partition \(replica.topicPartition.partition) of node \(node.id), compacted: \(missing)")
+            }
         }
     }
 
@@ -53,8 +95,11 @@ final class CompactionChecker {
         guard let found = read(replica.log, below: end) else { return }
         world.checkers.count(.c1)
         let name = "partition \(replica.topicPartition) of node \(node.id)"
+        if replica.isLeader, world.swarm.hasRightClocks, world.isOfWorkload(replica.topicPartition) {
+            checkHeard(replica, of: node, found, committed, end, world)
+        }
         for (key, newest) in committed.newest where newest < end && newest >= replica.log.startOffset {
-            let last = found[key]
+            let last = found[key]?.upperBound
             if last == newest { continue }
             guard committed[newest]?.isTombstone == true else {
                 return world.violated(
@@ -71,9 +116,34 @@ final class CompactionChecker {
         }
     }
 
-    /// The last offset of each key; nil where it cannot be read now.
-    private func read(_ log: SegmentedLog, below end: Offset) -> [String: Offset]? {
-        var found: [String: Offset] = [:]
+    /// Whoever read a record from some leader, and reads on within `delete.retention.ms`, hears that it was deleted,
+    /// whoever leads by then.
+    private func checkHeard(
+        _ replica: ReplicaInspection, of node: SimulatedNode, _ found: [String: ClosedRange<Offset>],
+        _ committed: CommittedRecords, _ end: Offset, _ world: World
+    ) {
+        let partition = replica.topicPartition
+        for (key, newest) in committed.newest where committed[newest]?.isTombstone == true {
+            if let first = found[key]?.lowerBound, first < newest {
+                covered[partition, default: [:]][key] = Covered(tombstone: newest, by: node.id, at: world.now)
+                continue
+            }
+            guard newest < end, newest >= replica.log.startOffset, let last = covered[partition]?[key],
+                last.tombstone == newest, world.now - last.at < world.swarm.tombstonesStayMs * 1_000_000
+            else { continue }
+            world.checkers.count(.c1heard)
+            if found[key] == nil {
+                world.violated(
+                    "C1",
+                    "partition \(partition) of node \(node.id) leads without the tombstone \(newest) of the key \(key), and "
+                        + "\((world.now - last.at) / 1_000_000) ms ago node \(last.by) led with what it deleted")
+            }
+        }
+    }
+
+    /// The first and the last offset of each key; nil where it cannot be read now.
+    private func read(_ log: SegmentedLog, below end: Offset) -> [String: ClosedRange<Offset>]? {
+        var found: [String: ClosedRange<Offset>] = [:]
         var position = log.startOffset
         while position < end {
             guard let slice = try? log.inspect(from: position, maxBytes: 64 * 1024, below: .max),
@@ -82,7 +152,8 @@ final class CompactionChecker {
             for (header, batch) in BatchSequence(bytes) where header.baseOffset < end {
                 guard let records = try? decodeRecords(batch) else { return nil }
                 for record in records where record.offset < end {
-                    if let key = CommittedRecord(record).key { found[key] = record.offset }
+                    guard let key = CommittedRecord(record).key else { continue }
+                    found[key] = (found[key]?.lowerBound ?? record.offset)...record.offset
                 }
             }
             position = slice.nextOffset

@@ -1,4 +1,5 @@
-// What producers write to the compacted topic: few keys, again and again, and now and then a tombstone.
+// What producers write to the compacted topic: few keys, again and again, and now and then a tombstone; and keys that
+// are written for a while and then never again, of which half end with one.
 
 import Model
 import NIOCore
@@ -10,10 +11,22 @@ enum KeyedRecords {
     /// A tombstone has no value to be known by.
     private static let header = "value"
 
-    static func isTombstone(_ value: UInt64) -> Bool { mixed(value) % 5 == 3 }
+    /// Of so many values of a producer, in a row, come three keys that nobody writes to later.
+    private static let passing: UInt64 = 32
+
+    private static func isPassing(_ value: UInt64) -> Bool { mixed(value) >> 32 % 3 == 0 }
+
+    static func isTombstone(_ value: UInt64) -> Bool {
+        isPassing(value) ? mixed(value) % 2 == 0 : mixed(value) % 5 == 3
+    }
+
+    private static func key(_ value: UInt64) -> String {
+        let lot = mixed(value) >> 8
+        return isPassing(value) ? "p\(value / passing)-\(lot % 3)" : "k\(lot % keys)"
+    }
 
     static func append(_ value: UInt64, to builder: inout RecordBatchBuilder) {
-        let key = ByteBuffer(string: "k\((mixed(value) >> 8) % keys)")
+        let key = ByteBuffer(string: key(value))
         let isTombstone = isTombstone(value)
         builder.append(
             timestamp: SimulatedNode.wallStartMs, key: key, value: isTombstone ? nil : ByteBuffer(integer: value),

@@ -52,11 +52,19 @@ package struct Swarm: Hashable, Sendable, Codable {
     var compacts: Bool
     var keepsTombstones: Bool
     var dirtyHundredths: Int64
+    /// The node whose cleaner is held back in every other life, so that its copies keep what the others drop; 0: none.
+    var heldCleaner: NodeID
+    /// How long tombstones stay that do not stay for ever.
+    var tombstonesStayMs: Int64
 
-    /// The settings of the compacted topic. Clocks jump: a tombstone's time has come at once or never.
+    /// Clocks jump, so a tombstone's time has come at once or never; where it is to be told, they all go right.
+    var hasRightClocks: Bool { compacts && !keepsTombstones && tombstonesStayMs > 0 }
+
+    /// The settings of the compacted topic.
     var compaction: [(String, String)] {
         [
-            ("cleanup.policy", "compact"), ("delete.retention.ms", keepsTombstones ? String(Int64.max) : "0"),
+            ("cleanup.policy", "compact"),
+            ("delete.retention.ms", String(keepsTombstones ? Int64.max : tombstonesStayMs)),
             (
                 "min.cleanable.dirty.ratio",
                 "0.\(dirtyHundredths < 10 ? "0" : "")\(dirtyHundredths)"
@@ -91,6 +99,7 @@ package struct Swarm: Hashable, Sendable, Codable {
         swarm.healsByReset = false
         swarm.bumpsEpochs = false
         (swarm.compacts, swarm.keepsTombstones, swarm.dirtyHundredths) = (false, false, 50)
+        (swarm.heldCleaner, swarm.tombstonesStayMs) = (0, 0)
         swarm.shards = 1
         swarm.changesShards = false
         swarm.groups = []
@@ -156,7 +165,10 @@ package struct Swarm: Hashable, Sendable, Codable {
         compacts = isSmall && cleanings.oneIn(2)
         keepsTombstones = cleanings.oneIn(3)
         dirtyHundredths = 5 + cleanings.below(50)
+        heldCleaner = cleanings.oneIn(4) ? NodeID(1 + cleanings.below(Int64(nodes))) : 0
+        tombstonesStayMs = cleanings.oneIn(3) ? 300 + cleanings.below(2_500) : 0
         (groups, groupMembers, groupLogPartitions) = ([], 2, 1)
+        if hasRightClocks { faults.removeAll { $0 == .clockJump || $0 == .clockDrift } }
         drawGroups(seed, isSure: false)
     }
 
@@ -177,6 +189,17 @@ package struct Swarm: Hashable, Sendable, Codable {
         return swarm
     }
 
+    /// The same world, with a compacted topic in any case, and with segments that roll for it.
+    package func withCompaction(_ seed: UInt64) -> Swarm {
+        var swarm = self
+        swarm.compacts = true
+        if swarm.hasRightClocks { swarm.faults.removeAll { $0 == .clockJump || $0 == .clockDrift } }
+        guard segmentBytes >= 1 << 30 else { return swarm }
+        var random = SeededRandom(seed: seed ^ 0x434F_4D50_4143_54)
+        swarm.segmentBytes = 600 + random.below(4_000)
+        return swarm
+    }
+
     /// The same world, with so many shards on each node.
     package func divided(into shards: Int) -> Swarm {
         var swarm = self
@@ -192,7 +215,9 @@ package struct Swarm: Hashable, Sendable, Codable {
             + "\(idempotentProducers)+\(plainProducers) producers, \(consumers) consumers, "
             + (passingTopics > 0 ? "\(passingTopics) passing topics, " : "")
             + (growth > 0 ? "growth \(growth), " : "")
-            + (compacts ? "compaction\(keepsTombstones ? " that keeps tombstones" : ""), " : "")
+            + (compacts ? "compaction\(keepsTombstones ? " that keeps tombstones" : "")" : "")
+            + (hasRightClocks ? " that keeps them for \(tombstonesStayMs) ms" : "")
+            + (compacts && heldCleaner > 0 ? " held back on node \(heldCleaner)" : "") + (compacts ? ", " : "")
             + (deletesRecords ? "deletions, " : "")
             + (retentionBytes < 0 ? "" : "\(retentionBytes) bytes kept, ")
             + (shards > 1 ? "\(shards) shards\(changesShards ? " or fewer" : ""), " : "")

@@ -26,6 +26,7 @@ extension World {
             configuration.log.retentionCheckIntervalMs = 400
         }
         if swarm.compacts { configuration.log.cleanerBackoffMs = 150 }
+        if swarm.heldCleaner == id, node(id).life % 2 == 1 { configuration.log.cleanerBytesPerSecond = 0 }
         configuration.topicDefaults["log.segment.delete.delay.ms"] = "500"
         if swarm.faults.contains(.rot) {
             configuration.log.scrubIntervalMs = 3_000
@@ -53,8 +54,9 @@ extension World {
         node.deferred = []
         node.isPaused = false
         var startLots = lots.stream(.start, UInt64(node.id), UInt64(node.life))
-        node.startClock(
-            now, monotonic: startLots.below(1_000_000_000_000), wallOffsetMs: startLots.below(20_000) - 10_000)
+        let monotonic = startLots.below(1_000_000_000_000)
+        let wallOffsetMs = startLots.below(20_000) - 10_000
+        node.startClock(now, monotonic: monotonic, wallOffsetMs: swarm.hasRightClocks ? 0 : wallOffsetMs)
         node.lastMailAt = Machine.all.map { _ in now }
         node.tickAt = Machine.all.map { _ in .max }
         trace.note(now, "node \(node.id) starts, life \(node.life)")
