@@ -211,15 +211,12 @@ extension Shard {
     private func beginCleaning(_ replica: Replica, _ survey: CleanerSurvey) {
         let settings = replica.settings.cleaning
         if replica.isLeader { noteCleanedByAll(replica) }
-        let aged = replica.cleaning.aged.end(at: reading.now, ageMs: settings.deleteRetentionMs)
         let order = CleaningOrder(
             part: survey.part, settings: settings, wallMs: reading.wallMs,
             hasher: KeyHasher(cleaner.secrets.next(), cleaner.secrets.next()),
             // Mutant: a restart remembers other duplicates than were told before it (I3).
             producers: configuration.plantedBug == .cleaningForgetsProducers ? [:] : survey.producers.oldestBatches,
-            // Mutant: as in Kafka, which goes by time alone (C1).
-            tombstonesRemovableBelow: configuration.plantedBug == .tombstoneGoesByTimeAlone
-                ? .max : min(replica.cleaning.cleanedByAll, aged))
+            tombstonesRemovableBelow: tombstonesRemovableBelow(replica))
         guard replica.log.beginCleaning(order) else {
             hold(replica, backoffs: 1)
             return cleaningEnded()
@@ -228,6 +225,18 @@ extension Shard {
         cleaner.cleanedBefore = survey.part.dirty.lowerBound
         cleaner.beganAt = reading.now
         goOnCleaning(replica)
+    }
+
+    private func tombstonesRemovableBelow(_ replica: Replica) -> Offset {
+        switch configuration.plantedBug {
+        // Mutant: as in Kafka, which goes by time alone (C1).
+        case .tombstoneGoesByTimeAlone: return .max
+        // Mutant: who read from the copy that was cleaned last has no time left to hear of it (C1).
+        case .tombstoneTimedByEachCopy: return replica.cleaning.cleanedByAll
+        default:
+            let ageMs = replica.settings.cleaning.deleteRetentionMs
+            return min(replica.cleaning.cleanedByAll, replica.cleaning.aged.end(at: reading.now, ageMs: ageMs))
+        }
     }
 
     // MARK: Ending

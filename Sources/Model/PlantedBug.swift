@@ -148,6 +148,8 @@ package enum PlantedBug: String, CaseIterable, Sendable {
     case tombstoneGoesAtOnce
     /// A tombstone goes when its time has come, whether or not all copies have dropped what it covers [C1].
     case tombstoneGoesByTimeAlone
+    /// A tombstone goes a time after its own copy was cleaned, however late the last other one was [C1].
+    case tombstoneTimedByEachCopy
     /// A cleaning drops the batches by which duplicates are told [I3].
     case cleaningForgetsProducers
     /// A cleaned segment is swapped in before it is durable [S1, C1].

@@ -34,8 +34,8 @@ extension PlantedBug {
     /// Whether only a world with a compacted topic can show it.
     package var isOfCompaction: Bool {
         switch self {
-        case .cleansAboveHighWatermark, .tombstoneGoesAtOnce, .tombstoneGoesByTimeAlone, .cleaningForgetsProducers,
-            .cleanedSegmentNotFlushed:
+        case .cleansAboveHighWatermark, .tombstoneGoesAtOnce, .tombstoneGoesByTimeAlone, .tombstoneTimedByEachCopy,
+            .cleaningForgetsProducers, .cleanedSegmentNotFlushed:
             true
         default: false
         }
@@ -58,6 +58,7 @@ extension PlantedBug {
         case .cleansAboveHighWatermark: [.isolation, .split, .oneWayCut, .crash, .pause]
         case .tombstoneGoesAtOnce: [.crash]
         case .tombstoneGoesByTimeAlone: [.crash, .pause, .isolation, .powerLoss]
+        case .tombstoneTimedByEachCopy: [.crash, .stop, .isolation]
         case .cleaningForgetsProducers: [.crash, .isolation, .split]
         case .cleanedSegmentNotFlushed: [.powerLoss, .powerLossInStep, .powerLossOfAll]
         case .tornTailKept: [.powerLoss, .powerLossInStep, .powerLossOfAll, .slowDisk]
