@@ -133,10 +133,11 @@ final class CompactionChecker {
             else { continue }
             world.checkers.count(.c1heard)
             if found[key] == nil {
+                let ageMs = (world.now - last.at) / 1_000_000
                 world.violated(
                     "C1",
-                    "partition \(partition) of node \(node.id) leads without the tombstone \(newest) of the key \(key), and "
-                        + "\((world.now - last.at) / 1_000_000) ms ago node \(last.by) led with what it deleted")
+                    "partition \(partition) of node \(node.id) leads without the tombstone \(newest) of the "
+                        + "key \(key), and \(ageMs) ms ago node \(last.by) led with what it deleted")
             }
         }
     }

@@ -207,8 +207,8 @@ final class GroupChecker {
             if !group.hasValue(-1, of: place, from: asked.end) {
                 world.violated(
                     "G2",
-                    "group \(id): node \(node.id) in term \(asked.term) has deleted the offset of \(place), and the log "
-                        + "still says \(known)")
+                    "group \(id): node \(node.id) in term \(asked.term) has deleted the offset of \(place), and the "
+                        + "log still says \(known)")
             }
         }
     }
