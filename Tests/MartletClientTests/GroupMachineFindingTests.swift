@@ -129,6 +129,21 @@ private let all = [a0, a1, b0]
         #expect(!world.group.commits.contains { $0.partition == b0 })
     }
 
+    /// Asked for, it is tried again for a while, and by then the member reads the new topic.
+    @Test func aCommitThatWaitsIsNotTheNewTopics() {
+        var world = member(isNextGeneration: true) { $0.autoCommitIntervalMs = nil }
+        world.group.refusals[b0] = .unknownTopicOrPartition
+        let id = world.machine.commit(SortedMap([(b0, OffsetAndMetadata(9))]), at: world.now)
+        world.run(forMs: 1_000)
+        #expect(world.committed[id] == nil)
+        world.group.topics[1].id = UUID128(high: 1, low: 3)
+        (world.group.rebalances, world.group.owned) = (true, nil)
+        world.group.refusals = [:]
+        #expect(world.run { $0.begun.count == 4 && $0.committed[id] != nil })
+        #expect(!world.group.commits.contains { $0.partition == b0 })
+        #expect(world.committed[id] != .some(nil))
+    }
+
     // MARK: Commits
 
     @Test(arguments: [false, true]) func onlyWhatWasRefusedIsCommittedAgain(isNextGeneration: Bool) {

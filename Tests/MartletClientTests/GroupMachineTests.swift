@@ -299,6 +299,24 @@ private let all = [a0, a1, b0]
         #expect(world.changes == ["begun a-0 a-1 b-0", "begun c-0"])
     }
 
+    /// Its reading of the pattern counts, and a topic that the member takes for none of them holds up no other.
+    @Test func whatTheCoordinatorMatchesIsRead() {
+        var world = GroupWorld(isNextGeneration: true, topics: [], pattern: ".*")
+        world.unmatched = ["b"]
+        #expect(world.run { Array($0.positions.keys) == all })
+        #expect(world.machine.topics == ["a"])
+    }
+
+    @Test func aTopicThatNoNodeNamesIsToldOf() {
+        var world = GroupWorld(isNextGeneration: true, topics: [], pattern: ".*") { $0.consumer.patienceMs = 5_000 }
+        world.hidden = ["b"]
+        #expect(world.run { $0.failure != nil })
+        guard case .gaveUp? = world.failure else {
+            Issue.record("\(String(describing: world.failure))")
+            return
+        }
+    }
+
     @Test(arguments: [false, true]) func whoCannotFindOutWhichTopicsThereAreIsTold(isNextGeneration: Bool) {
         var world = GroupWorld(isNextGeneration: isNextGeneration, topics: [], pattern: "[abc]") { config in
             config.consumer.patienceMs = 3_000

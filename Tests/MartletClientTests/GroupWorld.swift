@@ -258,6 +258,10 @@ struct GroupWorld {
     /// Looks at topics, and how the next ones go: nobody answers, or a node that cannot say anything of these.
     var looks = 0
     var failsTopics = false
+    /// Topics that do not match, as the member reads the pattern.
+    var unmatched: Set<String> = []
+    /// And those that no node tells of.
+    var hidden: Set<String> = []
     var unclearTopics: [String] = []
     private var pending: [Input] = []
     private var isFed = false
@@ -354,7 +358,12 @@ struct GroupWorld {
         case .matching:
             looks += 1
             if failsTopics { return machine.failedToMatch(.noNodeAnswered([], reason: "no reason"), at: now) }
-            machine.matched(group.topics, at: now)
+            let told = group.topics.filter { !hidden.contains($0.name) }
+            machine.matched(
+                told.filter { !unmatched.contains($0.name) },
+                others: Dictionary(
+                    uniqueKeysWithValues: told.filter { unmatched.contains($0.name) }.map { ($0.id, $0.name) }), at: now
+            )
         case .answer(let id, let answer): machine.answered(id, answer, at: now)
         case .lost(let id): machine.lost(id, .connectionLost(Endpoint(host: "n", port: 1)), at: now)
         case .released(let partitions): release(partitions)

@@ -3,6 +3,7 @@
 import Groups
 import Metadata
 import Model
+import Wire
 
 /// A class, as `Replica` is: its value changes in place at every request.
 final class Coordinator {
@@ -65,7 +66,9 @@ struct ImageTopics: TopicLookup {
 
     func topic(named name: String) -> KnownTopic? { image.topic(named: name).map(KnownTopic.init) }
     func topic(_ id: UUID128) -> KnownTopic? { image.topic(id: id).map(KnownTopic.init) }
-    var topicNames: [String] { image.topicNames }
+    /// For expressions, which as with Kafka's clients never mean the cluster's own topics: who reads all there is would
+    /// read its own commits.
+    var topicNames: [String] { image.topicNames.filter { $0 != GroupTopic.name } }
 }
 
 extension KnownTopic {

@@ -99,12 +99,21 @@ extension GroupConsumer {
                     throw ClientError.refused(
                         what: "match topics with '\(pattern ?? "")'", .invalidRegularExpression, message: nil)
                 }
-                let found = try await client.refreshMetadata(of: nil).topics.filter { topic in
-                    guard !topic.isInternal, let name = topic.name else { return false }
-                    return (try? regex.wholeMatch(in: name)) != nil
+                let response = try await client.refreshMetadata(of: nil)
+                var found: [MetadataResponse.Topic] = []
+                var others: [UUID128: String] = [:]
+                for topic in response.topics {
+                    guard let name = topic.name else { continue }
+                    if !topic.isInternal, (try? regex.wholeMatch(in: name)) != nil {
+                        found.append(topic)
+                    } else {
+                        others[topic.topicID] = name
+                    }
                 }
-                let unclear = found.compactMap { $0.errorCode == .none ? nil : $0.name }
-                self?.input { $0.matched(found.compactMap { $0.known }, unclear: unclear, at: $1) }
+                let (known, unclear) = (
+                    found.compactMap { $0.known }, found.compactMap { $0.errorCode == .none ? nil : $0.name }
+                )
+                self?.input { [others] in $0.matched(known, unclear: unclear, others: others, at: $1) }
             } catch {
                 let error = error as? ClientError ?? .closed
                 if error == .closed { self?.clientWasClosed() }

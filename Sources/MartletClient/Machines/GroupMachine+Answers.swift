@@ -292,7 +292,7 @@ extension GroupMachine {
     /// The assignment names topics by id. A topic that no metadata names yet is asked for again.
     mutating func resolve() {
         guard let unresolved, membership == .member else { return }
-        var names: [UUID128: String] = [:]
+        var names = others
         for topic in known.values { names[topic.id] = topic.name }
         guard unresolved.allSatisfy({ names[$0.topicID] != nil }) else {
             if pattern != nil { matchAt = .zero } else if wantedTopics == nil { want(topics) }

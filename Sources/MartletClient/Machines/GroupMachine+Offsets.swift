@@ -85,6 +85,14 @@ extension GroupMachine {
         guard !isNextGeneration || generation > 0 else { return }
         while let place = commits.firstIndex(where: { $0.retryAt <= now && !$0.waitsForMember && !isOvertaking($0) }) {
             let commit = commits[place]
+            if let anew = commit.offsets.keys.first(where: { isOfAnEarlierTopic($0, commit) }) {
+                commits[place].offsets[anew] = nil
+                // Nobody waits for the offset of a topic that was deleted, unless it was asked for.
+                if commit.reason == .asked || commits[place].offsets.isEmpty {
+                    endCommit(commit.id, refusal(anew, .unknownTopicId), at: now)
+                }
+                continue
+            }
             guard commit.reason != .release, commit.generation != generation,
                 let gone = commit.offsets.keys.first(where: { owned[$0] == nil })
             else { return send(commitAt: place, at: now) }
@@ -106,19 +114,26 @@ extension GroupMachine {
         request.groupInstanceID = configuration.groupInstanceID
         request.topics = offsetTopics(commits[0].offsets)
         if isNextGeneration {
-            for place in request.topics.indices { request.topics[place].topicID = topicID(in: request.topics[place]) }
+            for place in request.topics.indices {
+                request.topics[place].topicID = topicID(in: request.topics[place], commits[0])
+            }
         }
         ask(.commit, .commit(request), at: now)
     }
 
     /// Which topic of the name it was that was read; zero where that is not known of all its partitions.
-    private func topicID(in topic: OffsetCommitRequest.Topic) -> UUID128 {
+    private func topicID(in topic: OffsetCommitRequest.Topic, _ commit: Commit) -> UUID128 {
         let ids = Set(
-            topic.partitions.map { entry in
-                let partition = TopicPartition(topic.name, entry.partitionIndex)
-                return owned[partition]?.topicID ?? releasing?.topicIDs[partition] ?? .zero
-            })
+            topic.partitions.map { commit.topicIDs[TopicPartition(topic.name, $0.partitionIndex)] ?? .zero })
         return ids.count == 1 ? ids.first ?? .zero : .zero
+    }
+
+    /// The topic was made anew under its name since.
+    private func isOfAnEarlierTopic(_ partition: TopicPartition, _ commit: Commit) -> Bool {
+        guard let id = commit.topicIDs[partition], id != .zero,
+            let now = owned[partition]?.topicID, now != .zero
+        else { return false }
+        return id != now
     }
 
     /// An older one of the same partition comes first, or it would set the offset back when its turn comes again.

@@ -10,11 +10,15 @@ extension GroupMachine {
     }
 
     /// The topics that match, as one node knows them.
-    /// - Parameter unclear: those of which it cannot say more now.
-    package mutating func matched(_ found: [KnownTopic], unclear: [String] = [], at now: Instant) {
+    /// - Parameters:
+    ///   - unclear: those of which it cannot say more now.
+    ///   - others: those that do not match. The coordinator may see that otherwise, and it is to be obeyed.
+    package mutating func matched(
+        _ found: [KnownTopic], unclear: [String] = [], others: [UUID128: String] = [:], at now: Instant
+    ) {
         guard isMatching else { return }
         isMatching = false
-        troubles[.topics] = nil
+        self.others = others
         let news = SortedMap(found.map { ($0.name, $0) })
         let names = Set(topics).union(news.keys).sorted()
         for name in names where news[name] != nil || !unclear.contains(name) { learn(news[name], of: name, at: now) }
@@ -22,9 +26,11 @@ extension GroupMachine {
         hasMatched = true
         resolve()
         if unresolved == nil {
+            troubles[.topics] = nil
             topicsBackoff.reset()
             matchAt = now.advanced(byMs: lookPauseMs)
         } else {
+            struggle(.topics, "no node names all topics that were assigned in group \(groupID)", at: now)
             matchAt = topicsBackoff.pause(configuration.retryPauseMs, from: now)
         }
     }

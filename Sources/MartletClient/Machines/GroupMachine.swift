@@ -108,6 +108,8 @@ package struct GroupMachine: Sendable {
         package let id: Int
         package let reason: CommitReason
         package var offsets: SortedMap<TopicPartition, OffsetAndMetadata>
+        /// Of the topics that were read, where they are known: under the same name there may be another one later.
+        package let topicIDs: SortedMap<TopicPartition, UUID128>
         package let patienceMs: Int64
         package let deadline: Instant
         /// When it was made, or sent last.
@@ -229,6 +231,8 @@ package struct GroupMachine: Sendable {
     package var isMatching = false
     package var matchAt = Instant.zero
     package var hasMatched = false
+    /// What there is beside the topics that match, as of the last look.
+    package var others: [UUID128: String] = [:]
     /// Classic: what the group was told that this member reads.
     package var subscribed: [String]?
     /// Since when nodes tell of fewer partitions, or of none, of a topic that is `known` to have more.
@@ -305,10 +309,16 @@ package struct GroupMachine: Sendable {
                 : configuration.commitPatienceMs
             commits.append(
                 Commit(
-                    id: lastCommitID, reason: reason, offsets: offsets, patienceMs: patienceMs,
+                    id: lastCommitID, reason: reason, offsets: offsets,
+                    topicIDs: SortedMap(offsets.keys.map { ($0, topicID(of: $0)) }), patienceMs: patienceMs,
                     deadline: now.advanced(byMs: patienceMs), generation: generation))
         }
         return lastCommitID
+    }
+
+    /// Which topic of the name it is that is read; zero where that is not known.
+    private func topicID(of partition: TopicPartition) -> UUID128 {
+        releasing?.topicIDs[partition] ?? owned[partition]?.topicID ?? .zero
     }
 
     private func isBeingLost(_ partition: TopicPartition) -> Bool {
