@@ -30,12 +30,14 @@ package final class SpaceReserve: Sendable {
         case unknown
     }
 
+    private let directory: String
     private let path: String
     private let sizeBytes: Int64
     private let report: @Sendable (String) -> Void
     private let state: NIOLockedValueBox<State>
 
     package init(dataDirectory: String, report: @escaping @Sendable (String) -> Void) {
+        directory = dataDirectory
         path = dataDirectory + "/.space-reserve"
         self.report = report
         sizeBytes = Int64(min(Self.sizeBytesMax, Self.totalBytes(dataDirectory) / Self.shareOfFileSystem))
@@ -56,8 +58,8 @@ package final class SpaceReserve: Sendable {
             case .held:
                 state = .missing(leftBytes: give(of: sizeBytes), triedAt: NodeClock.now)
                 return (true, true)
-            case .missing(let leftBytes, let triedAt) where leftBytes > 0:
-                state = .missing(leftBytes: give(of: leftBytes), triedAt: triedAt)
+            case .missing(let leftBytes, _) where leftBytes > 0:
+                state = .missing(leftBytes: give(of: leftBytes), triedAt: NodeClock.now)
                 return (true, false)
             case .missing, .unknown: return (false, false)
             }
@@ -85,12 +87,20 @@ package final class SpaceReserve: Sendable {
             guard case .missing(let leftBytes, let triedAt) = state else { return (true, false) }
             let now = NodeClock.now
             guard now.milliseconds(since: triedAt) >= Self.retryMs else { return (false, false) }
-            let isTaken = Self.take(path, sizeBytes, elseKeeping: leftBytes) == 0
+            // What it takes in vain is missing to others for a moment.
+            let isTaken = hasRoom(for: sizeBytes - leftBytes) && Self.take(path, sizeBytes, elseKeeping: leftBytes) == 0
             state = isTaken ? .held : .missing(leftBytes: leftBytes, triedAt: now)
             return (isTaken, isTaken)
         }
         if isRegained { report("the disk has space again: records are taken") }
         return isWhole
+    }
+
+    private func hasRoom(for bytes: Int64) -> Bool {
+        var status = statvfs()
+        guard statvfs(directory, &status) == 0 else { return true }
+        let (free, overflow) = UInt64(status.f_bavail).multipliedReportingOverflow(by: UInt64(status.f_frsize))
+        return overflow || free >= UInt64(max(0, bytes)) + UInt64(Self.pieceBytesMax)
     }
 
     private static func totalBytes(_ directory: String) -> UInt64 {
