@@ -407,7 +407,7 @@ extension Shard {
             replica.name, recoveryPoint: min(replica.log.recoveryPoint, replica.partition.highWatermark),
             logStartOffset: max(replica.log.startOffset, replica.savedStart),
             highWatermark: replica.partition.highWatermark,
-            cleanedEnd: replica.log.holdsEmptyBatches ? replica.log.cleanedEnd : nil)
+            cleanedEnd: replica.log.holdsEmptyBatches || replica.log.cleanedEnd > 0 ? replica.log.cleanedEnd : nil)
     }
 
     /// Kafka's `producer.id.expiration.ms`.

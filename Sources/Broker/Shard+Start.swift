@@ -171,8 +171,10 @@ extension Shard {
         replica.wantedStart = 0
         replica.savedStart = 0
         let before = replica.log.startOffset
-        replica.cleaning.lower(to: offset)
-        let point = isWhole ? 0 : offset
+        // A batch that the cut falls into goes whole, and one that stands for many is wide.
+        let cut = isWhole ? offset : try replica.log.cutPoint(at: offset)
+        replica.cleaning.lower(to: cut)
+        let point = isWhole ? 0 : cut
         // A start below the one there was is told by the first segment alone: until that is made, an older one stands.
         let start: Offset? = isWhole ? (offset >= before ? offset : nil) : (offset >= before ? before : nil)
         let isKnown = checkpoints.recoveryPoints[replica.name] ?? 0 > point
@@ -181,12 +183,8 @@ extension Shard {
         guard isKnown || isCleanKnown || known ?? 0 != start ?? 0 else { return }
         checkpoints.lower(
             replica.name, recoveryPoint: min(point, checkpoints.recoveryPoints[replica.name] ?? 0),
-            logStartOffset: start, highWatermark: min(replica.partition.highWatermark, max(offset, point)))
-        if isCleanKnown {
-            // A batch that the cut falls into goes whole, and one that stands for many is wide.
-            let cleanEnd = isWhole ? 0 : try replica.log.cutPoint(at: offset)
-            checkpoints.lower(replica.name, cleanedEnd: min(point, cleanEnd))
-        }
+            logStartOffset: start, highWatermark: min(replica.partition.highWatermark, cut))
+        if isCleanKnown { checkpoints.lower(replica.name, cleanedEnd: point) }
         do throws(DiskError) { try checkpoints.writeNow(to: disk, directory) } catch { throw .disk(error) }
     }
 }

@@ -42,7 +42,7 @@ package struct CleanablePart: Equatable, Sendable {
     package var dirtyRatio: Double { Double(dirtyBytes) / Double(max(1, dirtyBytes + cleanBytes)) }
 
     package func isDue(_ settings: CleaningSettings) -> Bool {
-        isOverdue || isCutShort || dirtyRatio >= settings.minCleanableDirtyRatio
+        isOverdue || dirtyRatio >= settings.minCleanableDirtyRatio
     }
 }
 

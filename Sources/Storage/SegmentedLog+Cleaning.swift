@@ -74,7 +74,8 @@ extension SegmentedLog {
             if asksTimes { asked += 1 }
             guard asked <= Self.segmentsAskedMax else {
                 part.isCutShort = true
-                break
+                part.dirtyBytes += segment.sizeBytes
+                continue
             }
             if settings.minCompactionLagMs > 0 {
                 noteIndexUse(segment)

@@ -83,14 +83,26 @@ extension SegmentedLog {
         while let (header, position) = try walk.next(), header.nextOffset <= limit {
             guard header.recordsCount > 0 else { continue }
             if !header.isWhole || header.baseOffset < startOffset {
+                if let best, header.maxTimestamp <= best.timestamp { continue }
                 doubtful.append(Bound(timestamp: header.maxTimestamp, offset: header.baseOffset, position: position))
+                if doubtful.count >= Self.doubtfulMax { try decide(&doubtful, &best, in: segment) }
             } else if header.maxTimestamp >= 0, header.maxTimestamp > best?.timestamp ?? -1 {
                 best = LatestBatch(segment: segment, header: header, position: position, timestamp: header.maxTimestamp)
             }
         }
-        if let best { doubtful.removeAll { $0.timestamp < best.timestamp } }
+        try decide(&doubtful, &best, in: segment)
+        return best
+    }
+
+    /// So many batches are remembered to be looked into together.
+    private static let doubtfulMax = 65_536
+
+    private func decide(
+        _ doubtful: inout [Bound], _ best: inout LatestBatch?, in segment: Segment
+    ) throws(LogError) {
+        defer { doubtful.removeAll() }
         doubtful.sort { ($1.timestamp, $0.offset) < ($0.timestamp, $1.offset) }
-        for bound in doubtful where bound.timestamp >= best?.timestamp ?? 0 {
+        for bound in doubtful where bound.mayBeLater(than: best) {
             var there = HeaderWalk(segment, from: bound.position, expecting: bound.offset)
             guard let (header, position) = try there.next() else { continue }
             let kept = try records(of: header, at: position, in: segment).filter { $0.offset >= startOffset }
@@ -98,7 +110,6 @@ extension SegmentedLog {
             let latest = LatestBatch(segment: segment, header: header, position: position, timestamp: timestamp)
             if latest.isLater(than: best) { best = latest }
         }
-        return best
     }
 
     /// No record of a batch is younger.
@@ -106,6 +117,11 @@ extension SegmentedLog {
         var timestamp: Int64
         var offset: Offset
         var position: Int64
+
+        func mayBeLater(than best: LatestBatch?) -> Bool {
+            guard let best else { return timestamp >= 0 }
+            return timestamp > best.timestamp || (timestamp == best.timestamp && offset < best.header.baseOffset)
+        }
     }
 
     private func records(

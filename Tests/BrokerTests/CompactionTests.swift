@@ -228,6 +228,19 @@ struct CompactionTests {
         #expect(try compacted.leader() === leader)
     }
 
+    /// Where nothing had to go, nothing was written anew.
+    @Test func aLogThatHadNothingToCleanStaysClean() throws {
+        let compacted = try Compacted(nodes: 1)
+        let (world, host) = (compacted.world, compacted.world.hosts[0])
+        #expect(try compacted.put([("a", "1"), ("b", "1")]) == .none)
+        #expect(try compacted.put([("c", "1")]) == .none)
+        world.run(forMs: 4_000)
+        #expect(compacted.segments(on: host) == 2)
+        world.kill(host)
+        let text = try #require(host.shardDisk.contents(of: "/d/cleaner-offset-checkpoint"))
+        #expect(String(decoding: text, as: UTF8.self).hasPrefix("0\n2\nt 0 2\n"))
+    }
+
     /// More segments than one look of the cleaner takes in.
     @Test func theLogThatNeedsItIsFoundAmongMany() throws {
         let compacted = try Compacted(nodes: 1)

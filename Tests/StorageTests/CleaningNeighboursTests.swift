@@ -421,16 +421,18 @@ import Testing
         throw Violation(description: "the repair does not end")
     }
 
-    /// With rising timestamps each batch is the latest so far, and each has lost a record.
-    @Test func theLatestTimestampIsFoundWithoutUnpackingASegment() throws {
+    /// With rising timestamps each batch is the latest so far, and each has lost a record; with equal ones each may be.
+    @Test(arguments: [true, false]) func theLatestTimestampIsFoundWithoutUnpackingASegment(isRising: Bool) throws {
         let disk = SimulatedDisk(seed: 1)
         let counting = FailingDisk(disk, nil)
         let test = try KeyedLog(
             LogSettings(segmentBytes: 1 << 20, indexIntervalBytes: 4096, isCompacted: true), disk: disk, seam: counting)
+        let value = String(repeating: "x", count: 6_000)
         for index in 0..<50 {
-            // Ends with a record that goes, so that no bound is any record's.
-            let value = String(repeating: "x", count: 6_000)
-            try test.append([("k\(index)", value), ("gone", value)], timestamp: Int64(1_000 + 10 * index))
+            // Where it ends with the record that goes, no bound is any record's.
+            let records = [("k\(index)", value), ("gone", value)]
+            try test.append(
+                isRising ? records : records.reversed(), timestamp: isRising ? Int64(1_000 + 10 * index) : 1_489)
         }
         try test.append([("gone", "at last")], timestamp: 500)
         try test.append([("-", "-")], timestamp: 0, rolling: true)
