@@ -15,6 +15,15 @@ extension ConsumerGroup {
     /// Only members of the classic protocol are left.
     var isClassicAlone: Bool { !members.isEmpty && members.values.allSatisfy { $0.classic != nil } }
 
+    /// Every partition that somebody subscribed to is somebody's.
+    fileprivate func readsAll(of topics: any TopicLookup) -> Bool {
+        let read = Set(members.values.flatMap(\.assigned.keys))
+        return Set(members.values.flatMap(\.allTopics)).allSatisfy { name in
+            guard let topic = topics.topic(named: name) else { return true }
+            return (0..<topic.partitions).allSatisfy { read.contains(TopicPartition(topic.id, $0)) }
+        }
+    }
+
     /// Whether all members of the classic protocol speak one of these.
     fileprivate func supports(_ request: JoinGroupRequest, replacing replaced: String?) -> Bool {
         let others = members.values.lazy.filter { $0.id != replaced }.compactMap { $0.classic?.protocols }
@@ -35,7 +44,6 @@ extension Group {
     /// The members as a consumer group has them: each in the generation as its epoch, with what the leader gave it.
     func convertedMembers(_ topics: any TopicLookup, _ step: GroupStep) throws(ConsumerRefusal) -> ConsumerGroup {
         var next = ConsumerGroup()
-        next.topicsSeen = step.topicsRevision
         next.epoch = max(1, generation)
         next.assignmentEpoch = next.epoch
         next.instances = instances
@@ -63,6 +71,11 @@ extension Group {
             for partition in member.carried { one.assigned[partition] = next.epoch }
             one.target = one.assigned.keys
             next.members[one.id] = one
+        }
+        // The leader dealt out what it had heard of. Where that is less than there is, the group is yet to look.
+        if next.readsAll(of: topics) {
+            next.metadataHash = next.hash(of: topics)
+            next.topicsSeen = step.topicsRevision
         }
         return next
     }

@@ -317,6 +317,25 @@ struct MigrationTests {
         #expect(desk.consume("x")?.errorCode == .unknownMemberId || desk.consume("x")?.errorCode == .groupIdNotFound)
     }
 
+    /// The leader had not heard of the new partitions yet, and nobody leads after it: seed 1525 of the simulator.
+    @Test(arguments: [4, 6] as [Int32]) func whoTakesALeadersPlaceReadsWhatWasAddedMeanwhile(partitions: Int32) {
+        var roller = Roller()
+        roller.desk.clients["a"] = Client(instanceID: "one")
+        roller.work(classics: ["a"], consumers: [])
+        let generation = roller.desk.group?.generation
+        roller.desk.topics.all[0].partitions = partitions
+        roller.desk.coordinator.topicsChanged()
+        roller.desk.consumers["x"] = Consumer(memberID: "x", instanceID: "one")
+        roller.desk.converge(["x"])
+        #expect(roller.desk.owned("x") == Array(0..<partitions))
+        // Where everything is somebody's already, there is no reason for another epoch.
+        #expect((roller.desk.consumerGroup?.epoch == generation) == (partitions == 4))
+        roller.desk.coordinator.topicsChanged()
+        let epoch = roller.desk.consumerGroup?.epoch
+        roller.desk.converge(["x"])
+        #expect(roller.desk.consumerGroup?.epoch == epoch)
+    }
+
     /// The way back is written down without assignments, because everyone is about to join again. Who loads that must
     /// see to it that they do.
     @Test func loadInTheMiddleOfTheWayBackRebalances() {

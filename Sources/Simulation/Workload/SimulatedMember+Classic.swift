@@ -119,7 +119,8 @@ extension SimulatedMember {
         if isCooperative, !revoked.isEmpty { return join() }
         turn(.member)
         beat()
-        settle()
+        // It may be joining again by now: what it does as a member is not for then.
+        if phase == .member { settle() }
     }
 
     /// What an error makes of a member that joins or thinks that it is one.
