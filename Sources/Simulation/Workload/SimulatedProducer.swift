@@ -44,6 +44,7 @@ final class SimulatedProducer {
     private var topicID: UUID128?
     private var turns = 0
     private var wantsNewEpoch = false
+    private var anewUntil = 0
     static let inFlightMax = 5
     private static let backoffMs: Int64 = 50
 
@@ -73,16 +74,16 @@ final class SimulatedProducer {
     private func turn() {
         guard !isAbandoned, world.isLoaded || !isDone else { return }
         turns += 1
-        // A topic may have grown.
-        if turns % 50 == 0 { client.refresh() }
+        // A topic may have grown. A process that began just now looks more often.
+        if turns % (turns < anewUntil ? 5 : 50) == 0 { client.refresh() }
         if let known = client.topicIDs[topic], known != topicID {
             // Only a plain producer meets another topic of the same name.
             if topicID != nil { lanes = [] }
             topicID = known
         }
         for _ in lanes.count..<max(lanes.count, client.partitionCounts[topic] ?? 0) { lanes.append(Lane()) }
-        if turns % 60 == 0, isIdempotent, world.swarm.bumpsEpochs, producerID != nil { wantsNewEpoch = true }
-        if wantsNewEpoch, isDone { beginEpoch() }
+        if turns % 30 == 0, isIdempotent, world.swarm.bumpsEpochs, producerID != nil { wantsNewEpoch = true }
+        if wantsNewEpoch, isDone { turns / 30 % 2 == 0 ? beginEpoch() : beginAnew() }
         if world.isLoaded, !wantsNewEpoch { makeBatch() }
         for partition in lanes.indices { pump(partition) }
         let pause = 1 + client.lots.below(2 * world.swarm.thinkMs)
@@ -98,6 +99,14 @@ final class SimulatedProducer {
             lanes[lane].nextSequence = 0
             lanes[lane].epochStart = lanes[lane].acknowledgedEnd
         }
+    }
+
+    /// As a process that is started again: another producer, whom no leader knows.
+    private func beginAnew() {
+        wantsNewEpoch = false
+        producerID = nil
+        anewUntil = turns + 30
+        for lane in lanes.indices { lanes[lane].nextSequence = 0 }
     }
 
     private func noteAcknowledged(_ key: TopicPartition, _ baseOffset: Offset, _ count: Int) {
