@@ -25,7 +25,7 @@ private final class FakeCoordinator: Sendable {
     }
 
     var group: FakeGroup { state.withLockedValue { $0 } }
-    var commits: [Offset] { group.commits.map(\.offset) }
+    var commits: [Offset] { state.withLockedValue { $0.commits.map(\.offset) } }
 
     var script: FakeCluster.Script {
         { cluster, node, header, body in
