@@ -39,6 +39,9 @@ final class Fetcher {
     var partitions = SortedMap<TopicPartition, Bool>()
     /// What the leader's session holds for us.
     var told = SortedMap<TopicPartition, ToldPosition>()
+    /// Whose next position may be another than what the leader was told; with repeats, in no order. A round costs what
+    /// has moved, not what there is.
+    private(set) var noted: [TopicPartition] = []
     /// Counts the fetches sent.
     var sequence: UInt64 = 0
     var sessionID: Int32 = 0
@@ -56,12 +59,62 @@ final class Fetcher {
         self.link = link
         self.endpoint = endpoint
         self.partitions = partitions
+        noted = partitions.keys
     }
 
     func resetSession() {
         sessionID = 0
         sessionEpoch = 0
+        forgetTold()
+    }
+
+    /// The leader keeps nothing of us: all is to be told again.
+    func forgetTold() {
         told.removeAll()
+        noted = partitions.keys
+    }
+
+    func note(_ topicPartition: TopicPartition) { noted.append(topicPartition) }
+
+    func take(_ topicPartition: TopicPartition) {
+        partitions[topicPartition] = true
+        note(topicPartition)
+    }
+
+    /// Nothing is fetched for it from here any more.
+    func leave(_ topicPartition: TopicPartition) {
+        partitions.removeValue(forKey: topicPartition)
+        unflushed.removeValue(forKey: topicPartition)
+        resting.removeValue(forKey: topicPartition)
+        note(topicPartition)
+    }
+
+    func rest(_ topicPartition: TopicPartition) {
+        resting[topicPartition] = true
+        note(topicPartition)
+    }
+
+    /// The rest of these is over.
+    func wake(_ rested: [TopicPartition]) {
+        for topicPartition in rested where resting.removeValue(forKey: topicPartition) != nil { note(topicPartition) }
+    }
+
+    /// In order, each once; from here on nothing is noted.
+    func takeNoted() -> [TopicPartition] {
+        if noted.count < 2 { return swap([]) }
+        var keys = swap([]).sorted()
+        var kept = 1
+        for index in 1..<keys.count where keys[index] != keys[kept - 1] {
+            keys[kept] = keys[index]
+            kept += 1
+        }
+        keys.removeSubrange(kept...)
+        return keys
+    }
+
+    private func swap(_ keys: [TopicPartition]) -> [TopicPartition] {
+        defer { noted = keys }
+        return noted
     }
 }
 
@@ -94,17 +147,23 @@ extension Shard {
             fetchers[wanted] = Fetcher(link: wanted, endpoint: endpoint)
             effects.append(.openLink(wanted, endpoint))
         }
-        fetchers[wanted]?.partitions[replica.topicPartition] = true
-        fetchers[wanted]?.resting.removeValue(forKey: replica.topicPartition)
+        fetchers[wanted]?.wake([replica.topicPartition])
+        fetchers[wanted]?.take(replica.topicPartition)
         replica.fetcher = wanted
     }
 
     func removeFromFetcher(_ replica: Replica) {
         guard let link = replica.fetcher else { return }
         replica.fetcher = nil
-        fetchers[link]?.partitions.removeValue(forKey: replica.topicPartition)
-        fetchers[link]?.unflushed.removeValue(forKey: replica.topicPartition)
-        fetchers[link]?.resting.removeValue(forKey: replica.topicPartition)
+        fetchers[link]?.leave(replica.topicPartition)
+    }
+
+    /// What is asked of the leader for this replica may be something else from now on. Every change of its partition's
+    /// state, of its log's ends and of how far it is clean leads here before the step is over.
+    func noteFetchPosition(of replica: Replica) {
+        guard let link = replica.fetcher, !replica.isFetchNoted else { return }
+        replica.isFetchNoted = true
+        fetchers[link]?.note(replica.topicPartition)
     }
 
     /// Links to leaders that nothing is fetched from any more are closed.
@@ -130,11 +189,12 @@ extension Shard {
                 || configuration.plantedBug == .followerClaimsUnflushed,
             fetcher.outstanding == 0 || (fetcher.outstanding == 1 && fetcher.sessionID != 0)
         else { return }
-        if fetcher.retryAt == nil { fetcher.resting.removeAll() }
-        let (request, told) = nextRequest(of: fetcher)
+        if fetcher.retryAt == nil, !fetcher.resting.isEmpty { fetcher.wake(fetcher.resting.keys) }
+        if configuration.checksShortcuts { checkNoted(of: fetcher) }
+        guard fetcher.outstanding == 0 || !fetcher.noted.isEmpty else { return }
+        let request = nextRequest(of: fetcher)
         let isNews = !request.topics.isEmpty || !request.forgottenTopics.isEmpty
-        guard isNews || (fetcher.outstanding == 0 && !told.isEmpty) else { return }
-        fetcher.told = told
+        guard isNews || (fetcher.outstanding == 0 && !fetcher.told.isEmpty) else { return }
         fetcher.sequence += 1
         fetcher.outstanding += 1
         if fetcher.sessionEpoch > 0 {
@@ -153,9 +213,8 @@ extension Shard {
                     clientID: "node-\(configuration.nodeID)")))
     }
 
-    /// The next question, and what the leader knows once that is sent.
-    private func nextRequest(of fetcher: Fetcher) -> (FetchRequest, SortedMap<TopicPartition, ToldPosition>) {
-        var told = fetcher.told
+    /// The next question; from here on the leader counts as told.
+    private func nextRequest(of fetcher: Fetcher) -> FetchRequest {
         var request = FetchRequest()
         request.replicaState.replicaID = configuration.nodeID
         request.replicaState.replicaEpoch = view.brokerEpoch
@@ -164,23 +223,47 @@ extension Shard {
         request.maxBytes = Self.replicaFetchResponseBytesMax
         request.sessionID = fetcher.sessionID
         request.sessionEpoch = fetcher.sessionEpoch
-        for topicPartition in fetcher.partitions.keys where fetcher.resting[topicPartition] == nil {
-            guard let replica = replicas[topicPartition], let next = replica.partition.nextFetch(log: replica.logView)
+        for topicPartition in fetcher.takeNoted() {
+            let replica = replicas[topicPartition]
+            replica?.isFetchNoted = false
+            guard fetcher.partitions[topicPartition] != nil, fetcher.resting[topicPartition] == nil else {
+                if fetcher.told.removeValue(forKey: topicPartition) != nil, fetcher.sessionEpoch > 0 {
+                    request.forget(topicPartition)
+                }
+                continue
+            }
+            guard let replica, let position = nextPosition(of: replica),
+                fetcher.told[topicPartition]?.position != position
             else { continue }
-            let position = FetchPosition(
-                offset: next.offset, lastFetchedEpoch: next.lastFetchedEpoch, leaderEpoch: next.currentLeaderEpoch,
-                logStartOffset: replica.log.startOffset,
-                cleanedEnd: replica.settings.compacts ? replica.log.cleanedEnd : 0)
-            guard told[topicPartition]?.position != position else { continue }
-            told[topicPartition] = ToldPosition(position: position, sequence: fetcher.sequence + 1)
+            fetcher.told[topicPartition] = ToldPosition(position: position, sequence: fetcher.sequence + 1)
             request.add(topicPartition, position, directoryID: directory.identity.directoryID)
         }
-        for topicPartition in told.keys
-        where fetcher.partitions[topicPartition] == nil || fetcher.resting[topicPartition] != nil {
-            told.removeValue(forKey: topicPartition)
-            if fetcher.sessionEpoch > 0 { request.forget(topicPartition) }
+        return request
+    }
+
+    private func nextPosition(of replica: Replica) -> FetchPosition? {
+        guard let next = replica.partition.nextFetch(log: replica.logView) else { return nil }
+        return FetchPosition(
+            offset: next.offset, lastFetchedEpoch: next.lastFetchedEpoch, leaderEpoch: next.currentLeaderEpoch,
+            logStartOffset: replica.log.startOffset,
+            cleanedEnd: replica.settings.compacts ? replica.log.cleanedEnd : 0)
+    }
+
+    /// In the simulator: nothing has moved that was not noted.
+    private func checkNoted(of fetcher: Fetcher) {
+        let noted = Set(fetcher.noted)
+        for topicPartition in fetcher.partitions.keys
+        where fetcher.resting[topicPartition] == nil && !noted.contains(topicPartition) {
+            guard let replica = replicas[topicPartition], let position = nextPosition(of: replica) else { continue }
+            precondition(
+                fetcher.told[topicPartition]?.position == position,
+                "\(replica.name) is to be fetched from \(position), and nobody took note")
         }
-        return (request, told)
+        for topicPartition in fetcher.told.keys where !noted.contains(topicPartition) {
+            precondition(
+                fetcher.partitions[topicPartition] != nil && fetcher.resting[topicPartition] == nil,
+                "\(topicPartition) is not fetched any more, and nobody took note")
+        }
     }
 
     // MARK: Being answered
@@ -246,7 +329,7 @@ extension Shard {
             }
         }
         // Without a session the leader keeps nothing, so all is told again.
-        if fetchers[link]?.sessionID == 0 { fetchers[link]?.told.removeAll() }
+        if fetchers[link]?.sessionID == 0 { fetchers[link]?.forgetTold() }
     }
 
     private func fetched(
@@ -324,9 +407,9 @@ extension Shard {
 
     private func rest(_ link: LinkID, _ topicPartition: TopicPartition? = nil) {
         if let topicPartition {
-            fetchers[link]?.resting[topicPartition] = true
+            fetchers[link]?.rest(topicPartition)
         } else {
-            for key in fetchers[link]?.partitions.keys ?? [] { fetchers[link]?.resting[key] = true }
+            for key in fetchers[link]?.partitions.keys ?? [] { fetchers[link]?.rest(key) }
         }
         guard fetchers[link]?.retryAt == nil else { return }
         let at = reading.now.advanced(byMs: Self.fetcherRetryMs)

@@ -54,6 +54,8 @@ final class Replica {
     var savedStart: Offset = 0
     /// From whom the follower loop fetches now.
     var fetcher: LinkID?
+    /// The fetcher looks at it before its next question.
+    var isFetchNoted = false
 
     init(
         _ topicPartition: TopicPartition, topicName: String, directory: String, log: SegmentedLog, partition: Partition,

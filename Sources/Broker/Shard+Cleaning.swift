@@ -106,6 +106,12 @@ extension Shard {
     func runCleaner() {
         cleaner.timer = nil
         guard !isStopping else { return }
+        // Leaders are told how far a copy is clean.
+        func note() {
+            if let key = cleaner.at, let replica = replicas[key] { noteFetchPosition(of: replica) }
+        }
+        note()
+        defer { note() }
         switch cleaner.stage {
         case .looking(let look): goOnLooking(look)
         case .surveying(let survey): goOnSurveying(survey)

@@ -265,6 +265,7 @@ extension Shard {
     ) {
         var effects: [PartitionEffect] = []
         input(&replica.partition, &effects)
+        noteFetchPosition(of: replica)
         defer { if replica.isGroupLog { coordinate(replica) } }
         guard !effects.isEmpty else { return }
         for effect in effects {
@@ -337,6 +338,7 @@ extension Shard {
     func flushed(_ ticket: FlushTicket, _ result: FlushResult) {
         guard ticket.owner != Checkpoints.owner else { return checkpointFlushed(ticket, result) }
         guard let replica = owners[ticket.owner], !repairFlushed(ticket, result, of: replica) else { return }
+        noteFetchPosition(of: replica)
         if ticket == replica.identityTicket {
             if case .failed(let error) = result {
                 return identityFailed(replica, error)

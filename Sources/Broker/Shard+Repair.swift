@@ -98,6 +98,7 @@ extension Shard {
                 repairs.removeValue(forKey: key)
                 continue
             }
+            noteFetchPosition(of: replica)
             do throws(LogError) {
                 if try advance(repair, of: replica, mayWork: !hasWorked) { hasWorked = true }
             } catch {

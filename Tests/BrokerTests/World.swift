@@ -138,6 +138,7 @@ final class World {
         let voters = SortedMap((1...nodes).map { (NodeID($0), Endpoint(host: "n\($0)", port: UInt16(9000 + $0))) })
         for (id, endpoint) in voters {
             var configuration = NodeConfiguration(nodeID: id, voters: voters, advertised: endpoint, dataDirectory: "/d")
+            configuration.checksShortcuts = true
             configure(&configuration)
             hosts.append(Host(configuration, seed: UInt64(id) * 100, shards: shards))
         }

@@ -37,6 +37,7 @@ final class Connection: ChannelInboundHandler {
     private let settings: ConnectionSettings
     private let budget: FrameBudget
     private var splitter: FrameSplitter
+    private var lowWater = ReceiveLowWater()
     private var context: ChannelHandlerContext?
     private var paused: PauseReasons = []
     private var lastReadAt = NodeClock.now
@@ -82,6 +83,7 @@ final class Connection: ChannelInboundHandler {
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
+        if paused.isEmpty { lowWater.update(context.channel, missingBytes: splitter.missingBytes) }
         shard.finishTurn()
     }
 
@@ -144,6 +146,7 @@ final class Connection: ChannelInboundHandler {
         }
         guard paused.isEmpty else { return }
         let silentMs = now.milliseconds(since: lastReadAt)
+        if silentMs >= settings.stallMs / 2, let channel = context?.channel { lowWater.reset(channel) }
         if splitter.isMidFrame, silentMs >= settings.stallMs {
             reject(.stalled)
         } else if silentMs >= settings.idleMs {

@@ -25,6 +25,9 @@ package struct FrameSplitter {
     /// Whether the peer owes the rest of a frame, as far as what was read has been looked at.
     package var isMidFrame: Bool { wanted != nil || gathered.readableBytes > 0 }
 
+    /// What the peer still owes of the frame that is gathered, as far as that is known; else 0.
+    package var missingBytes: Int { wanted.map { $0 - gathered.readableBytes } ?? 0 }
+
     package mutating func receive(_ bytes: ByteBuffer) {
         if bytes.readableBytes > 0 { unread.append(bytes) }
     }

@@ -172,6 +172,7 @@ private final class LinkHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
 
     private var splitter: FrameSplitter
+    private var lowWater = ReceiveLowWater()
     private let received: (ByteBuffer) -> Void
     private let readEnded: () -> Void
     private let closed: () -> Void
@@ -196,6 +197,7 @@ private final class LinkHandler: ChannelInboundHandler {
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
+        lowWater.update(context.channel, missingBytes: splitter.missingBytes)
         readEnded()
     }
 
