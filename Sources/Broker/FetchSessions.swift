@@ -17,61 +17,149 @@ struct FetchTarget {
     var cleanedEnd: Offset
     var maxBytes: Int
     /// What the last answer of the session said; an incremental answer repeats a partition only when something differs.
-    var toldHighWatermark: Offset = -2
-    var toldLogStartOffset: Offset = -2
-    var toldError: ErrorCode = .none
-    var toldCleanedByAll: Offset = 0
+    var told = ToldToReader(highWatermark: -2, logStartOffset: -2, error: .none, cleanedByAll: 0)
 }
 
+/// What a target's answer said of its partition.
+struct ToldToReader: Equatable {
+    var highWatermark: Offset
+    var logStartOffset: Offset
+    var error: ErrorCode
+    var cleanedByAll: Offset
+}
+
+/// Where a session keeps one of its targets.
+struct Reading {
+    let session: FetchSession
+    let slot: Int
+}
+
+/// A round over a session costs what has news, not what there is: whoever changes what an answer would say takes note
+/// of it in the sessions that read the partition, and a look that finds nothing ends the note. All targets are looked at
+/// now and then all the same, because that is how a leader knows that a follower at the end of its log is alive.
 final class FetchSession {
+    private struct Key: Hashable {
+        var topicPartition: TopicPartition
+        var name: String
+
+        /// By name where the reader names topics: what the name stands for may have changed since.
+        init(_ topicPartition: TopicPartition, _ name: String) {
+            self.topicPartition = name.isEmpty ? topicPartition : TopicPartition(.zero, topicPartition.partition)
+            self.name = name
+        }
+    }
+
     let id: Int32
     var nextEpoch: Int32 = 1
-    var targets: [FetchTarget]
+    /// By slot; nil: forgotten, and the slot is free.
+    private(set) var targets: [FetchTarget?] = []
     var lastUsed: Instant
     /// The fetch of this session that waits; the next one ends its wait.
     var parked: UInt64?
+    /// When all targets were looked at last.
+    var walkedAt: Instant
+
+    private var free: [Int] = []
+    private var slots: [Key: Int] = [:]
+    /// Slots that may have news, in the order in which they are served.
+    private(set) var noted: [Int] = []
+    private var isNoted: [Bool] = []
+    /// The replica of each slot that knows of this session.
+    private var replicas: [Replica?] = []
 
     init(id: Int32, targets: [FetchTarget], at now: Instant) {
         self.id = id
-        self.targets = targets
-        self.lastUsed = now
+        lastUsed = now
+        walkedAt = now
+        for target in targets { update(target) }
     }
 
+    var isEmpty: Bool { slots.isEmpty }
+
+    /// Of the targets that are not forgotten.
+    var occupied: [Int] { targets.indices.filter { targets[$0] != nil } }
+
+    /// What was told before does not count: the reader may have thrown that answer away, and asks anew.
     func update(_ target: FetchTarget) {
-        if let index = index(of: target.topicPartition, target.topicName) {
-            // What was told before does not count: the reader may have thrown that answer away, and asks anew.
-            targets[index] = target
-        } else {
-            targets.append(target)
+        let key = Key(target.topicPartition, target.topicName)
+        if let slot = slot(of: key) {
+            targets[slot] = target
+            return note(slot)
         }
+        let slot = free.popLast() ?? targets.count
+        if slot == targets.count {
+            targets.append(target)
+            isNoted.append(false)
+            replicas.append(nil)
+        } else {
+            targets[slot] = target
+        }
+        slots[key] = slot
+        note(slot)
     }
 
     func forget(_ topicPartition: TopicPartition, _ name: String) {
-        if let index = index(of: topicPartition, name) { targets.remove(at: index) }
+        let key = Key(topicPartition, name)
+        guard let slot = slots.removeValue(forKey: key) else { return }
+        leaveReplica(slot)
+        targets[slot] = nil
+        // A note of it that is left is passed over, and taken for the next target's.
+        free.append(slot)
     }
 
-    /// These targets are served last from now on; `indices` rise.
-    func moveToEnd(_ indices: [Int]) {
-        let moved = indices.map { targets[$0] }
-        for index in indices.reversed() { targets.remove(at: index) }
-        targets += moved
-    }
+    func resolved(_ slot: Int, _ target: FetchTarget) { targets[slot] = target }
+
+    func told(_ slot: Int, _ told: ToldToReader) { targets[slot]?.told = told }
 
     /// Readers walk their partitions in the same order again and again, so the one after the last hit is tried first.
     private var hint = 0
-    private func index(of topicPartition: TopicPartition, _ name: String) -> Int? {
-        func matches(_ t: FetchTarget) -> Bool {
-            // By name where the reader names topics: what the name stands for may have changed since.
-            t.partition == topicPartition.partition && t.topicName == name
-                && (!name.isEmpty || t.topicPartition == topicPartition)
-        }
-        if hint < targets.count, matches(targets[hint]) {
+    private func slot(of key: Key) -> Int? {
+        if hint < targets.count, let target = targets[hint], Key(target.topicPartition, target.topicName) == key {
             defer { hint += 1 }
             return hint
         }
-        guard let found = targets.firstIndex(where: matches) else { return nil }
+        guard let found = slots[key] else { return nil }
         hint = found + 1
         return found
+    }
+
+    // MARK: News
+
+    func note(_ slot: Int) {
+        guard !isNoted[slot] else { return }
+        isNoted[slot] = true
+        noted.append(slot)
+    }
+
+    /// Whoever takes them puts back what has news still.
+    func takeNoted() -> [Int] {
+        defer { noted = [] }
+        for slot in noted { isNoted[slot] = false }
+        return noted
+    }
+
+    /// From now on the replica's news are noted here.
+    func join(_ replica: Replica, _ slot: Int) {
+        guard replicas[slot] !== replica else { return }
+        leaveReplica(slot)
+        replicas[slot] = replica
+        replica.readings.append(Reading(session: self, slot: slot))
+    }
+
+    private func leaveReplica(_ slot: Int) {
+        replicas[slot]?.readings.removeAll { $0.session === self && $0.slot == slot }
+        replicas[slot] = nil
+    }
+
+    /// Nobody goes on with it.
+    func end() {
+        for slot in replicas.indices { leaveReplica(slot) }
+    }
+
+    /// The replica is not served here any more.
+    func lose(_ slot: Int) {
+        replicas[slot] = nil
+        note(slot)
     }
 }
 
@@ -109,11 +197,11 @@ struct FetchSessions {
         return session
     }
 
-    mutating func close(_ id: Int32) { sessions.removeValue(forKey: id) }
+    mutating func close(_ id: Int32) { sessions.removeValue(forKey: id)?.end() }
 
     mutating func expire(at now: Instant) {
         for (id, session) in sessions where now.milliseconds(since: session.lastUsed) > Self.evictionMs {
-            sessions.removeValue(forKey: id)
+            close(id)
         }
     }
 }

@@ -44,8 +44,10 @@ final class Replica {
     let isGroupLog: Bool
     /// In the order of their offsets.
     var produceWaiters: [ProduceWaiter] = []
-    /// Parked fetches that look again when this replica has news.
+    /// Parked fetches without a session that look again when this replica has news.
     var parkedFetches: [UInt64] = []
+    /// Sessions that take note of them.
+    var readings: [Reading] = []
     /// In no order; there are few.
     var deleteWaiters: [DeleteWaiter] = []
     /// Where the log is to start, what is done about it, and the start that the checkpoint file was last given.

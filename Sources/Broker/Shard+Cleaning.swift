@@ -79,7 +79,7 @@ struct CleaningNotes {
 }
 
 /// A follower's word on how far it has cleaned, of one incarnation to one leader.
-struct CleanedWord {
+struct CleanedWord: Equatable {
     var brokerEpoch: BrokerEpoch
     var leaderEpoch: LeaderEpoch
     var end: Offset
@@ -108,7 +108,9 @@ extension Shard {
         guard !isStopping else { return }
         // Leaders are told how far a copy is clean.
         func note() {
-            if let key = cleaner.at, let replica = replicas[key] { noteFetchPosition(of: replica) }
+            guard let key = cleaner.at, let replica = replicas[key] else { return }
+            noteFetchPosition(of: replica)
+            noteNews(of: replica)
         }
         note()
         defer { note() }
@@ -305,8 +307,11 @@ extension Shard {
     /// A follower whose log is a part of this leader's says how far it has cleaned.
     func cleanedTold(_ end: Offset, by follower: NodeID, _ brokerEpoch: BrokerEpoch, of replica: Replica) {
         guard replica.settings.compacts else { return }
-        replica.cleaning.words[follower] = CleanedWord(
-            brokerEpoch: brokerEpoch, leaderEpoch: replica.partition.leaderEpoch, end: end)
+        let word = CleanedWord(brokerEpoch: brokerEpoch, leaderEpoch: replica.partition.leaderEpoch, end: end)
+        guard replica.cleaning.words[follower] != word else { return }
+        replica.cleaning.words[follower] = word
+        // What all have cleaned may be more now; to the others that is news.
+        noteNews(of: replica)
     }
 
     /// Leader: looks at what all copies have cleaned, and since when.

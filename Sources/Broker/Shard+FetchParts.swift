@@ -59,10 +59,18 @@ extension Shard {
     func divide(_ pending: PendingFetch) -> Bool {
         var pending = pending
         var targets = pending.session?.targets ?? pending.targets
-        for target in targets.indices { resolve(&targets[target]) }
-        let owners = targets.map { owner(of: $0) }
+        for index in targets.indices {
+            guard var target = targets[index] else { continue }
+            resolve(&target)
+            targets[index] = target
+        }
+        let owners = targets.map { $0.map { owner(of: $0) } ?? index }
         guard owners.contains(where: { $0 != index }) else { return false }
-        if let session = pending.session { session.targets = targets } else { pending.targets = targets }
+        if let session = pending.session {
+            for (slot, target) in targets.enumerated() { target.map { session.resolved(slot, $0) } }
+        } else {
+            pending.targets = targets.compactMap(\.self)
+        }
         let gather = FetchGather(owners: owners, gateway: index)
         pending.gather = gather
         // What is here may be enough; then the others only say what they have.
@@ -75,7 +83,7 @@ extension Shard {
                 // When all together have enough, one of them has its share of it.
                 minBytes: (pending.minBytes + sharers - 1) / sharers, maxBytes: pending.maxBytes,
                 deadline: gather.isHurried ? reading.now : pending.deadline)
-            part.targets = places.map { targets[$0] }
+            part.targets = places.compactMap { targets[$0] }
             ask(shard, PartID(gateway: index, number: number), .fetch(part), pending.context)
         }
         park(pending, as: number)

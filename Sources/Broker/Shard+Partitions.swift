@@ -195,6 +195,7 @@ extension Shard {
             $0.assigned(registration, brokers: brokers, log: replica.logView, at: reading.now, into: &$1)
         }
         updateFetcher(of: replica)
+        noteNews(of: replica)
         returnIfLost(replica, registration)
     }
 
@@ -247,6 +248,8 @@ extension Shard {
         replicas.removeValue(forKey: replica.topicPartition)
         resignCoordinator(of: replica.topicPartition)
         wakeFetches(of: replica)
+        for reading in replica.readings { reading.session.lose(reading.slot) }
+        replica.readings = []
         removeFromFetcher(replica)
         owners = owners.filter { $0.value !== replica }
         for (sequence, key) in startSnapshots where key == replica.topicPartition {

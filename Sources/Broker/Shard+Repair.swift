@@ -99,6 +99,7 @@ extension Shard {
                 continue
             }
             noteFetchPosition(of: replica)
+            noteNews(of: replica)
             do throws(LogError) {
                 if try advance(repair, of: replica, mayWork: !hasWorked) { hasWorked = true }
             } catch {

@@ -16,7 +16,7 @@ struct PendingFetch {
     var session: FetchSession?
     /// The session may be another shard's.
     var hasSession: Bool
-    /// The session's targets stand in the session, and are not copied here.
+    /// Without a session; the session's targets stand in the session.
     var targets: [FetchTarget]
     var isIncremental: Bool
     var minBytes: Int
@@ -45,9 +45,12 @@ private struct FetchRound {
     var found: [FetchedPartition] = []
     /// An error, a divergence or the like: answer now.
     var isUrgent = false
-    /// Which targets gave records, and whether the answer's limit left others behind.
-    var served: [Int] = []
-    var isCut = false
+    /// What the reader is told by this answer, by target.
+    var told: [(index: Int, told: ToldToReader)] = []
+    /// Targets that the answer's limit left behind: they come first in the next.
+    var cut: [Int] = []
+    /// Targets that are looked at again next time: what they gave may not arrive.
+    var again: [Int] = []
 }
 
 extension Shard {
@@ -104,6 +107,7 @@ extension Shard {
             if request.sessionEpoch == 0, !pending.targets.isEmpty {
                 pending.session = sessions.open(pending.targets, at: reading.now)
                 pending.hasSession = pending.session != nil
+                if pending.hasSession { pending.targets = [] }
             }
             return nil
         }
@@ -135,8 +139,12 @@ extension Shard {
         var pending = pending
         pending.timer = timers.add(.fetch(id), at: pending.deadline)
         pendingFetches[id] = pending
-        pending.session?.parked = id
-        for target in pending.session?.targets ?? pending.targets where target.unknown == nil {
+        if let session = pending.session {
+            // Its replicas know the session.
+            session.parked = id
+            return
+        }
+        for target in pending.targets where target.unknown == nil {
             replicas[target.topicPartition]?.parkedFetches.append(id)
         }
     }
@@ -147,7 +155,7 @@ extension Shard {
         timers.cancel(pending.timer)
         if let gather = pending.gather { giveUpParts(of: gather, id) }
         if let part = pending.context.part { fetchParts.removeValue(forKey: part) }
-        for target in pending.session?.targets ?? pending.targets {
+        for target in pending.targets {
             replicas[target.topicPartition]?.parkedFetches.removeAll { $0 == id }
         }
     }
@@ -155,6 +163,15 @@ extension Shard {
     /// News of this replica: its parked fetches run again before the step ends.
     func wakeFetches(of replica: Replica) {
         for id in replica.parkedFetches { wokenFetches[id] = true }
+        for reading in replica.readings {
+            reading.session.note(reading.slot)
+            if let id = reading.session.parked { wokenFetches[id] = true }
+        }
+    }
+
+    /// News that nobody waits for: the next answer tells it.
+    func noteNews(of replica: Replica) {
+        for reading in replica.readings { reading.session.note(reading.slot) }
     }
 
     func runWokenFetches() {
@@ -174,35 +191,30 @@ extension Shard {
 
     /// Whether what is here is reason enough to answer.
     func isReady(_ pending: PendingFetch, isLast: Bool) -> Bool {
-        var targets = pending.session?.targets ?? pending.targets
-        let round = read(&targets, pending)
-        return isReady(round, targets, pending, isLast: isLast)
+        let round = read(pending)
+        if let session = pending.session { putBack(round, of: session, isTold: false) }
+        return isReady(round, pending, isLast: isLast)
     }
 
-    private func isReady(
-        _ round: FetchRound, _ targets: [FetchTarget], _ pending: PendingFetch, isLast: Bool
-    ) -> Bool {
-        isLast || round.isUrgent || targets.isEmpty || round.sizeBytes >= max(pending.minBytes, 1)
-            || pending.minBytes == 0
+    private func isReady(_ round: FetchRound, _ pending: PendingFetch, isLast: Bool) -> Bool {
+        isLast || round.isUrgent || (pending.session?.isEmpty ?? pending.targets.isEmpty)
+            || round.sizeBytes >= max(pending.minBytes, 1) || pending.minBytes == 0
     }
 
     func answerIfReady(_ pending: inout PendingFetch, _ number: UInt64, isLast: Bool) -> Bool {
         if let gather = pending.gather, gather.isHurried, !gather.waiting.isEmpty { return false }
-        var targets = pending.session?.targets ?? pending.targets
-        let round = read(&targets, pending)
-        guard isReady(round, targets, pending, isLast: isLast) else { return false }
-        if let gather = pending.gather, !gather.waiting.isEmpty {
+        let round = read(pending)
+        let isHurrying = pending.gather.map { !$0.waiting.isEmpty } ?? false
+        let isAnswered = isReady(round, pending, isLast: isLast)
+        if let session = pending.session { putBack(round, of: session, isTold: isAnswered && !isHurrying) }
+        guard isAnswered else { return false }
+        if let gather = pending.gather, isHurrying {
             hurry(gather, number)
             return false
         }
         if let part = pending.context.part {
-            answerPart(part, .fetched(withRecords(round.found, round.pieces, of: targets)))
+            answerPart(part, .fetched(withRecords(round.found, round.pieces, of: pending.targets)))
             return true
-        }
-        if let session = pending.session {
-            session.targets = targets
-            // Or the first partitions of a busy session would starve the last.
-            if round.isCut { session.moveToEnd(round.served) }
         }
         var response = round.response
         response.sessionID = pending.session?.id ?? 0
@@ -211,6 +223,19 @@ extension Shard {
             response, version: pending.context.header.version, correlationID: pending.context.header.correlationID)
         answer(pending.context.connection, pending.context.slot, splice(head, gaps, round.pieces))
         return true
+    }
+
+    /// After a round: what is to be looked at again. Those that were left behind come first, or the first partitions of
+    /// a busy session would starve the last.
+    private func putBack(_ round: FetchRound, of session: FetchSession, isTold: Bool) {
+        // What came meanwhile is behind them.
+        let since = session.takeNoted()
+        for slot in round.cut { session.note(slot) }
+        for slot in since { session.note(slot) }
+        for slot in round.again { session.note(slot) }
+        for (slot, told) in round.told {
+            if isTold { session.told(slot, told) } else { session.note(slot) }
+        }
     }
 
     private func splice(_ head: ByteBuffer, _ gaps: [Int], _ records: [OutboundPiece]) -> [OutboundPiece] {
@@ -227,66 +252,98 @@ extension Shard {
         return pieces
     }
 
-    private func read(_ targets: inout [FetchTarget], _ pending: PendingFetch) -> FetchRound {
+    private func read(_ pending: PendingFetch) -> FetchRound {
         var round = FetchRound()
-        for index in targets.indices {
-            var answer = FetchResponse.Partition()
-            let piece: OutboundPiece?
-            if let gather = pending.gather, gather.owners[index] != self.index {
-                // Others have not answered yet, or have no news.
-                guard let found = gather.answers[index] ?? missedAnswer(targets[index], pending, gather) else {
-                    continue
-                }
-                answer = found
-                piece = take(&answer, for: targets[index], pending, &round)
-            } else {
-                resolve(&targets[index])
-                answer.partitionIndex = targets[index].partition
-                answer.lastStableOffset = -1
-                answer.recordsLength = 0
-                answer.records = ByteBuffer()
-                piece = read(targets[index], pending, &answer, &round).map { .file($0) }
+        guard let session = pending.session else {
+            for index in pending.targets.indices {
+                var target = pending.targets[index]
+                read(&target, index, pending, &round)
             }
-            let isNews =
-                piece != nil || answer.errorCode != targets[index].toldError || answer.divergingEpoch.epoch >= 0
-                || answer.errorCode != .none || answer.highWatermark != targets[index].toldHighWatermark
-                || answer.logStartOffset != targets[index].toldLogStartOffset
-                || answer.cleanedByAll != targets[index].toldCleanedByAll
-            // Followers delete when their leader does, and not half a second later.
-            if pending.reader.replica != nil, answer.logStartOffset > targets[index].logStartOffset,
-                answer.logStartOffset != targets[index].toldLogStartOffset, pending.hasSession
-            {
-                round.isUrgent = true
-            }
-            guard !pending.isIncremental || isNews else { continue }
-            targets[index].toldHighWatermark = answer.highWatermark
-            targets[index].toldLogStartOffset = answer.logStartOffset
-            targets[index].toldError = answer.errorCode
-            targets[index].toldCleanedByAll = answer.cleanedByAll
-            if let piece {
-                let sizeBytes = piece.sizeBytes
-                round.served.append(index)
-                round.pieces.append(piece)
-                round.sizeBytes += sizeBytes
-                answer.recordsLength = sizeBytes
-            }
-            if pending.context.part == nil {
-                append(answer, for: targets[index], to: &round.response)
-            } else {
-                round.found.append(FetchedPartition(index: index, answer: answer))
-            }
+            return round
+        }
+        let noted = session.takeNoted()
+        let sinceMs = reading.now.milliseconds(since: session.walkedAt)
+        let isWhole =
+            !pending.isIncremental || pending.gather != nil
+            || sinceMs >= configuration.timing.replicaFetchMaxWaitMs
+        if isWhole { session.walkedAt = reading.now }
+        // Those that wait come first also where all are looked at.
+        for slot in noted { read(slot, of: session, pending, &round) }
+        guard isWhole || configuration.checksShortcuts else { return round }
+        let seen = Set(noted)
+        for slot in session.occupied where !seen.contains(slot) {
+            let before = round.told.count
+            read(slot, of: session, pending, &round)
+            precondition(
+                isWhole || round.told.count == before || !round.cut.isEmpty,
+                "slot \(slot) of a session has news, and nobody took note: \(session.targets[slot].debugDescription)")
         }
         return round
     }
 
+    private func read(_ slot: Int, of session: FetchSession, _ pending: PendingFetch, _ round: inout FetchRound) {
+        guard var target = session.targets[slot] else { return }
+        let before = (target.topicPartition, target.unknown)
+        read(&target, slot, pending, &round)
+        if (target.topicPartition, target.unknown) != before { session.resolved(slot, target) }
+        if target.unknown == nil, let replica = replicas[target.topicPartition] { session.join(replica, slot) }
+    }
+
+    private func read(
+        _ target: inout FetchTarget, _ index: Int, _ pending: PendingFetch, _ round: inout FetchRound
+    ) {
+        var answer = FetchResponse.Partition()
+        let piece: OutboundPiece?
+        let cutBefore = round.cut.count
+        if let gather = pending.gather, gather.owners[index] != self.index {
+            // Others have not answered yet, or have no news.
+            guard let found = gather.answers[index] ?? missedAnswer(target, pending, gather) else { return }
+            answer = found
+            piece = take(&answer, for: target, index, pending, &round)
+        } else {
+            resolve(&target)
+            answer.partitionIndex = target.partition
+            answer.lastStableOffset = -1
+            answer.recordsLength = 0
+            answer.records = ByteBuffer()
+            piece = read(target, index, pending, &answer, &round).map { .file($0) }
+        }
+        let told = ToldToReader(
+            highWatermark: answer.highWatermark, logStartOffset: answer.logStartOffset, error: answer.errorCode,
+            cleanedByAll: answer.cleanedByAll)
+        let isNews =
+            piece != nil || answer.divergingEpoch.epoch >= 0 || answer.errorCode != .none || told != target.told
+        // Followers delete when their leader does, and not half a second later.
+        if pending.reader.replica != nil, answer.logStartOffset > target.logStartOffset,
+            answer.logStartOffset != target.told.logStartOffset, pending.hasSession
+        {
+            round.isUrgent = true
+        }
+        guard !pending.isIncremental || isNews else { return }
+        round.told.append((index, told))
+        if let piece {
+            let sizeBytes = piece.sizeBytes
+            round.pieces.append(piece)
+            round.sizeBytes += sizeBytes
+            answer.recordsLength = sizeBytes
+        }
+        let isDone = piece == nil && answer.divergingEpoch.epoch < 0 && answer.errorCode == .none
+        if !isDone, round.cut.count == cutBefore { round.again.append(index) }
+        if pending.context.part == nil {
+            append(answer, for: target, to: &round.response)
+        } else {
+            round.found.append(FetchedPartition(index: index, answer: answer))
+        }
+    }
+
     /// The records of another shard's partition.
     private func take(
-        _ answer: inout FetchResponse.Partition, for target: FetchTarget, _ pending: PendingFetch,
+        _ answer: inout FetchResponse.Partition, for target: FetchTarget, _ index: Int, _ pending: PendingFetch,
         _ round: inout FetchRound
     ) -> OutboundPiece? {
         let room = min(target.maxBytes, pending.maxBytes - round.sizeBytes)
         let (records, isCut) = take(&answer, room: room, isFirst: round.sizeBytes == 0)
-        if isCut { round.isCut = true }
+        if isCut { round.cut.append(index) }
         return records.map { .bytes($0) }
     }
 
@@ -333,7 +390,7 @@ extension Shard {
     }
 
     private func read(
-        _ target: FetchTarget, _ pending: PendingFetch, _ answer: inout FetchResponse.Partition,
+        _ target: FetchTarget, _ index: Int, _ pending: PendingFetch, _ answer: inout FetchResponse.Partition,
         _ round: inout FetchRound
     ) -> LogSlice? {
         guard let replica = replicas[target.topicPartition], target.unknown == nil else {
@@ -383,7 +440,7 @@ extension Shard {
                 answer.cleanedByAll = noteCleanedByAll(replica)
             }
             let room = min(target.maxBytes, pending.maxBytes - round.sizeBytes)
-            if room < target.maxBytes { round.isCut = true }
+            if room < target.maxBytes { round.cut.append(index) }
             guard room > 0 || round.sizeBytes == 0 else { return nil }
             do throws(LogError) {
                 // The first partition with data gives at least one batch, whatever the limits say (KIP-74).
