@@ -56,7 +56,7 @@ package enum LinkFailure: Hashable, Sendable {
 }
 
 /// What happens on links. After `openLink` the shell connects, and while the link stays open connects again after every
-/// failure, at once after a `reset`, else after `LinkTiming.retryMs`; each failed attempt is reported.
+/// failure, when `LinkRetry` says; each failed attempt is reported.
 package enum LinkEvent: Sendable {
     case connected(LinkID)
     /// A whole answer frame, without its length prefix.
@@ -73,6 +73,32 @@ package enum LinkEvent: Sendable {
 package enum LinkTiming {
     package static let retryMs: Int64 = 50
     package static let connectTimeoutMs: Int64 = 1_000
+}
+
+/// When a link that failed is tried again: after a reset at once, then soon, then every `LinkTiming.retryMs`.
+///
+/// A process that dies loses its connections before its listener. A try that comes between the two is taken and dropped,
+/// which proves nothing; the next is refused, and that is the proof of its death (docs/decisions/0008).
+package struct LinkRetry: Sendable {
+    package static let earlyMs: [Int64] = [0, 1, 2, 5, 10, 20]
+    /// A connection that stood this long has the row begin anew: a peer that takes connections only to drop them does
+    /// not.
+    package static let stoodMs: Int64 = 1_000
+
+    private var resets = 0
+    private var connectedAt: Instant?
+
+    package init() {}
+
+    package mutating func connected(at now: Instant) { connectedAt = now }
+
+    package mutating func delayMs(after failure: LinkFailure, at now: Instant) -> Int64 {
+        if let since = connectedAt, now.milliseconds(since: since) >= Self.stoodMs { resets = 0 }
+        connectedAt = nil
+        guard failure == .reset, resets < Self.earlyMs.count else { return LinkTiming.retryMs }
+        defer { resets += 1 }
+        return Self.earlyMs[resets]
+    }
 }
 
 /// Why a connection's bytes are no request.

@@ -120,6 +120,8 @@ final class Fetcher {
 
 extension Shard {
     static let fetcherRetryMs: Int64 = 30
+    /// The first rest: a leader that has only to hear of its election is ready soon. It doubles up to the above.
+    static let fetcherRetryMsMin: Int64 = 2
     static let replicaFetchResponseBytesMax: Int32 = 10 * 1024 * 1024
     static let replicaFetchBytesMax: Int32 = 1024 * 1024
 
@@ -255,14 +257,14 @@ extension Shard {
         for topicPartition in fetcher.partitions.keys
         where fetcher.resting[topicPartition] == nil && !noted.contains(topicPartition) {
             guard let replica = replicas[topicPartition], let position = nextPosition(of: replica) else { continue }
-            precondition(
-                fetcher.told[topicPartition]?.position == position,
-                "\(replica.name) is to be fetched from \(position), and nobody took note")
+            if fetcher.told[topicPartition]?.position != position {
+                fatalError("\(replica.name) is to be fetched from \(position), and nobody took note")
+            }
         }
         for topicPartition in fetcher.told.keys where !noted.contains(topicPartition) {
-            precondition(
-                fetcher.partitions[topicPartition] != nil && fetcher.resting[topicPartition] == nil,
-                "\(topicPartition) is not fetched any more, and nobody took note")
+            if fetcher.partitions[topicPartition] == nil || fetcher.resting[topicPartition] != nil {
+                fatalError("\(topicPartition) is not fetched any more, and nobody took note")
+            }
         }
     }
 
@@ -389,6 +391,8 @@ extension Shard {
         let moves = fetched != nil || answer.divergingEpoch.epoch >= 0
         if answer.errorCode != .none || (moves && replica.log.endOffset == endBefore) {
             rest(link, topicPartition)
+        } else {
+            replica.rests = 0
         }
         if replica.flushedEnd < replica.log.endOffset, replica.fetcher == link {
             replica.requestFlush(appendedBytes: fetched?.bytes.readableBytes ?? 0)
@@ -406,15 +410,27 @@ extension Shard {
     }
 
     private func rest(_ link: LinkID, _ topicPartition: TopicPartition? = nil) {
+        guard let fetcher = fetchers[link] else { return }
+        var delayMs = Self.fetcherRetryMs
         if let topicPartition {
-            fetchers[link]?.rest(topicPartition)
+            fetcher.rest(topicPartition)
+            if let replica = replicas[topicPartition] {
+                delayMs = min(delayMs, Self.fetcherRetryMsMin << min(replica.rests, 8))
+                replica.rests += 1
+            }
         } else {
-            for key in fetchers[link]?.partitions.keys ?? [] { fetchers[link]?.rest(key) }
+            for key in fetcher.partitions.keys { fetcher.rest(key) }
         }
-        guard fetchers[link]?.retryAt == nil else { return }
-        let at = reading.now.advanced(byMs: Self.fetcherRetryMs)
-        fetchers[link]?.retryAt = at
+        let at = reading.now.advanced(byMs: delayMs)
+        if let earlier = fetcher.retryAt, earlier <= at { return }
+        fetcher.retryAt = at
         timers.add(.fetcher(link), at: at)
+    }
+
+    /// The rest is over, unless it is the one of before.
+    func restEnded(_ link: LinkID) {
+        guard let fetcher = fetchers[link], let at = fetcher.retryAt, at <= reading.now else { return }
+        fetcher.retryAt = nil
     }
 
     private func expireFetches() {

@@ -56,6 +56,8 @@ final class Replica {
     var savedStart: Offset = 0
     /// From whom the follower loop fetches now.
     var fetcher: LinkID?
+    /// How often in a row its fetches failed.
+    var rests = 0
     /// The fetcher looks at it before its next question.
     var isFetchNoted = false
 

@@ -139,6 +139,7 @@ extension Shard {
 
     /// A barrier of a cleaning was reported.
     func cleaningFlushed(of replica: Replica) {
+        noteNews(of: replica)
         if cleaner.at == replica.topicPartition { scheduleCleaner(inMs: 0) }
     }
 

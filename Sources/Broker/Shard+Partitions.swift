@@ -331,6 +331,8 @@ extension Shard {
         _ topicPartition: TopicPartition, _ proposal: ISRProposal, _ error: ErrorCode, _ answer: ISRAnswer?
     ) {
         guard let replica = replicas[topicPartition] else { return }
+        // What all in sync have cleaned is told to followers.
+        noteNews(of: replica)
         perform(on: replica) {
             $0.isrAnswered(error: error, answer, for: proposal, log: replica.logView, at: reading.now, into: &$1)
         }

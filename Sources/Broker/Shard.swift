@@ -170,7 +170,7 @@ package final class Shard {
             case .coordinator(let key): coordinatorDue(key)
             case .loadGroups: loadGroups()
             case .findCoordinator(let number): findTimedOut(number)
-            case .fetcher(let link): fetchers[link]?.retryAt = nil
+            case .fetcher(let link): restEnded(link)
             case .checkpoint:
                 writeCheckpoints()
                 timers.add(.checkpoint, at: reading.now.advanced(byMs: Checkpoints.intervalMs))

@@ -6,14 +6,13 @@ import Model
 import NIOCore
 import NIOPosix
 
-/// Reconnects after every failure: at once when an established connection broke, else after `LinkTiming.retryMs`. A
-/// peer that takes connections only to drop them is not answered at once a second time within that wait.
+/// Reconnects after every failure, when `LinkRetry` says.
 package final class Links {
     private final class Link {
         let id: LinkID
         let endpoint: Endpoint
         var channel: (any Channel)?
-        var lastImmediateRetry: Instant?
+        var retry = LinkRetry()
         /// False once `closeLink` was asked for: nothing more is reported.
         var isWanted = true
         var hasUnflushed = false
@@ -123,13 +122,14 @@ package final class Links {
             return attemptFailed(link, .reset)
         }
         link.channel = channel
+        link.retry.connected(at: NodeClock.now)
         report(.connected(link.id))
         endTurn()
     }
 
     private func attemptFailed(_ link: Link, _ failure: LinkFailure) {
         guard link.isWanted else { return }
-        retry(link, afterMs: LinkTiming.retryMs)
+        retry(link, after: failure)
         report(.failed(link.id, failure))
         endTurn()
     }
@@ -137,19 +137,14 @@ package final class Links {
     private func broke(_ link: Link) {
         guard link.isWanted, link.channel != nil else { return }
         link.channel = nil
-        let now = NodeClock.now
-        if let last = link.lastImmediateRetry, now.milliseconds(since: last) < LinkTiming.retryMs {
-            retry(link, afterMs: LinkTiming.retryMs)
-        } else {
-            link.lastImmediateRetry = now
-            retry(link, afterMs: 0)
-        }
+        retry(link, after: .reset)
         report(.failed(link.id, .reset))
         endTurn()
     }
 
-    private func retry(_ link: Link, afterMs: Int64) {
-        loop.assumeIsolated().scheduleTask(in: .milliseconds(afterMs)) {
+    private func retry(_ link: Link, after failure: LinkFailure) {
+        let delayMs = link.retry.delayMs(after: failure, at: NodeClock.now)
+        loop.assumeIsolated().scheduleTask(in: .milliseconds(delayMs)) {
             if link.isWanted { self.connect(link) }
         }
     }

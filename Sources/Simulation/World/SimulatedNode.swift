@@ -11,7 +11,7 @@ struct SimulatedLink {
     var attempt = 0
     var connection: Int?
     var isConnected = false
-    var lastImmediateRetry: Int64?
+    var retry = LinkRetry()
 }
 
 enum CrashKind {

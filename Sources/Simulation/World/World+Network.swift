@@ -80,20 +80,19 @@ extension World {
         case .link(let id, let life, let machine, let link, let attempt):
             let node = self.node(id)
             guard node.life == life, let state = node.links(machine)[link], state.attempt == attempt else { return }
-            let mayRetryNow =
-                failure == .reset
-                && (state.lastImmediateRetry.map { now - $0 >= LinkTiming.retryMs * 1_000_000 } ?? true)
+            var retry = state.retry
+            let delayMs = retry.delayMs(after: failure, at: Instant(nanoseconds: now))
             linkAttempts += 1
             let next = linkAttempts
             node.updateLink(machine, link) {
                 $0.attempt = next
                 $0.connection = nil
                 $0.isConnected = false
-                if mayRetryNow { $0.lastImmediateRetry = now }
+                $0.retry = retry
             }
             plan(
                 .connect(id, life: life, machine, link, attempt: next),
-                inMicroseconds: mayRetryNow ? 20 : LinkTiming.retryMs * 1_000)
+                inMicroseconds: delayMs == 0 ? 20 : delayMs * 1_000)
             report(.failed(link, failure), to: node, machine)
         }
     }
@@ -180,7 +179,10 @@ extension World {
             let node = self.node(id)
             guard node.life == life, node.isRunning, node.links(machine)[link]?.attempt == attempt else { return }
             if case .frame(let frame) = cargo { return report(.frameReceived(link, frame), to: node, machine) }
-            node.updateLink(machine, link) { $0.isConnected = true }
+            node.updateLink(machine, link) {
+                $0.isConnected = true
+                $0.retry.connected(at: Instant(nanoseconds: now))
+            }
             report(.connected(link), to: node, machine)
         }
     }
