@@ -77,8 +77,8 @@ package enum LinkTiming {
 
 /// When a link that failed is tried again: after a reset at once, then soon, then every `LinkTiming.retryMs`.
 ///
-/// A process that dies loses its connections before its listener. A try that comes between the two is taken and dropped,
-/// which proves nothing; the next is refused, and that is the proof of its death (docs/decisions/0008).
+/// A process that dies loses its connections before its listener. A try that comes between the two is taken and
+/// dropped, which proves nothing; the next is refused, and that is the proof of its death (docs/decisions/0008).
 package struct LinkRetry: Sendable {
     package static let earlyMs: [Int64] = [0, 1, 2, 5, 10, 20]
     /// A connection that stood this long has the row begin anew: a peer that takes connections only to drop them does

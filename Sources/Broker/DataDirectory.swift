@@ -164,16 +164,13 @@ package struct DataDirectory: Sendable {
 
     /// Whether the directory of that name belongs to another topic, beyond doubt.
     func holdsAnotherTopic(name: String, than topicID: UUID128, on disk: any Disk) throws(DiskError) -> Bool {
-        guard try disk.list(path).contains(name),
-            let owner = try DataDirectory.topicID("\(path)/\(name)/partition.metadata", on: disk)
-        else { return false }
+        guard let owner = try DataDirectory.topicID("\(path)/\(name)/partition.metadata", on: disk) else { return false }
         return owner != topicID
     }
 
     /// Whether there is nothing of that name, or what there is belongs to another topic or tells no topic.
     func isAbsentOrAnother(name: String, than topicID: UUID128, on disk: any Disk) throws(DiskError) -> Bool {
-        guard try disk.list(path).contains(name) else { return true }
-        return try DataDirectory.topicID("\(path)/\(name)/partition.metadata", on: disk) != topicID
+        try DataDirectory.topicID("\(path)/\(name)/partition.metadata", on: disk) != topicID
     }
 
     func deletePartition(_ directory: String, topicID: UUID128, on disk: any Disk) throws(DiskError) {

@@ -35,8 +35,8 @@ struct Reading {
 }
 
 /// A round over a session costs what has news, not what there is: whoever changes what an answer would say takes note
-/// of it in the sessions that read the partition, and a look that finds nothing ends the note. All targets are looked at
-/// now and then all the same, because that is how a leader knows that a follower at the end of its log is alive.
+/// of it in the sessions that read the partition, and a look that finds nothing ends the note. All targets are looked
+/// at now and then all the same, because that is how a leader knows that a follower at the end of its log is alive.
 final class FetchSession {
     private struct Key: Hashable {
         var topicPartition: TopicPartition

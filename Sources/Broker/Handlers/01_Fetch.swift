@@ -275,7 +275,7 @@ extension Shard {
         for slot in session.occupied where !seen.contains(slot) {
             let before = round.told.count
             read(slot, of: session, pending, &round)
-            if !isWhole, round.told.count > before, round.cut.isEmpty {
+            if !isWhole, round.told.count > before {
                 let target = session.targets[slot].debugDescription
                 fatalError("nobody took note of news: \(round.told[before]) of \(target)")
             }
@@ -328,6 +328,8 @@ extension Shard {
             round.pieces.append(piece)
             round.sizeBytes += sizeBytes
             answer.recordsLength = sizeBytes
+            // It had its turn, whatever more there was.
+            if round.cut.count > cutBefore { round.cut.removeLast() }
         }
         let isDone = piece == nil && answer.divergingEpoch.epoch < 0 && answer.errorCode == .none
         if !isDone, round.cut.count == cutBefore { round.again.append(index) }
