@@ -8,18 +8,18 @@ import Wire
 func brokerCases() -> [MicroCase] {
     [
         MicroCase("broker, Produce of 1 record of 100 B, acks=all: frame to answer", calls: 200) {
-            let node = StandingNode()
+            let node = StandingNode(keepsRecords: false)
             produce(records: 1, valueBytes: 100, to: node)
             return serving(node, StandingNode.frame(produceRequest(records: 1, valueBytes: 100), version: 9), pieces: 1)
         },
         MicroCase("broker, Produce of 16 records of 1 KiB, acks=all: frame to answer", calls: 100) {
-            let node = StandingNode()
+            let node = StandingNode(keepsRecords: false)
             produce(records: 16, valueBytes: 1_024, to: node)
             return serving(
                 node, StandingNode.frame(produceRequest(records: 16, valueBytes: 1_024), version: 9), pieces: 1)
         },
         MicroCase("broker, Fetch of a batch that is there: frame to answer", calls: 200) {
-            let node = StandingNode()
+            let node = StandingNode(keepsRecords: true)
             produce(records: 1, valueBytes: 100, to: node)
             let found = node.call(fetchRequest(), version: 12).topics.first?.partitions.first
             precondition(found?.errorCode == ErrorCode.none && found?.highWatermark == 1, "there is a batch")

@@ -14,7 +14,7 @@ final class StandingNode {
     }
 
     private let controlDisk = MemoryDisk()
-    private let shardDisk = MemoryDisk()
+    private let shardDisk: MemoryDisk
     private let node: Node
     private let shard: Shard
     private var reading = ClockReading(now: Instant(nanoseconds: 1_000_000_000), wallMs: wallMs)
@@ -25,7 +25,9 @@ final class StandingNode {
     private var isReady = false
     private var answer: ByteBuffer?
 
-    init() {
+    /// Without the records it can be produced to for long, and nothing can be fetched.
+    init(keepsRecords: Bool) {
+        shardDisk = MemoryDisk(keepsBytes: keepsRecords)
         let endpoint = Endpoint(host: "h", port: 9_092)
         var voters = SortedMap<NodeID, Endpoint>()
         voters[1] = endpoint
