@@ -7,20 +7,13 @@ import Wire
 
 func brokerCases() -> [MicroCase] {
     [
-        MicroCase("broker, Produce of 1 record of 100 B, acks=all: frame to answer", calls: 200) {
-            let node = StandingNode(keepsRecords: false)
-            produce(records: 1, valueBytes: 100, to: node)
-            return serving(node, StandingNode.frame(produceRequest(records: 1, valueBytes: 100), version: 9), pieces: 1)
-        },
-        MicroCase("broker, Produce of 16 records of 1 KiB, acks=all: frame to answer", calls: 100) {
-            let node = StandingNode(keepsRecords: false)
-            produce(records: 16, valueBytes: 1_024, to: node)
-            return serving(
-                node, StandingNode.frame(produceRequest(records: 16, valueBytes: 1_024), version: 9), pieces: 1)
-        },
+        produceCase("1 record of 100 B, acks=all", records: 1, valueBytes: 100, acks: -1),
+        produceCase("16 records of 1 KiB, acks=all", records: 16, valueBytes: 1_024, acks: -1),
+        produceCase(
+            "1 record of 100 B, acks=1, flush.mode=async", records: 1, valueBytes: 100, acks: 1, flushMode: "async"),
         MicroCase("broker, Fetch of a batch that is there: frame to answer", calls: 200) {
             let node = StandingNode(keepsRecords: true)
-            produce(records: 1, valueBytes: 100, to: node)
+            produce(produceRequest(records: 1, valueBytes: 100, acks: -1), to: node)
             let found = node.call(fetchRequest(), version: 12).topics.first?.partitions.first
             precondition(found?.errorCode == ErrorCode.none && found?.highWatermark == 1, "there is a batch")
             return serving(node, StandingNode.frame(fetchRequest(), version: 12), pieces: 3)
@@ -28,24 +21,35 @@ func brokerCases() -> [MicroCase] {
     ]
 }
 
+private func produceCase(
+    _ name: String, records: Int, valueBytes: Int, acks: Int16, flushMode: String = "sync"
+) -> MicroCase {
+    MicroCase("broker, Produce of \(name): frame to answer", calls: 200) {
+        let node = StandingNode(keepsRecords: false, flushMode: flushMode)
+        let request = produceRequest(records: records, valueBytes: valueBytes, acks: acks)
+        produce(request, to: node)
+        return serving(node, StandingNode.frame(request, version: 9), pieces: 1)
+    }
+}
+
 private func serving(_ node: StandingNode, _ frame: ByteBuffer, pieces: Int) -> (Int) -> Void {
     precondition(node.serve(frame) == pieces, "answered as expected")
     return { count in for _ in 0..<count { Sink.total += node.serve(frame) } }
 }
 
-private func produce(records: Int, valueBytes: Int, to node: StandingNode) {
-    let answer = node.call(produceRequest(records: records, valueBytes: valueBytes), version: 9)
+private func produce(_ request: ProduceRequest, to node: StandingNode) {
+    let answer = node.call(request, version: 9)
     precondition(answer.topics.first?.partitions.first?.errorCode == ErrorCode.none, "taken")
 }
 
-private func produceRequest(records: Int, valueBytes: Int) -> ProduceRequest {
+private func produceRequest(records: Int, valueBytes: Int, acks: Int16) -> ProduceRequest {
     var partition = ProduceRequest.Partition()
     partition.records = MeasuredBatch(records: records, valueBytes: valueBytes).bytes
     var topic = ProduceRequest.Topic()
     topic.name = "t"
     topic.partitions = [partition]
     var request = ProduceRequest()
-    request.acks = -1
+    request.acks = acks
     request.timeoutMs = 5_000
     request.topics = [topic]
     return request

@@ -26,7 +26,7 @@ final class StandingNode {
     private var answer: ByteBuffer?
 
     /// Without the records it can be produced to for long, and nothing can be fetched.
-    init(keepsRecords: Bool) {
+    init(keepsRecords: Bool, flushMode: String = "sync") {
         shardDisk = MemoryDisk(keepsBytes: keepsRecords)
         let endpoint = Endpoint(host: "h", port: 9_092)
         var voters = SortedMap<NodeID, Endpoint>()
@@ -46,6 +46,10 @@ final class StandingNode {
         topic.name = "t"
         topic.numPartitions = 1
         topic.replicationFactor = 1
+        var config = CreateTopicsRequest.Config()
+        config.name = "flush.mode"
+        config.value = flushMode
+        topic.configs = [config]
         var request = CreateTopicsRequest()
         request.timeoutMs = 5_000
         request.topics = [topic]
