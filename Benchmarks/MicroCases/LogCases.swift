@@ -98,8 +98,10 @@ private func turns<T>(_ values: [T], _ body: @escaping (T) -> Void) -> (Int) -> 
     }
 }
 
-private func headerCase(_ name: String, reopened: Bool, _ offsets: @escaping (LongLog) -> [Offset]) -> MicroCase {
-    MicroCase("log of 64 segments, \(name)", calls: 500) {
+private func headerCase(
+    _ name: String, reopened: Bool, calls: Int, _ offsets: @escaping (LongLog) -> [Offset]
+) -> MicroCase {
+    MicroCase("log of 64 segments, \(name)", calls: calls) {
         let long = LongLog(reopened: reopened)
         return turns(offsets(long)) { offset in
             let header = sure { () throws(LogError) in try long.log.header(at: offset) }
@@ -111,17 +113,18 @@ private func headerCase(_ name: String, reopened: Bool, _ offsets: @escaping (Lo
 
 private func lookupCases() -> [MicroCase] {
     [
-        headerCase("find an offset in the active segment", reopened: false) { long in
+        headerCase("find an offset in the active segment", reopened: false, calls: 4_000) { long in
             (0..<8).map { long.log.endOffset - 40 + 5 * $0 }
         },
         // Four segments stay within those whose indexes are kept in memory.
-        headerCase("find an offset in a closed segment", reopened: true) { long in
+        headerCase("find an offset in a closed segment", reopened: true, calls: 1_000) { long in
             long.bases[8..<12].flatMap { [$0 + 7, $0 + 41] }
         },
-        headerCase("find an offset in a closed segment whose index must be loaded", reopened: true) { long in
+        headerCase("find an offset in a closed segment whose index must be loaded", reopened: true, calls: 400) {
+            long in
             long.bases[1..<61].map { $0 + 33 }
         },
-        MicroCase("log of 64 segments, find a time", calls: 100) {
+        MicroCase("log of 64 segments, find a time", calls: 250) {
             let long = LongLog(reopened: true)
             let end = long.log.endOffset
             return turns(long.bases[24..<28].map { $0 + 33 }) { offset in
@@ -138,9 +141,9 @@ private func lookupCases() -> [MicroCase] {
 // MARK: The plan of a fetch
 
 private func readCase(
-    _ name: String, reopened: Bool, maxBytes: Int, _ offsets: @escaping (LongLog) -> [Offset]
+    _ name: String, reopened: Bool, maxBytes: Int, calls: Int, _ offsets: @escaping (LongLog) -> [Offset]
 ) -> MicroCase {
-    MicroCase("log of 64 segments, \(name)", calls: 500) {
+    MicroCase("log of 64 segments, \(name)", calls: calls) {
         let long = LongLog(reopened: reopened)
         let end = long.log.endOffset
         return turns(offsets(long)) { offset in
@@ -155,12 +158,16 @@ private func readCase(
 
 private func readCases() -> [MicroCase] {
     [
-        readCase("plan a read of the last batch", reopened: false, maxBytes: 1 << 20) { [$0.log.endOffset - 1] },
-        readCase("plan a read of 16 KiB in a closed segment", reopened: false, maxBytes: 16 << 10) { long in
+        readCase("plan a read of the last batch", reopened: false, maxBytes: 1 << 20, calls: 5_000) {
+            [$0.log.endOffset - 1]
+        },
+        readCase("plan a read of 16 KiB in a closed segment", reopened: false, maxBytes: 16 << 10, calls: 1_000) {
+            long in
             long.bases[8..<12].flatMap { [$0 + 2, $0 + 30] }
         },
         // Two places in turn, so that what was proven of the one is forgotten at the other.
-        readCase("plan a read of 16 KiB that is not proven yet", reopened: true, maxBytes: 16 << 10) { long in
+        readCase("plan a read of 16 KiB that is not proven yet", reopened: true, maxBytes: 16 << 10, calls: 250) {
+            long in
             [long.bases[8] + 2, long.bases[8] + 40]
         },
     ]

@@ -6,7 +6,7 @@ import Raft
 
 func raftCases() -> [MicroCase] {
     [
-        MicroCase("Raft leader of 3, one append: written, flushed, fetched by a follower", calls: 1_000) {
+        MicroCase("Raft leader of 3, one append: written, flushed, fetched by a follower", calls: 400) {
             let member = QuorumMember.leader()
             return { count in
                 for _ in 0..<count { member.appendAndCommit() }
