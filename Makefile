@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MARTLET := .build/release/martlet
 export MARTLET
 
-.PHONY: help libraries build cluster stop kill pause resume start status logs clean bench bench-ingest bench-replicated soak-sim soak-power soak-mutants soak-fuzz soak-explore test check sim fmt golden tsan asan
+.PHONY: help libraries build cluster stop kill pause resume start status logs clean bench bench-ingest bench-replicated bench-micro soak-sim soak-power soak-mutants soak-fuzz soak-explore test check sim fmt golden tsan asan
 
 help: ## this list
 	@echo "Martlet. Start here: make cluster"
@@ -104,3 +104,6 @@ bench-replicated: build ## librdkafka into three nodes, acks=all and on disk, be
 	test -x .venv/bin/python || python3 -m venv .venv
 	.venv/bin/python -c 'import confluent_kafka, pytest' 2>/dev/null || .venv/bin/pip install -q -r IntegrationTests/requirements.txt
 	.venv/bin/python Benchmarks/Replicated/replicated_speed.py $(ARGS)
+
+bench-micro: libraries ## nanoseconds of the inner operations, by ordo-one/benchmark (ARGS="--filter Raft.*")
+	swift package --package-path Benchmarks/MicroTime benchmark $(ARGS)

@@ -17,6 +17,8 @@ let package = Package(
         .executable(name: "martlet-sim", targets: ["martlet-sim"]),
         // For the package in Fuzz/, which links it with libFuzzer.
         .library(name: "FuzzEntries", targets: ["FuzzEntries", "CAllocations"]),
+        // For the package in Benchmarks/MicroTime/, which times them.
+        .library(name: "MicroCases", targets: ["MicroCases"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
@@ -104,7 +106,7 @@ let package = Package(
                 "Records", "Model", byteBuffer,
             ],
             path: "Fuzz/Entries", swiftSettings: strict),
-        // Counts what a fuzzed call asks of malloc: only for those two.
+        // Counts what a call asks of malloc: for those two, and for micro-speed.
         .target(name: "CAllocations", path: "Fuzz/CAllocations"),
         .executableTarget(
             name: "martlet-sim",
@@ -112,9 +114,16 @@ let package = Package(
                 "Simulation", "SmallScope", "Model", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
-        // Measures the codec from outside its module; CodecGuardTests run it under callgrind.
+        // The inner operations that are measured from outside their modules; MicroGuardTests run micro-speed under
+        // callgrind, Benchmarks/MicroTime times them.
+        .target(
+            name: "MicroCases",
+            dependencies: [
+                "Broker", "Storage", "Raft", "Replication", "Records", "Wire", "Model", byteBuffer,
+            ],
+            path: "Benchmarks/MicroCases", swiftSettings: strict),
         .executableTarget(
-            name: "codec-speed", dependencies: ["Wire", "Model", byteBuffer], path: "Benchmarks/CodecSpeed",
+            name: "micro-speed", dependencies: ["MicroCases", "CAllocations"], path: "Benchmarks/Micro",
             swiftSettings: strict),
         // Drives one node beside a loop in C (docs/PERFORMANCE.md); it knows the node as a process only.
         .executableTarget(name: "ingest-speed", dependencies: ["CChecksum"], path: "Benchmarks/IngestSpeed"),
@@ -126,7 +135,7 @@ let package = Package(
             name: "WireTests", dependencies: ["Wire", "Model", byteBuffer], exclude: ["Golden"], swiftSettings: strict),
         .testTarget(
             name: "FuzzReplayTests", dependencies: ["FuzzEntries", "CAllocations"], swiftSettings: strict),
-        .testTarget(name: "CodecGuardTests", exclude: ["thresholds.txt"], swiftSettings: strict),
+        .testTarget(name: "MicroGuardTests", exclude: ["thresholds.txt"], swiftSettings: strict),
         .testTarget(name: "RaftTests", dependencies: ["Raft", "Model"], exclude: ["Scripts"], swiftSettings: strict),
         .testTarget(
             name: "ReplicationTests", dependencies: ["Replication", "Model"], exclude: ["Scripts"],

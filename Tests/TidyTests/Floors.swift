@@ -48,7 +48,8 @@ let rooms: [String: Room] = [
             "Foundation",
         ]),
     "FuzzEntries": Room(6, outside: ["NIOCore"]),
-    "codec-speed": Room(6, outside: ["NIOCore"]),
+    "MicroCases": Room(5, outside: ["NIOCore"]),
+    "micro-speed": Room(6),
     "ingest-speed": Room(6),
     "martlet-sim": Room(6, outside: ["ArgumentParser", "Glibc", "Synchronization", "Foundation"]),
 ]

@@ -1,11 +1,12 @@
-// The messages that are measured, filled as a busy cluster fills them.
+// Messages decoded and encoded, filled as a busy cluster fills them; called from another module than the codec's, as
+// the broker does.
 
 import Model
 import NIOCore
 import Wire
 
 // Long: a table of cases.
-func codecCases() -> [CodecCase] {
+func codecCases() -> [MicroCase] {
     let metadata = metadataResponse()
     let fetch1 = fetchRequest(partitions: 1)
     let fetch100 = fetchRequest(partitions: 100)
@@ -56,10 +57,12 @@ func codecCases() -> [CodecCase] {
         .encode("yardstick: Fetch v17 request, 100 partitions, by hand", fetch100, version: 17, calls: 500) {
             ByHand.encode($0, into: &$1)
         },
-        CodecCase(name: "Fetch v17 response frame, 20 gaps, encode", calls: 1_000) { count in
-            for _ in 0..<count {
-                let frame = encodeFetchResponseFrame(fetched, version: 17, correlationID: 7)
-                Sink.total += frame.gaps.count + frame.head.readableBytes
+        MicroCase("Fetch v17 response frame, 20 gaps, encode", calls: 1_000) {
+            { count in
+                for _ in 0..<count {
+                    let frame = encodeFetchResponseFrame(fetched, version: 17, correlationID: 7)
+                    Sink.total += frame.gaps.count + frame.head.readableBytes
+                }
             }
         },
     ]

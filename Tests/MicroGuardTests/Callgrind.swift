@@ -1,4 +1,5 @@
-// Runs `codec-speed count` under callgrind and reads the instructions of each case from the dumps it leaves.
+// Runs `micro-speed count` under callgrind: the program prints each case's allocations, and the dumps that callgrind
+// leaves have its instructions.
 
 import Foundation
 import Testing
@@ -21,11 +22,11 @@ enum Callgrind {
 
     static var reason: Comment { Comment(rawValue: obstacle ?? "") }
 
-    static func instructionsPerCall() throws -> [(name: String, instructions: Int)] {
-        let folder = FileManager.default.temporaryDirectory.appending(path: "codec-guard-\(UUID().uuidString)")
+    static func costsPerCall() throws -> [(name: String, cost: Cost)] {
+        let folder = FileManager.default.temporaryDirectory.appending(path: "micro-guard-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: folder) }
-        let stripped = folder.appending(path: "codec-speed")
+        let stripped = folder.appending(path: "micro-speed")
         // Valgrind 3.19 gives up on Swift's debug sections; the names of functions are kept, for the marks.
         _ = try run("strip", ["-g", "-o", stripped.path, try builtProgram().path])
         let dumps = folder.appending(path: "dump").path
@@ -37,12 +38,13 @@ enum Callgrind {
             ])
         // The program prints a row for each case and ends two stretches: the warm-up, and the one that counts.
         return try output.split(separator: "\n").enumerated().map { index, row in
-            let parts = row.split(separator: "\t", maxSplits: 1)
+            let parts = row.split(separator: "\t", maxSplits: 2)
             let dump = "\(dumps).\(2 * index + 2)"
-            guard parts.count == 2, let calls = Int(parts[0]), calls > 0,
+            guard parts.count == 3, let calls = Int(parts[0]), calls > 0, let allocations = Int(parts[1]),
                 let total = total(inDump: try String(contentsOfFile: dump, encoding: .utf8))
             else { throw Failure(description: "no count for \(row)") }
-            return (String(parts[1]), total / calls)
+            let cost = Cost(instructions: total / calls, allocations: (allocations + calls / 2) / calls)
+            return (String(parts[2]), cost)
         }
     }
 
@@ -50,10 +52,10 @@ enum Callgrind {
         text.split(separator: "\n").first { $0.hasPrefix("totals: ") }.flatMap { Int($0.dropFirst(8)) }
     }
 
-    /// `codec-speed`, which the same build put beside this test program.
+    /// `micro-speed`, which the same build put beside this test program.
     private static func builtProgram() throws -> URL {
         let own = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
-        let program = own.deletingLastPathComponent().appending(path: "codec-speed")
+        let program = own.deletingLastPathComponent().appending(path: "micro-speed")
         guard FileManager.default.isExecutableFile(atPath: program.path) else {
             throw Failure(description: "\(program.path) is not built")
         }
@@ -72,8 +74,10 @@ enum Callgrind {
         process.arguments = arguments
         var environment = ProcessInfo.processInfo.environment
         environment["SWIFT_DETERMINISTIC_HASHING"] = "1"
-        // A large copy is one `rep movsb` on some machines, which is counted once a byte; everywhere the loop instead.
-        environment["GLIBC_TUNABLES"] = "glibc.cpu.x86_rep_movsb_threshold=1073741824"
+        // A large copy is one `rep movsb` on some machines, which is counted once a byte, and from a size that depends
+        // on the cache it goes past the cache in other steps; everywhere the same loop instead.
+        environment["GLIBC_TUNABLES"] =
+            "glibc.cpu.x86_rep_movsb_threshold=1073741824:glibc.cpu.x86_non_temporal_threshold=1073741824"
         process.environment = environment
         let output = Pipe()
         process.standardInput = FileHandle.nullDevice
