@@ -116,8 +116,11 @@ let package = Package(
         .executableTarget(
             name: "codec-speed", dependencies: ["Wire", "Model", byteBuffer], path: "Benchmarks/CodecSpeed",
             swiftSettings: strict),
-        // Drives one node beside a loop in C (docs/PERFORMANCE.md); it knows the node as a process only.
-        .executableTarget(name: "ingest-speed", dependencies: ["CChecksum"], path: "Benchmarks/IngestSpeed"),
+        // Drive nodes beside yardsticks in C (docs/PERFORMANCE.md); they know a node as a process only.
+        .target(name: "BenchDriver", dependencies: ["CChecksum"], path: "Benchmarks/Driver"),
+        .executableTarget(
+            name: "ingest-speed", dependencies: ["BenchDriver", "CChecksum"], path: "Benchmarks/IngestSpeed"),
+        .executableTarget(name: "latency-speed", dependencies: ["BenchDriver"], path: "Benchmarks/Latency"),
 
         .testTarget(name: "TidyTests"),
         .testTarget(

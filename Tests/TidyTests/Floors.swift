@@ -48,8 +48,10 @@ let rooms: [String: Room] = [
             "Foundation",
         ]),
     "FuzzEntries": Room(6, outside: ["NIOCore"]),
+    "BenchDriver": Room(5),
     "codec-speed": Room(6, outside: ["NIOCore"]),
     "ingest-speed": Room(6),
+    "latency-speed": Room(6),
     "martlet-sim": Room(6, outside: ["ArgumentParser", "Glibc", "Synchronization", "Foundation"]),
 ]
 
