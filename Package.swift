@@ -121,6 +121,7 @@ let package = Package(
         .executableTarget(
             name: "ingest-speed", dependencies: ["BenchDriver", "CChecksum"], path: "Benchmarks/IngestSpeed"),
         .executableTarget(name: "latency-speed", dependencies: ["BenchDriver"], path: "Benchmarks/Latency"),
+        .executableTarget(name: "read-speed", dependencies: ["BenchDriver"], path: "Benchmarks/ReadSpeed"),
 
         .testTarget(name: "TidyTests"),
         .testTarget(

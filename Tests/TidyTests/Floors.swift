@@ -52,6 +52,7 @@ let rooms: [String: Room] = [
     "codec-speed": Room(6, outside: ["NIOCore"]),
     "ingest-speed": Room(6),
     "latency-speed": Room(6),
+    "read-speed": Room(6),
     "martlet-sim": Room(6, outside: ["ArgumentParser", "Glibc", "Synchronization", "Foundation"]),
 ]
 
