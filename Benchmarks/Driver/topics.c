@@ -30,7 +30,7 @@ size_t exchange(int port, int api, int version, const unsigned char *body, size_
     return size;
 }
 
-/// A node that has just started, or forgotten a topic, may need a moment. The error code stands behind the topic's name.
+/// A node that has just started, or forgotten a topic, may need a moment. The error stands behind the topic's name.
 static void insist(const Server *node, const char *what, int api, int version, const unsigned char *body, size_t size) {
     unsigned char answer[1024];
     int error = 0;

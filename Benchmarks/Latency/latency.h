@@ -29,8 +29,8 @@ typedef struct {
 /// Connects, warms up, sends for so many seconds by the schedule and waits for the last record.
 void run_window(Case *one, double seconds);
 
-/// Threads that each append `bytes` to a file of their own and call fdatasync, again and again at the same time: a sample
-/// is the slowest of a round.
+/// Threads that each append `bytes` to a file of their own and call fdatasync, all at the same time, again and again:
+/// a sample is the slowest of a round.
 void measure_fdatasyncs(const char *folder, int threads, size_t bytes, double seconds, Samples *us);
 /// So many bytes to a thread on loopback, and back.
 void measure_round_trips(size_t bytes, double seconds, Samples *us);

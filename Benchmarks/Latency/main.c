@@ -1,10 +1,10 @@
-// latency-speed: how long a record takes to its acknowledgement and to a consumer, beside what the disk and the loopback
-// take without a log between them.
+// latency-speed: how long a record takes to its acknowledgement and to a consumer, beside what the disk and the
+// loopback take without a log between them.
 //
 // The machines are noisy, so every case runs in several short windows, each followed by a window of its yardsticks, and
-// what is judged is the one beside the other. Records are sent in an open loop (window.c). The driver is one thread, with
-// a connection to produce and one to fetch for each partition; up to five requests are in flight on a connection, and
-// records that are due when a request leaves share its batch.
+// what is judged is the one beside the other. Records are sent in an open loop (window.c). The driver is one thread,
+// with a connection to produce and one to fetch for each partition; up to five requests are in flight on a connection,
+// and records that are due when a request leaves share its batch.
 #define _GNU_SOURCE
 #include "latency.h"
 
@@ -41,6 +41,7 @@ static void take_modes(Options *options, char *list) {
 static void take_options(Options *options, int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         const char *name = argv[i];
+        int *values = options->values, *rates = options->rates;
         if (strcmp(name, "--json") == 0) {
             options->json = 1;
             continue;
@@ -56,8 +57,8 @@ static void take_options(Options *options, int argc, char **argv) {
         else if (strcmp(name, "--rounds") == 0) options->rounds = number(value, 1, 1000);
         else if (strcmp(name, "--window-ms") == 0) options->window_ms = number(value, 100, 60000);
         else if (strcmp(name, "--modes") == 0) take_modes(options, value);
-        else if (strcmp(name, "--rates") == 0) options->rate_count = numbers(value, 0, 1000000, options->rates, LIST_MAX);
-        else if (strcmp(name, "--values") == 0) options->value_count = numbers(value, 1, 65536, options->values, LIST_MAX);
+        else if (strcmp(name, "--rates") == 0) options->rate_count = numbers(value, 0, 1000000, rates, LIST_MAX);
+        else if (strcmp(name, "--values") == 0) options->value_count = numbers(value, 1, 65536, values, LIST_MAX);
         else if (strcmp(name, "--martlet") == 0) options->binary = value;
         else if (strcmp(name, "--folder") == 0) options->parent = value;
         else usage();

@@ -13,7 +13,7 @@ typedef struct {
 static int aim_of(const Report *report, Case *one, Aim *aim) {
     if (report->node_count != 3 || strcmp(one->target->topic.flush_mode, "sync") != 0) return 0;
     if (one->rate == 0) {
-        snprintf(aim->text, sizeof aim->text, "%d B, one in flight: ack p50 <= fdatasync p50 + 250 us", one->value_bytes);
+        snprintf(aim->text, sizeof aim->text, "%d B, 1 in flight: ack p50 <= fdatasync p50 + 250 us", one->value_bytes);
         aim->value_us = percentile(&one->ack_us, 0.5);
         aim->limit_us = percentile(&one->fdatasync_us, 0.5) + 250;
         return 1;
@@ -43,16 +43,16 @@ static void print_row(Case *one) {
 
 void print_table(const Report *report) {
     Samples round_trips = {0};
-    printf("Latency: %d node%s, replication factor %d, acks=all, %d partition%s, open loop; %d windows of %.1f s each,\n",
-           report->node_count, report->node_count > 1 ? "s" : "", report->node_count, report->partitions,
-           report->partitions > 1 ? "s" : "", report->rounds, report->window_seconds);
+    printf("Latency: nodes and replicas %d, acks=all, partitions %d, open loop; %d windows of %.1f s each,\n",
+           report->node_count, report->partitions, report->rounds, report->window_seconds);
     printf("load %.1f before and %.1f after. Microseconds, counted from when a record was due.\n", report->load_before,
            load_average());
-    printf("fdatasync: the slowest of %d at a time, each behind an append of one record's batch.\n\n", report->node_count);
+    printf("fdatasync: the slowest of %d at a time, each behind an append of one record's batch.\n\n",
+           report->node_count);
     printf("%-5s %7s %11s %23s %23s %15s %7s %6s %6s\n", "flush", "", "", "produce to ack", "produce to consume",
            "fdatasync", "", "rec./", "CPU us");
-    printf("%-5s %7s %11s %7s %7s %7s %7s %7s %7s %7s %7s %7s %6s %6s\n", "mode", "value", "rate", "p50", "p99", "p99.9",
-           "p50", "p99", "p99.9", "p50", "p99", "records", "req.", "/rec.");
+    printf("%-5s %7s %11s %7s %7s %7s %7s %7s %7s %7s %7s %7s %6s %6s\n", "mode", "value", "rate", "p50", "p99",
+           "p99.9", "p50", "p99", "p99.9", "p50", "p99", "records", "req.", "/rec.");
     for (int i = 0; i < report->case_count; i++) {
         Case *one = &report->cases[i];
         print_row(one);

@@ -1,5 +1,5 @@
-// The load of one window, in an open loop: a record is due at its scheduled time, whatever became of those before it, and
-// its latency counts from then. So a stall of the node is in the latency of every record that came due meanwhile.
+// The load of one window, in an open loop: a record is due at its scheduled time, whatever became of those before it,
+// and its latency counts from then. So a stall of the node is in the latency of every record that came due meanwhile.
 #define _GNU_SOURCE
 #include "latency.h"
 
@@ -59,8 +59,9 @@ static void send_fetch(const Window *window, Lane *lane) {
 
 /// One request with all records of the lane that are due.
 static void send_due(Window *window, Lane *lane, double now) {
-    uint32_t limit = window->interval == 0 ? 1 : (uint32_t)window->request_records_max, count = 0;
-    while (count < limit && lane->sent + count < lane->total && due_at(window, lane, lane->sent + count) <= now) count++;
+    uint32_t most = window->interval == 0 ? 1 : (uint32_t)window->request_records_max, count = 0;
+    if (most > lane->total - lane->sent) most = lane->total - lane->sent;
+    while (count < most && due_at(window, lane, lane->sent + count) <= now) count++;
     if (count == 0) return;
     size_t batch_size;
     size_t size = produce_request(lane->frame, window->one->target->topic.name, lane->partition, -1,

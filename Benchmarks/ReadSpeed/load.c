@@ -1,5 +1,6 @@
-// Readers and a writer in one thread. What is read is not copied to this process: only the head of each answer and of its
-// first batch are, the rest is dropped in the kernel (MSG_TRUNC), so that twenty readers leave the node its processor.
+// Readers and a writer in one thread. What is read is not copied to this process: only the head of each answer and of
+// its first batch are, the rest is dropped in the kernel (MSG_TRUNC), so that twenty readers leave the node its
+// processor.
 #define _GNU_SOURCE
 #include "read.h"
 
@@ -101,7 +102,7 @@ static void take(Load *load, Reader *reader) {
 
 static int writes_on(const Load *load, double now, int readers_done) {
     if (load->write_topic == NULL) return 0;
-    if (load->write_bytes_max > 0 && load->sent * (uint64_t)load->write_batch->batch_size >= load->write_bytes_max) return 0;
+    if (load->write_bytes_max > 0 && load->bytes_written >= load->write_bytes_max) return 0;
     return load->write_seconds > 0 ? now < load->began + load->write_seconds : !readers_done;
 }
 

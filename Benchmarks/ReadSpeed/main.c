@@ -1,7 +1,7 @@
 // read-speed: what a node's reads cost, beside a loop in C that sends the same ranges of the same files with sendfile.
 //
-// The node writes while the tail is read, and one clock counts both. So every round has a window in which the same rate is
-// written and nobody reads; what it cost a byte is taken from the windows with readers. The rate is fixed, because a
+// The node writes while the tail is read, and one clock counts both. So every round has a window in which the same rate
+// is written and nobody reads; what it cost a byte is taken from the windows with readers. The rate is fixed, because a
 // writer that goes as fast as it can is slower beside readers, and then its batches come together in another way.
 //
 // The yardstick runs behind each window, with the ranges that the node's answers had, to as many sockets of the same
@@ -237,7 +237,9 @@ int main(int argc, char **argv) {
     run_tail(&bench, NULL, 0);
     for (int round = 0; round < options->rounds; round++) {
         run_tail(&bench, NULL, round);
-        for (int i = 0; i < report.case_count; i++) (cases[i].is_tail ? run_tail : run_closed)(&bench, &cases[i], round);
+        for (int i = 0; i < report.case_count; i++) {
+            (cases[i].is_tail ? run_tail : run_closed)(&bench, &cases[i], round);
+        }
     }
     (options->json ? print_json : print_table)(&report);
     return 0;

@@ -76,8 +76,8 @@ void close_segments(Segment *segments, int count);
 /// Asks the kernel to drop their pages, and answers the share that stayed.
 double drop_pages(const Segment *segments, int count);
 
-/// A child that sends these ranges to as many connections, one range after the other; `is_paced`: each no earlier than it
-/// came in the run that noted it. It begins when `connections` have come.
+/// A child that sends these ranges to as many connections, one range after the other; `is_paced`: each no earlier than
+/// it came in the run that noted it. It begins when `connections` have come.
 Server start_sendfile(const Segment *segments, int segment_count, const Ranges *ranges, const Batch *batch,
                       const char *topic, int connections, int is_paced);
 

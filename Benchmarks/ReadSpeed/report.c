@@ -27,8 +27,12 @@ static void print_row(const Case *one) {
     printf("%-21s %7d %7.0f %7.0f %8.3f %8.3f", one->name, one->readers, median(one->node, one->rounds, speed),
            median(one->node, one->rounds, answer), median(one->node, one->rounds, cpu),
            median(one->loop, one->rounds, cpu));
-    if (one->is_tail) printf(" %8.3f %7.2f %7.2f", median(one->paced, one->rounds, cpu), ratio(one, one->loop), ratio(one, one->paced));
-    else printf(" %8s %7.2f %7s", "", ratio(one, one->loop), "");
+    if (one->is_tail) {
+        printf(" %8.3f %7.2f %7.2f", median(one->paced, one->rounds, cpu), ratio(one, one->loop),
+               ratio(one, one->paced));
+    } else {
+        printf(" %8s %7.2f", "", ratio(one, one->loop));
+    }
     if (one->is_cold) printf("  %.0f MB/s by sendfile", median(one->loop, one->rounds, speed));
     printf("\n");
 }
@@ -58,8 +62,9 @@ void print_table(const Report *report) {
 }
 
 static void print_runs(const char *name, const Figures *runs, int count) {
-    printf(", \"%s\": {\"mb_per_s\": %.1f, \"answer_kib\": %.1f, \"cpu_s_per_gb\": %.4f, \"cpu_s_per_gb_runs\": [", name,
+    printf(", \"%s\": {\"mb_per_s\": %.1f, \"answer_kib\": %.1f, \"cpu_s_per_gb\": %.4f", name,
            median(runs, count, speed), median(runs, count, answer), median(runs, count, cpu));
+    printf(", \"cpu_s_per_gb_runs\": [");
     for (int run = 0; run < count; run++) printf("%s%.4f", run ? ", " : "", cpu(&runs[run]));
     printf("]}");
 }
