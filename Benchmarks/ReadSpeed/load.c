@@ -5,6 +5,7 @@
 #include "read.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -167,13 +168,27 @@ void open_load(Load *load) {
     watch(load, load->writer, WRITER);
 }
 
+_Noreturn static void fail_silent(const Load *load) {
+    fprintf(stderr, "written to %s: %u batches sent, %u answered\n", load->write_topic ? load->write_topic : "nothing",
+            load->sent, load->acked);
+    for (int i = 0; i < load->reader_count; i++) {
+        const Reader *reader = &load->readers[i];
+        fprintf(stderr, "reader %d of %s%s: at offset %llu of %llu, answer %u, %zu of %zu bytes of its head, %zu to come\n",
+                i, load->topic, load->is_pushed ? " by sendfile" : "", (unsigned long long)reader->next,
+                (unsigned long long)load->end, reader->fetches, reader->head_got, reader->head_want, reader->rest);
+    }
+    fail("no answer for %.0f seconds", PATIENCE_SECONDS);
+}
+
 void run_load(Load *load) {
     double heard = load->began = seconds_now();
     for (int i = 0; i < load->reader_count && load->end != UINT64_MAX; i++) ask(load, &load->readers[i]);
-    int all_read = 0, writer_done = 0;
-    while (!all_read || !writer_done) {
+    for (;;) {
         double now = seconds_now(), next = now + PATIENCE_SECONDS;
-        if (writes_on(load, now, all_read)) next = write_due(load, now);
+        int writes = writes_on(load, now, readers_done(load, 0));
+        int writer_done = !writes && load->sent == load->acked;
+        if (writer_done && readers_done(load, writer_done)) break;
+        if (writes) next = write_due(load, now);
         double wait = next - seconds_now();
         if (wait < 0) wait = 0;
         struct timespec timeout = {(time_t)wait, (long)((wait - (double)(time_t)wait) * 1e9)};
@@ -182,14 +197,11 @@ void run_load(Load *load) {
         if (count < 0 && errno != EINTR) fail("epoll: %s", strerror(errno));
         now = seconds_now();
         if (count > 0) heard = now;
-        if (now - heard > PATIENCE_SECONDS) fail("no answer for %.0f seconds", PATIENCE_SECONDS);
+        if (now - heard > PATIENCE_SECONDS) fail_silent(load);
         for (int i = 0; i < count; i++) {
             if (events[i].data.u32 == WRITER) take_acks(load);
             else take(load, &load->readers[events[i].data.u32]);
         }
-        writer_done = load->sent == load->acked && !writes_on(load, now, all_read);
-        all_read = readers_done(load, writer_done);
-        if (all_read) writer_done = load->sent == load->acked && !writes_on(load, now, all_read);
     }
     load->seconds = seconds_now() - load->began;
 }

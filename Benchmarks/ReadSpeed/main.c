@@ -218,7 +218,7 @@ int main(int argc, char **argv) {
     static Case cases[CASES_MAX];
     bench.options = (Options){
         .binary = getenv("MARTLET") ? getenv("MARTLET") : ".build/release/martlet", .parent = "/tmp", .rounds = 3,
-        .write_mb = 100, .window_ms = 1000, .megabytes = 512, .batch_kib = 64, .fetch_kib = 1024,
+        .write_mb = 100, .window_ms = 800, .megabytes = 512, .batch_kib = 64, .fetch_kib = 1024,
         .readers = {{1, 5, 20}, {1, 5}, {5}, {1}}, .counts = {3, 2, 1, 1},
     };
     Options *options = &bench.options;
