@@ -173,9 +173,9 @@ _Noreturn static void fail_silent(const Load *load) {
             load->sent, load->acked);
     for (int i = 0; i < load->reader_count; i++) {
         const Reader *reader = &load->readers[i];
-        fprintf(stderr, "reader %d of %s%s: at offset %llu of %llu, answer %u, %zu of %zu bytes of its head, %zu to come\n",
-                i, load->topic, load->is_pushed ? " by sendfile" : "", (unsigned long long)reader->next,
-                (unsigned long long)load->end, reader->fetches, reader->head_got, reader->head_want, reader->rest);
+        fprintf(stderr, "reader %d of %s%s: at offset %llu, answer %u, %zu of %zu bytes of its head, %zu to come\n", i,
+                load->topic, load->is_pushed ? " by sendfile" : "", (unsigned long long)reader->next, reader->fetches,
+                reader->head_got, reader->head_want, reader->rest);
     }
     fail("no answer for %.0f seconds", PATIENCE_SECONDS);
 }

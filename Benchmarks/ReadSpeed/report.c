@@ -60,8 +60,8 @@ void print_table(const Report *report) {
             printf("\n! %.0f %% of the pages could not be dropped: not a cold read\n", one->pages_left * 100);
         }
         if (!one->is_tail || one->readers != AIM_READERS) continue;
-        printf("\n%s  tail by %d readers: CPU <= %.1f x the sendfile loop: %.2f\n", verdict(one, one->loop), AIM_READERS,
-               AIM_RATIO, ratio(one, one->loop));
+        printf("\n%s  tail by %d readers: CPU <= %.1f x the sendfile loop: %.2f\n", verdict(one, one->loop),
+               AIM_READERS, AIM_RATIO, ratio(one, one->loop));
         printf("%s  tail by %d readers: CPU <= %.1f x sendfile at the same times: %.2f\n", verdict(one, one->paced),
                AIM_READERS, AIM_RATIO, ratio(one, one->paced));
     }
