@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MARTLET := .build/release/martlet
 export MARTLET
 
-.PHONY: help libraries build cluster stop kill pause resume start status logs clean bench bench-ingest bench-replicated bench-micro soak-sim soak-power soak-mutants soak-fuzz soak-explore test check sim fmt golden tsan asan
+.PHONY: help libraries build cluster stop kill pause resume start status logs clean bench bench-ingest bench-latency bench-read bench-replicated bench-micro soak-sim soak-power soak-mutants soak-fuzz soak-explore test check sim fmt golden tsan asan
 
 help: ## this list
 	@echo "Martlet. Start here: make cluster"
@@ -98,6 +98,14 @@ golden: ## rewrite golden files from what the code does now; read the diff
 bench-ingest: build ## produced batches into one node, beside a loop in C
 	swift build -c release --product ingest-speed
 	.build/release/ingest-speed $(ARGS)
+
+bench-latency: build ## produce to ack and to consume on three nodes, beside fdatasync and a TCP round trip
+	swift build -c release --product latency-speed
+	.build/release/latency-speed $(ARGS)
+
+bench-read: build ## what the tail, closed segments and cold ones cost to read, beside sendfile
+	swift build -c release --product read-speed
+	.build/release/read-speed $(ARGS)
 
 bench-replicated: build ## librdkafka into three nodes, acks=all and on disk, beside one node
 	swift build -c release --product ingest-speed

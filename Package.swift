@@ -125,8 +125,12 @@ let package = Package(
         .executableTarget(
             name: "micro-speed", dependencies: ["MicroCases", "CAllocations"], path: "Benchmarks/Micro",
             swiftSettings: strict),
-        // Drives one node beside a loop in C (docs/PERFORMANCE.md); it knows the node as a process only.
-        .executableTarget(name: "ingest-speed", dependencies: ["CChecksum"], path: "Benchmarks/IngestSpeed"),
+        // Drive nodes beside yardsticks in C (docs/PERFORMANCE.md); they know a node as a process only.
+        .target(name: "BenchDriver", dependencies: ["CChecksum"], path: "Benchmarks/Driver"),
+        .executableTarget(
+            name: "ingest-speed", dependencies: ["BenchDriver", "CChecksum"], path: "Benchmarks/IngestSpeed"),
+        .executableTarget(name: "latency-speed", dependencies: ["BenchDriver"], path: "Benchmarks/Latency"),
+        .executableTarget(name: "read-speed", dependencies: ["BenchDriver"], path: "Benchmarks/ReadSpeed"),
 
         .testTarget(name: "TidyTests"),
         .testTarget(

@@ -6,54 +6,23 @@
 #define _GNU_SOURCE
 #include "bench.h"
 
-#include <dirent.h>
-#include <ftw.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-static char folder[4096];
-static pid_t owner;
-
-static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *walk) {
-    (void)status, (void)kind, (void)walk;
-    return remove(path);
-}
-
-static void clean_up(void) {
-    if (getpid() != owner) return;
-    end_servers();
-    if (folder[0] != 0) nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-static void interrupted(int number) {
-    (void)number;
-    exit(1);
-}
-
-_Noreturn static void usage(void) {
-    fputs("usage: ingest-speed [--json] [--rounds N] [--megabytes N] [--batches KIB,KIB,...]\n"
-          "                    [--martlet BINARY] [--folder DIR]\n"
-          "       ingest-speed load PORT KIB MEGABYTES    drives a node that runs already\n",
-          stderr);
-    exit(2);
-}
-
-static int number(const char *text, int least, int most) {
-    char *end;
-    long value = strtol(text, &end, 10);
-    if (*text == 0 || *end != 0 || value < least || value > most) usage();
-    return (int)value;
-}
+static const char usage_text[] =
+    "usage: ingest-speed [--json] [--rounds N] [--megabytes N] [--batches KIB,KIB,...]\n"
+    "                    [--martlet BINARY] [--folder DIR]\n"
+    "       ingest-speed load PORT KIB MEGABYTES    drives a node that runs already\n";
 
 static Run run_once(const Server *server, int is_node, size_t batch_size, int megabytes) {
     static int made = 0;
     char topic[64];
     snprintf(topic, sizeof topic, "ingest-%d", made++);
     Frame frame = make_frame(topic, batch_size);
-    if (is_node) create_topic(server, topic);
+    Topic made_topic = {.name = topic, .partitions = 1, .replicas = 1, .flush_mode = "async"};
+    if (is_node) create_topic(server, &made_topic);
     Run run = drive(server, &frame, megabytes);
     if (is_node) delete_topic(server, topic);
     free(frame.bytes);
@@ -70,6 +39,7 @@ static int load(char **arguments) {
 }
 
 int main(int argc, char **argv) {
+    begin_program("ingest-speed", usage_text);
     if (argc == 5 && strcmp(argv[1], "load") == 0) return load(argv + 2);
     const char *binary = getenv("MARTLET") ? getenv("MARTLET") : ".build/release/martlet";
     const char *parent = "/tmp";
@@ -87,24 +57,15 @@ int main(int argc, char **argv) {
         else if (strcmp(argv[i - 1], "--martlet") == 0) binary = value;
         else if (strcmp(argv[i - 1], "--folder") == 0) parent = value;
         else if (strcmp(argv[i - 1], "--batches") == 0) {
-            batches = 0;
-            for (char *part = strtok(value, ","); part && batches < 16; part = strtok(NULL, ",")) {
-                measured[batches++].batch_size = (size_t)number(part, 2, 1024) << 10;
-            }
-            if (batches == 0) usage();
+            int sizes[16];
+            batches = numbers(value, 2, 1024, sizes, 16);
+            for (int batch = 0; batch < batches; batch++) measured[batch].batch_size = (size_t)sizes[batch] << 10;
         } else usage();
     }
-    owner = getpid();
-    snprintf(folder, sizeof folder, "%s/ingest-speed-XXXXXX", parent);
-    if (mkdtemp(folder) == NULL) {
-        folder[0] = 0;
-        fail("no folder can be made in %s", parent);
-    }
-    atexit(clean_up);
-    signal(SIGINT, interrupted);
-    signal(SIGTERM, interrupted);
+    const char *folder = make_folder(parent);
     Server yardstick = start_yardstick(folder);
-    Server node = start_node(binary, folder);
+    Server node;
+    start_nodes(binary, folder, 1, &node);
     for (int i = 0; i < batches; i++) {
         size_t size = measured[i].batch_size;
         measured[i].rounds = rounds;

@@ -1,9 +1,7 @@
 // What was measured, as a table or as JSON.
-#define _GNU_SOURCE
 #include "bench.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 typedef double (*Figure)(const Run *);
 
@@ -12,16 +10,10 @@ static double cpu(const Run *run) { return run->cpu_seconds_per_gigabyte; }
 static double p50(const Run *run) { return run->p50_us; }
 static double p99(const Run *run) { return run->p99_us; }
 
-static int rising(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static double median(const Run *runs, int count, Figure figure) {
     double values[ROUNDS_MAX];
     for (int i = 0; i < count; i++) values[i] = figure(&runs[i]);
-    qsort(values, (size_t)count, sizeof values[0], rising);
-    return count % 2 == 1 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
+    return median_of(values, count);
 }
 
 static double ratio(const Measured *one, Figure figure) {
@@ -31,11 +23,9 @@ static double ratio(const Measured *one, Figure figure) {
 static int is_bug(const Measured *one) { return ratio(one, cpu) > BUG_RATIO || ratio(one, speed) < 1 / BUG_RATIO; }
 
 void print_table(const Measured *measured, int count, int megabytes) {
-    double load[1] = {0};
-    getloadavg(load, 1);
     printf("Ingest: one connection, %d requests in flight, records of 1 KiB, acks=1,\n", IN_FLIGHT);
     printf("flush.mode=async; medians of %d interleaved runs of %d MB, load %.1f.\n", measured[0].rounds, megabytes,
-           load[0]);
+           load_average());
     printf("Yardstick: a loop in C that receives, checks the CRC, appends, answers.\n\n");
     printf("%-10s %16s %16s %16s %6s %6s\n", "", "MB/s", "CPU s/GB", "p99 us", "ratio", "ratio");
     printf("%-10s %8s %7s %8s %7s %8s %7s %6s %6s\n", "batch", "yardst.", "node", "yardst.", "node", "yardst.", "node",

@@ -1,12 +1,12 @@
 // The least that any broker must do with a produced batch: receive it, check its CRC, append it, answer.
 #define _GNU_SOURCE
+#include "BenchDriver.h"
 #include "CChecksum.h"
 #include "bench.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -88,19 +88,32 @@ static void serve_connection(int connection, Log *log, unsigned char *buffer) {
     }
 }
 
-void serve_yardstick(int listener, const char *path) {
+/// Serves one connection after the other, for ever.
+_Noreturn static void serve(int listener, const char *path) {
     unsigned char *buffer = malloc(BUFFER_BYTES);
     Log log = {.file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644)};
     if (log.file < 0 || buffer == NULL) fail("the yardstick cannot open %s: %s", path, strerror(errno));
     for (;;) {
-        int connection = accept(listener, NULL, NULL);
+        int connection = accept_from(listener);
         if (connection < 0) continue;
-        int one = 1;
-        setsockopt(connection, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         serve_connection(connection, &log, buffer);
         close(connection);
         if (ftruncate(log.file, 0) != 0) fail("the yardstick cannot truncate: %s", strerror(errno));
         log.end = 0;
         log.next_offset = 0;
     }
+}
+
+Server start_yardstick(const char *folder) {
+    Server server = {.name = "the yardstick", .port = free_port()};
+    int listener = listen_on(server.port);
+    if (listener < 0) fail("port %d was taken", server.port);
+    server.pid = fork_server();
+    if (server.pid == 0) {
+        char path[4200];
+        snprintf(path, sizeof path, "%s/yardstick.log", folder);
+        serve(listener, path);
+    }
+    close(listener);
+    return server;
 }

@@ -164,8 +164,8 @@ package struct DataDirectory: Sendable {
 
     /// Whether the directory of that name belongs to another topic, beyond doubt.
     func holdsAnotherTopic(name: String, than topicID: UUID128, on disk: any Disk) throws(DiskError) -> Bool {
-        guard let owner = try DataDirectory.topicID("\(path)/\(name)/partition.metadata", on: disk) else { return false }
-        return owner != topicID
+        let owner = try DataDirectory.topicID("\(path)/\(name)/partition.metadata", on: disk)
+        return owner != nil && owner != topicID
     }
 
     /// Whether there is nothing of that name, or what there is belongs to another topic or tells no topic.

@@ -50,7 +50,10 @@ let rooms: [String: Room] = [
     "FuzzEntries": Room(6, outside: ["NIOCore"]),
     "MicroCases": Room(5, outside: ["NIOCore"]),
     "micro-speed": Room(6),
+    "BenchDriver": Room(5),
     "ingest-speed": Room(6),
+    "latency-speed": Room(6),
+    "read-speed": Room(6),
     "martlet-sim": Room(6, outside: ["ArgumentParser", "Glibc", "Synchronization", "Foundation"]),
 ]
 

@@ -1,38 +1,16 @@
-// Bytes, sockets and clocks.
+// Sockets on loopback, frames that come in over them, and the clock.
 #define _GNU_SOURCE
-#include "bench.h"
+#include "BenchDriver.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
-
-void fail(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    fputs("ingest-speed: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-    va_end(arguments);
-    exit(1);
-}
-
-static void put(unsigned char *at, uint64_t value, int size) {
-    for (int i = size - 1; i >= 0; i--, value >>= 8) at[i] = (unsigned char)value;
-}
-
-void put16(unsigned char *at, uint16_t value) { put(at, value, 2); }
-void put32(unsigned char *at, uint32_t value) { put(at, value, 4); }
-void put64(unsigned char *at, uint64_t value) { put(at, value, 8); }
-uint16_t get16(const unsigned char *at) { return (uint16_t)(at[0] << 8 | at[1]); }
-uint32_t get32(const unsigned char *at) { return (uint32_t)get16(at) << 16 | get16(at + 2); }
 
 void send_all(int descriptor, const unsigned char *bytes, size_t size) {
     while (size > 0) {
@@ -88,6 +66,13 @@ int listen_on(int port) {
     return -1;
 }
 
+int accept_from(int listener) {
+    int one = 1;
+    int descriptor = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    if (descriptor >= 0) setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    return descriptor;
+}
+
 int free_port(void) {
     static unsigned seed;
     if (seed == 0) seed = (unsigned)getpid() ^ (unsigned)time(NULL);
@@ -105,4 +90,31 @@ double seconds_now(void) {
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+void inbox_fill(Inbox *inbox, int descriptor) {
+    if (inbox->start == inbox->end) inbox->start = inbox->end = 0;
+    if (inbox->capacity - inbox->end < 65536) {
+        memmove(inbox->bytes, inbox->bytes + inbox->start, inbox->end - inbox->start);
+        inbox->end -= inbox->start;
+        inbox->start = 0;
+        if (inbox->capacity - inbox->end < 65536) {
+            inbox->capacity = inbox->capacity * 2 + 65536;
+            inbox->bytes = realloc(inbox->bytes, inbox->capacity);
+            if (inbox->bytes == NULL) fail("no memory");
+        }
+    }
+    ssize_t got = recv(descriptor, inbox->bytes + inbox->end, inbox->capacity - inbox->end, MSG_DONTWAIT);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (got <= 0) fail("a node closed the connection");
+    inbox->end += (size_t)got;
+}
+
+unsigned char *inbox_frame(Inbox *inbox, size_t *size) {
+    if (inbox->end - inbox->start < 4) return NULL;
+    *size = get32(inbox->bytes + inbox->start);
+    if (inbox->end - inbox->start < 4 + *size) return NULL;
+    unsigned char *frame = inbox->bytes + inbox->start + 4;
+    inbox->start += 4 + *size;
+    return frame;
 }
