@@ -11,7 +11,7 @@ from conditions import wait_until
 
 AFTERWARDS = 20  # acknowledged records after the cluster has moved on
 DELETE_TOPICS = 20
-chance = random.Random(6)
+chance = random.Random()
 
 
 class Kill:

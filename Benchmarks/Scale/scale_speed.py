@@ -33,7 +33,6 @@ TOPIC = "scale"
 ALL = (1, 2, 3)
 SAMPLE = 30  # partitions that are written to
 IDLE_S = 10
-PATIENCE_S = 60  # for each wait; what takes longer is told as a dash
 REPLICA_AIM_BYTES, REJOIN_AIM_S, AIMED_AT = 16 * KIB, 5.0, 10_000
 
 
@@ -66,6 +65,11 @@ def idle_cpu(some):
     before = [cpu_seconds(node) for node in some]
     time.sleep(IDLE_S)
     return statistics.mean(cpu_seconds(node) - start for node, start in zip(some, before)) / IDLE_S
+
+
+class Patience:
+    """For each wait; what takes longer is told as a dash."""
+    seconds = 60.0
 
 
 PARTITION = struct.Struct(">hiiii")  # error, index, leader, leader epoch, number of replicas
@@ -102,7 +106,7 @@ def call(connection, api, version, body):
 def patiently(probe):
     """Waits for the probe to be true, and between two looks twice as long as one took: looking must not be the load.
     None when that was not within the patience."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + Patience.seconds
     while (now := time.monotonic()) < deadline:
         if found := probe():
             return found
@@ -240,7 +244,7 @@ def cell(value, width, digits, factor=1.0):
 
 def print_tables(found):
     print(f"Scale: three nodes, RF 3, flush.mode=sync; load {found['load']:.1f}. Times in s, idle CPU in ms a second;")
-    print(f"–: not within {PATIENCE_S} s.\n")
+    print(f"–: not within {Patience.seconds:.0f} s.\n")
     print(f"{'partitions':>10}{'create':>9}{'all logs':>9}{'KiB a':>9}{'node':>7}{'idle':>8}{'all led':>9}{'acks':>8}"
           f"{'rejoin':>8}")
     print(f"{'':>10}{'':>9}{'':>9}{'replica':>9}{'MiB':>7}{'CPU':>8}")
@@ -270,8 +274,10 @@ def main():
     parser = argparse.ArgumentParser(description="What partitions and connections cost.")
     parser.add_argument("--partitions", type=int, nargs="*", default=[1, 100, 1_000])
     parser.add_argument("--connections", type=int, nargs="*", default=[10, 1_000, 10_000])
+    parser.add_argument("--patience", type=float, default=Patience.seconds, help="seconds for each wait")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
+    Patience.seconds = arguments.patience
     most = raise_limit() - 500
     found = {"bench": "scale", "load": os.getloadavg()[0], "partitions": [], "connections": []}
     with tempfile.TemporaryDirectory(prefix="scale-") as folder:
