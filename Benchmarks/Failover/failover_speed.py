@@ -195,9 +195,9 @@ def tell(what, found, at_most, unit):
 
 def main():
     parser = argparse.ArgumentParser(description="Gaps between acknowledged records when a node falls silent.")
-    parser.add_argument("--rounds", type=int, default=10, help="of each case")
+    parser.add_argument("--rounds", type=int, default=8, help="of each case")
     parser.add_argument("--cases", nargs="+", default=CASES, choices=CASES, metavar="CASE", help=" ".join(CASES))
-    parser.add_argument("--starts", type=int, default=10, help="0: none")
+    parser.add_argument("--starts", type=int, default=8, help="0: none")
     parser.add_argument("--report", help="JSON, written after every ten rounds; an unfinished one is gone on with")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
