@@ -44,9 +44,10 @@ class Network:
             ip("link", "set", port, "master", self.bridge, "up")
 
     def end(self):
-        for space in self.made:
-            subprocess.run(["ip", "netns", "del", space], check=False, capture_output=True)
-        subprocess.run(["ip", "link", "del", self.bridge], check=False, capture_output=True)
+        # The links by name too: sockets that still wait for a lost peer keep a namespace alive for minutes.
+        links = [self.port(number) for number in self.numbers] + [self.bridge]
+        for words in [["link", "del", name] for name in links] + [["netns", "del", space] for space in self.made]:
+            subprocess.run(["ip", *words], check=False, capture_output=True)
 
     def space(self, number):
         return f"{self.tag}n{number}"
