@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MARTLET := .build/release/martlet
 export MARTLET
 
-.PHONY: help libraries build cluster stop kill pause resume start status logs clean bench bench-ingest bench-latency bench-read bench-replicated bench-micro soak-sim soak-power soak-mutants soak-fuzz soak-explore test check sim fmt golden tsan asan
+.PHONY: help libraries build cluster stop kill pause resume start status logs clean bench bench-ingest bench-latency bench-read bench-replicated bench-micro bench-failover bench-scale soak-failover soak-sim soak-power soak-mutants soak-fuzz soak-explore test check sim fmt golden tsan asan
 
 help: ## this list
 	@echo "Martlet. Start here: make cluster"
@@ -115,3 +115,17 @@ bench-replicated: build ## librdkafka into three nodes, acks=all and on disk, be
 
 bench-micro: libraries ## nanoseconds of the inner operations, by ordo-one/benchmark (ARGS="--filter Raft.*")
 	swift package --package-path Benchmarks/MicroTime benchmark $(ARGS)
+bench-failover: build ## gaps between acknowledged records when a node dies, freezes or is cut off; start; idle memory
+	test -x .venv/bin/python || python3 -m venv .venv
+	.venv/bin/python -c 'import confluent_kafka, pytest' 2>/dev/null || .venv/bin/pip install -q -r IntegrationTests/requirements.txt
+	.venv/bin/python Benchmarks/Failover/failover_speed.py $(ARGS)
+
+bench-scale: build ## what partitions and connections cost (ARGS="--partitions 10000")
+	test -x .venv/bin/python || python3 -m venv .venv
+	.venv/bin/python -c 'import confluent_kafka, pytest' 2>/dev/null || .venv/bin/pip install -q -r IntegrationTests/requirements.txt
+	.venv/bin/python Benchmarks/Scale/scale_speed.py $(ARGS)
+
+soak-failover: build ## a hundred rounds of each fault in about 40 minutes; resumable, writes docs/reports/failover.json
+	test -x .venv/bin/python || python3 -m venv .venv
+	.venv/bin/python -c 'import confluent_kafka, pytest' 2>/dev/null || .venv/bin/pip install -q -r IntegrationTests/requirements.txt
+	.venv/bin/python Benchmarks/Failover/failover_speed.py --rounds 100 --starts 30 --report docs/reports/failover.json $(ARGS)

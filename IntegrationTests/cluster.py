@@ -64,6 +64,7 @@ class Node:
         self.data = os.path.join(folder, f"node-{number}")
         self.log_path = os.path.join(folder, f"node-{number}.log")
         self.arguments = arguments
+        self.wrapper = []  # a command that the node is started by
         self.environment = {**os.environ, "SWIFT_BACKTRACE": "enable=no", **(environment or {})}
         self.process = None
 
@@ -71,8 +72,8 @@ class Node:
         assert not self.is_alive(), f"node {self.id} runs already"
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [BINARY, "start", *self.arguments], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, start_new_session=True, preexec_fn=die_with_parent)
+                [*self.wrapper, BINARY, "start", *self.arguments], cwd=self.folder, env=self.environment,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, preexec_fn=die_with_parent)
         running.add(self.process)
 
     def is_alive(self):
