@@ -43,11 +43,14 @@ final class FetchGather {
     /// Nobody waits for records any more.
     var isHurried = false
 
-    init(owners: [Int], gateway: Int) {
+    /// - Parameter first: targets whose turn it is.
+    init(owners: [Int], gateway: Int, first: [Int]) {
         self.owners = owners
-        for (target, owner) in owners.enumerated() where owner != gateway {
+        let waiting = Set(first)
+        for target in first + owners.indices.filter({ !waiting.contains($0) }) where owners[target] != gateway {
+            let owner = owners[target]
             places[owner, default: []].append(target)
-            waiting[owner] = true
+            self.waiting[owner] = true
         }
     }
 }
@@ -71,7 +74,7 @@ extension Shard {
         } else {
             pending.targets = targets.compactMap(\.self)
         }
-        let gather = FetchGather(owners: owners, gateway: index)
+        let gather = FetchGather(owners: owners, gateway: index, first: pending.session?.noted ?? [])
         pending.gather = gather
         // What is here may be enough; then the others only say what they have.
         gather.isHurried = !mayPark || isReady(pending, isLast: reading.now >= pending.deadline)

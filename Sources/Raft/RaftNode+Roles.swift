@@ -35,7 +35,7 @@ extension RaftNode {
     /// Where this voter stands in the row of voters that are not proved dead, by id.
     var rank: Int64 {
         var rank: Int64 = 0
-        for id in voters.ids where id < key.id && !deadPeers.contains(id) { rank += 1 }
+        for voter in voters.voters where voter.key.id < key.id && !deadPeers.contains(voter.key.id) { rank += 1 }
         return rank
     }
 
@@ -84,7 +84,10 @@ extension RaftNode {
         electionDeadline = fetchDeadline(now)
     }
 
-    func fetchDeadline(_ now: Instant) -> Instant { now.advanced(byMs: settings.fetchTimeoutMs) }
+    /// Followers whom a leader leaves at the same moment stand one after the other, or they would split the vote.
+    func fetchDeadline(_ now: Instant) -> Instant {
+        now.advanced(byMs: settings.fetchTimeoutMs + rank * settings.deathRankDelayMs)
+    }
 
     mutating func randomElectionDeadline(_ now: Instant) -> Instant {
         now.advanced(byMs: settings.electionTimeoutMs + random.below(settings.electionTimeoutMs))

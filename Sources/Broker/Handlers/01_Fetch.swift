@@ -51,6 +51,8 @@ private struct FetchRound {
     var cut: [Int] = []
     /// Targets that are looked at again next time: what they gave may not arrive.
     var again: [Int] = []
+    /// What was noted in the session before this round.
+    var noted: [Int] = []
 }
 
 extension Shard {
@@ -230,12 +232,18 @@ extension Shard {
     private func putBack(_ round: FetchRound, of session: FetchSession, isTold: Bool) {
         // What came meanwhile is behind them.
         let since = session.takeNoted()
-        for slot in round.cut { session.note(slot) }
+        if isTold {
+            for slot in round.cut { session.note(slot) }
+            for (slot, told) in round.told { session.told(slot, told) }
+        } else {
+            // As before, without those that had nothing to say.
+            let speaking = Set(round.cut + round.again + round.told.map(\.index))
+            for slot in round.noted where speaking.contains(slot) { session.note(slot) }
+            for (slot, _) in round.told { session.note(slot) }
+            for slot in round.cut { session.note(slot) }
+        }
         for slot in since { session.note(slot) }
         for slot in round.again { session.note(slot) }
-        for (slot, told) in round.told {
-            if isTold { session.told(slot, told) } else { session.note(slot) }
-        }
     }
 
     private func splice(_ head: ByteBuffer, _ gaps: [Int], _ records: [OutboundPiece]) -> [OutboundPiece] {
@@ -268,6 +276,7 @@ extension Shard {
             !pending.isIncremental || shardCount > 1
             || sinceMs >= configuration.timing.replicaFetchMaxWaitMs
         if isWhole { session.walkedAt = reading.now }
+        round.noted = noted
         // Those that wait come first also where all are looked at.
         for slot in noted { read(slot, of: session, pending, &round) }
         guard isWhole || configuration.checksShortcuts else { return round }
@@ -299,9 +308,14 @@ extension Shard {
         let cutBefore = round.cut.count
         if let gather = pending.gather, gather.owners[index] != self.index {
             // Others have not answered yet, or have no news.
-            guard let found = gather.answers[index] ?? missedAnswer(target, pending, gather) else { return }
+            guard let found = gather.answers[index] ?? missedAnswer(target, pending, gather) else {
+                round.cut.append(index)
+                return
+            }
             answer = found
             piece = take(&answer, for: target, index, pending, &round)
+            // Its shard had no room for it: its turn is to come.
+            if piece == nil, answer.highWatermark > target.fetchOffset { round.cut.append(index) }
         } else {
             resolve(&target)
             answer.partitionIndex = target.partition

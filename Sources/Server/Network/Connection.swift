@@ -189,6 +189,10 @@ final class Connection: ChannelInboundHandler {
 
     // MARK: Answers out
 
+    /// Records up to this many bytes leave in one write with what stands around them: `sendfile` would make three
+    /// writes of an answer, and wake the reader for each.
+    private static let copiedBytesMax = 16 << 10
+
     func respond(_ pieces: [OutboundPiece], disk: PosixDisk) throws(DiskError) {
         guard closingSince == nil else { return }
         for piece in pieces {
@@ -198,6 +202,11 @@ final class Connection: ChannelInboundHandler {
             case .file(let slice):
                 if slice.length == 0 { continue }
                 let file = try disk.openFile(for: slice)
+                if slice.length <= Self.copiedBytesMax {
+                    let bytes = try disk.read(slice.file, at: slice.position, length: slice.length)
+                    writeNext(Outgoing(bytes: .byteBuffer(bytes)))
+                    continue
+                }
                 let region = FileRegion(
                     fileHandle: file.region, readerIndex: Int(slice.position),
                     endIndex: Int(slice.position) + slice.length)

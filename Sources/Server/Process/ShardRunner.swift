@@ -28,7 +28,8 @@ package final class ShardRunner {
     private var shardMail: [(shard: Int, mail: ShardMail)] = []
     private var connections: [ConnectionID: Connection] = [:]
     private var connectionsMade: UInt64 = 0
-    private var unflushed: [Connection] = []
+    /// First answered, first sent: a producer's acknowledgement leaves before the fetches that it woke.
+    private var unflushed: CircularBuffer<Connection> = []
     private var continuing: [Connection] = []
     private var admission: FrameAdmission
     private var isFinishing = false
@@ -140,7 +141,7 @@ package final class ShardRunner {
         while true {
             if let connection = continuing.popLast() {
                 connection.continueReading()
-            } else if let connection = unflushed.popLast() {
+            } else if let connection = unflushed.popFirst() {
                 connection.isMarkedForFlush = false
                 connection.flush()
             } else {
