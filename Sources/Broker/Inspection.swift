@@ -39,6 +39,7 @@ package struct GroupInspection {
     package let generation: Int32
     /// Its members wait for what the leader deals out.
     package let isCompleting: Bool
+    package let hasMembers: Bool
     /// Where its last offset stands in the log.
     package let offsetsEnd: Offset
 }
@@ -79,6 +80,7 @@ extension Shard {
                 body(
                     GroupInspection(
                         id: id, generation: group.generation, isCompleting: group.state == .completingRebalance,
+                        hasMembers: !group.members.isEmpty || group.consumer?.members.isEmpty == false,
                         offsetsEnd: group.offsetsEnd))
             }
         }

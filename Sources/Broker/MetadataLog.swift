@@ -56,14 +56,25 @@ final class MetadataLog {
             disk: disk, directory: directory, owner: owner, settings: settings,
             recoveryPoint: try readRecoveryPoint(disk, directory, snapshot?.end.offset ?? 0),
             startOffset: snapshot?.end.offset, wallMs: wallMs)
-        if let end = snapshot?.end.offset, log.endOffset <= end, log.recovery.damage != nil || log.endOffset < end {
+        if let end = snapshot?.end, isOvertaken(log, by: end) {
             // A snapshot that was durable before the log could begin anew behind it: whatever is missing lies below it.
-            try log.truncateFully(startingAt: end)
+            try log.truncateFully(startingAt: end.offset)
         } else if let damage = log.recovery.damage {
             throw MetadataCorruption.abstention(
                 "the metadata log is damaged (\(damage.reason) in \(damage.file), offsets \(damage.offsets))")
         }
         return (MetadataLog(log: log, disk: disk, directory: directory, snapshotEnd: snapshot?.end), snapshot)
+    }
+
+    /// Whether the snapshot took the place of this log, and the process ended before the log was gone.
+    private static func isOvertaken(_ log: SegmentedLog, by end: LogEnd) -> Bool {
+        if log.endOffset < end.offset { return true }
+        if log.endOffset == end.offset {
+            return log.recovery.damage != nil || log.epochs.latestEpoch.map { $0 != end.epoch } ?? false
+        }
+        // Behind a record of its epoch come records of that epoch or a later one. An earlier one is a tail that a
+        // leader wrote and nobody committed: it would be followed on, and asked to be cut below what is committed.
+        return (log.epochs.epoch(at: end.offset) ?? end.epoch) < end.epoch
     }
 
     // MARK: Recovery point

@@ -85,7 +85,14 @@ extension Group {
         if try answerAtRest(request, call, owned, &step) { return }
         var next = consumer ?? ConsumerGroup()
         // Members of the classic protocol come along as they are.
-        if !members.isEmpty { next = try convertedMembers(topics, step) }
+        if !members.isEmpty {
+            // To give on what a member has that cannot say so yet would make two readers of one partition.
+            guard !isAssignmentUnknown else {
+                throw ConsumerRefusal(
+                    .coordinatorLoadInProgress, "What the members of the group \(id) have is not known yet.")
+            }
+            next = try convertedMembers(topics, step)
+        }
         var reason: RebalanceReason?
         var member: ConsumerMember
         if request.memberEpoch == 0 {

@@ -72,6 +72,7 @@ extension Group {
 
     /// The assignment is in the log: everyone who asked gets its part once it is committed.
     mutating func assigned(_ given: SortedMap<String, ByteBuffer>, _ step: inout GroupStep) {
+        isAssignmentUnknown = false
         move(to: .stable, step)
         step.log(.stabilized(generation, tookMs: step.now.milliseconds(since: generationBeganAt)))
         for var member in members.values {

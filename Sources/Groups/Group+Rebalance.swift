@@ -103,6 +103,7 @@ extension Group {
         generation = following(generation)
         protocolName = nil
         leaderID = nil
+        isAssignmentUnknown = false
         rebalance = nil
         syncDeadline = nil
         move(to: .empty, step)

@@ -179,6 +179,7 @@ extension Group {
         consumer?.loadEnded(step.settings, at: step.now)
         // A group that had just become a classic one again was about to rebalance: nobody reads anything.
         let isIdle = state == .stable && members.values.allSatisfy { $0.assignment.readableBytes == 0 }
+        isAssignmentUnknown = isIdle
         if isIdle { beginRebalance(.assignmentMissing, &step) }
     }
 }

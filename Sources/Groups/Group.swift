@@ -49,6 +49,9 @@ package struct Group: Equatable, Sendable {
     var companyBefore = 0
     /// Whether the log holds a GroupMetadata record of it.
     var isPersisted = false
+    /// It has members, and no assignment of theirs was in the log: what they still have nobody knows before they have
+    /// joined again.
+    var isAssignmentUnknown = false
     /// Tombstones of what the group was in the other protocol, to be written with its next record.
     var obsolete: [GroupRecord] = []
     /// The end offset of its last record that is no offset, and of its last offset record.

@@ -25,6 +25,9 @@ struct Shrink: ParsableCommand {
     @Option(help: "How many runs it may take.")
     var runs = 600
 
+    @Flag(help: "Write the case down as it is: a seed that traps cannot be shrunk.")
+    var whole = false
+
     func run() throws {
         var first: SimulationCase
         if let seed = UInt64(start) {
@@ -37,6 +40,7 @@ struct Shrink: ParsableCommand {
             if !note.isEmpty { first.note = note }
         }
         guard let planted = first.plantedBug else { throw ValidationError("there is no bug \(first.bug)") }
+        if whole { return try CaseFile.write(first, to: output ?? "case-\(first.seed).json") }
         let before = first.schedule.faults.count
         guard var shrinker = Shrinker(first, bug: planted, runsMax: runs, progress: { print("… \($0)") }) else {
             print("\(start) does not fail")

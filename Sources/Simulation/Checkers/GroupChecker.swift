@@ -46,6 +46,8 @@ final class GroupChecker {
     private var joined: [Generation: Set<String>] = [:]
     /// Where the last offset of a group stood after a node's last step. For look-ups.
     private var offsetsEnds: [Seat: Offset] = [:]
+    /// Where offsets end that a coordinator took while it knew of no member. For look-ups.
+    private var takenWhileEmpty: [String: Offset] = [:]
     /// What members were told that they have: the instance or the member of each. For look-ups.
     private var told: [Generation: [GroupPlace: String]] = [:]
 
@@ -61,6 +63,8 @@ final class GroupChecker {
             guard let before = offsetsEnds.updateValue(group.offsetsEnd, forKey: seat), before < group.offsetsEnd
             else { return }
             world.checkers.count(.g2taken)
+            // Its last member has left, though the disk may have refused to write that down.
+            if !group.hasMembers { takenWhileEmpty[group.id] = max(group.offsetsEnd, takenWhileEmpty[group.id] ?? 0) }
             if group.isCompleting {
                 world.violated(
                     "G2",
@@ -97,7 +101,7 @@ final class GroupChecker {
         switch record {
         case .offsetCommit(let key, let value):
             let place = GroupPlace(topic: key.topic, partition: key.partition)
-            if let value { checkTaken(value.offset, key.groupID, place, world) }
+            if let value { checkTaken(value.offset, at: offset, key.groupID, place, world) }
             groups[key.groupID, default: CommittedGroup()].commit(place, value?.offset ?? -1, at: offset)
             return nil
         case .groupMetadata(let key, let value):
@@ -135,13 +139,14 @@ final class GroupChecker {
     }
 
     /// Whoever committed was a member of the generation that the log knows at that place (G2).
-    private func checkTaken(_ value: Int64, _ id: String, _ place: GroupPlace, _ world: World) {
+    private func checkTaken(_ value: Int64, at offset: Offset, _ id: String, _ place: GroupPlace, _ world: World) {
         world.checkers.count(.g2taken)
         guard let commit = sent[value], commit.group == id, commit.place == place else {
             return world.violated("G2", "group \(id): \(value) is committed for \(place), and nobody sent it")
         }
         let topicID = world.checkers.metadata.newest.topicID(named: place.topic)
         let key = topicID.map { TopicPartition($0, place.partition) }
+        if commit.generation < 0, commit.memberID.isEmpty, offset < takenWhileEmpty[id] ?? 0 { return }
         let isJoined = joined[Generation(group: id, number: commit.generation)]?.contains(commit.memberID) ?? false
         if let wrong = group(id).refusal(of: commit, key, isJoined: isJoined) {
             world.violated(
