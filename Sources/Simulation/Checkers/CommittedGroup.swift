@@ -39,6 +39,9 @@ struct CommittedGroup {
     /// Nil: there is no classic group.
     private(set) var generation: Int32?
     private(set) var classic = SortedMap<String, ClassicMember>()
+    /// Whom this generation had until another process took the place. Both records may be committed at once, and then
+    /// the answer to the first leaves when the second is known.
+    private(set) var replaced = SortedMap<String, ClassicMember>()
     private(set) var consumers = SortedMap<String, ConsumerMember>()
 
     /// What stood there when the log ended at `end`.
@@ -51,6 +54,9 @@ struct CommittedGroup {
         commits[place]?.contains { $0.at >= start && $0.value == value } ?? false
     }
 
+    /// A member of the generation, now or until it was replaced.
+    func member(_ id: String) -> ClassicMember? { classic[id] ?? replaced[id] }
+
     // MARK: Records, in the log's order
 
     mutating func commit(_ place: GroupPlace, _ value: Int64, at offset: Offset) {
@@ -58,6 +64,8 @@ struct CommittedGroup {
     }
 
     mutating func take(_ value: GroupMetadataValue?) {
+        if value?.generation != generation { (replaced, classic) = (SortedMap(), SortedMap()) }
+        for (id, member) in classic { replaced[id] = member }
         generation = value?.generation
         classic = SortedMap()
         for member in value?.members ?? [] {

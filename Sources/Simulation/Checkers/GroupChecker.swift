@@ -244,7 +244,7 @@ final class GroupChecker {
         if asked.isBinding, group.consumers.isEmpty { begun[term] = max(begun[term] ?? 0, generation) }
         guard asked.isBinding, group.generation == generation else { return }
         world.checkers.count(.g1told)
-        if group.classic[memberID] == nil {
+        if group.member(memberID) == nil {
             world.violated(
                 "G1",
                 "group \(id): \(memberID) is told that it is in generation \(generation), and the log does not say so")
@@ -266,7 +266,7 @@ final class GroupChecker {
         let group = group(id)
         guard asked.isBinding, group.consumers.isEmpty, generation >= group.generation ?? 0 else { return }
         world.checkers.count(.g1told)
-        guard generation == group.generation, let member = group.classic[memberID] else {
+        guard generation == group.generation, let member = group.member(memberID) else {
             return world.violated(
                 "G1",
                 "group \(id): \(name) is told its part of generation \(generation), and committed is generation "
