@@ -39,6 +39,15 @@ extension Shard {
         postponed[key] = replica
     }
 
+    /// A node starts with the image of its last snapshot: a topic in it may have been deleted and made anew since, and
+    /// what lies under its name is then the new one's. Which of the two is the stranger a current image tells.
+    func awaitsImage(_ key: TopicPartition, _ name: String) throws(DiskError) -> Bool {
+        guard !isServing, try directory.holdsAnotherTopic(name: name, than: key.topicID, on: disk) else { return false }
+        postpone(
+            key, name, "\(name) is not served here before the metadata is current: what lies there is another topic's")
+        return true
+    }
+
     func noteServedAgain(_ replica: Replica) {
         guard replica.wasPostponed != nil else { return }
         replica.wasPostponed = nil
@@ -110,6 +119,8 @@ extension Shard {
             postponed.removeValue(forKey: key)
             let path = "\(directory.path)/\(replica.name)"
             do throws(DiskError) {
+                // What the checkpoints remember is then of that one.
+                if try directory.holdsAnotherTopic(name: replica.name, than: topicID, on: disk) { continue }
                 try forgetCheckpoints(of: [replica.name])
                 guard try !directory.isAbsentOrAnother(name: replica.name, than: topicID, on: disk) else { continue }
                 try directory.deletePartition(path, topicID: topicID, on: disk)
