@@ -86,14 +86,14 @@ struct BenchResult {
     }
 }
 
-/// A number with `digits` behind the point.
+/// A number with `digits` behind the point; what rounds to nothing has no sign.
 func fixed(_ value: Double, _ digits: Int) -> String {
     let factor = (0..<digits).reduce(1.0) { power, _ in power * 10 }
     let rounded = Int64((abs(value) * factor).rounded())
-    let whole = "\(rounded / Int64(factor))"
-    guard digits > 0 else { return (value < 0 ? "-" : "") + whole }
+    let whole = (value < 0 && rounded > 0 ? "-" : "") + "\(rounded / Int64(factor))"
+    guard digits > 0 else { return whole }
     let rest = "\(rounded % Int64(factor))"
-    return (value < 0 ? "-" : "") + whole + "." + String(repeating: "0", count: digits - rest.count) + rest
+    return whole + "." + String(repeating: "0", count: digits - rest.count) + rest
 }
 
 /// 500,000.

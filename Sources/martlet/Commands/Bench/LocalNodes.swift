@@ -38,14 +38,15 @@ struct LocalNodes: Sendable {
     func times() -> NodeTimes {
         let ticks = Double(sysconf(Int32(_SC_CLK_TCK)))
         let pids = Set(pids.values)
-        let sum = pids.reduce(0.0) { sum, pid in
+        // In ticks, because the set has another order each time: a sum of fractions would differ in its last digit.
+        let sum = pids.reduce(0) { (sum: Int, pid) in
             // The name may hold blanks: what counts stands behind its closing parenthesis.
             guard let text = Self.contents("/proc/\(pid)/stat"), let end = text.lastIndex(of: ")") else { return sum }
             let fields = text[text.index(after: end)...].split(separator: " ")
-            guard fields.count > 12, let user = Double(fields[11]), let system = Double(fields[12]) else { return sum }
-            return sum + (user + system) / ticks
+            guard fields.count > 12, let user = Int(fields[11]), let system = Int(fields[12]) else { return sum }
+            return sum + user + system
         }
-        return NodeTimes(seconds: sum, count: pids.count)
+        return NodeTimes(seconds: Double(sum) / ticks, count: pids.count)
     }
 
     private static func isLocal(_ host: String) -> Bool {
