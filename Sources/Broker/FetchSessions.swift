@@ -30,7 +30,8 @@ struct ToldToReader: Equatable {
 
 /// Where a session keeps one of its targets.
 struct Reading {
-    let session: FetchSession
+    /// Ends its readings before it goes; the session in turn holds its replicas.
+    unowned let session: FetchSession
     let slot: Int
 }
 
@@ -75,9 +76,6 @@ final class FetchSession {
     }
 
     var isEmpty: Bool { slots.isEmpty }
-
-    /// Of the targets that are not forgotten.
-    var occupied: [Int] { targets.indices.filter { targets[$0] != nil } }
 
     /// What was told before does not count: the reader may have thrown that answer away, and asks anew.
     func update(_ target: FetchTarget) {
@@ -187,6 +185,8 @@ struct FetchSessions {
     static let evictionMs: Int64 = 120_000
 
     subscript(id: Int32) -> FetchSession? { sessions[id] }
+
+    var all: [FetchSession] { sessions.values }
 
     /// Nil when the cache is full of sessions in use: the reader goes on without one.
     mutating func open(_ targets: [FetchTarget], at now: Instant) -> FetchSession? {

@@ -78,6 +78,7 @@ final class Fetcher {
 
     func take(_ topicPartition: TopicPartition) {
         partitions[topicPartition] = true
+        resting.removeValue(forKey: topicPartition)
         note(topicPartition)
     }
 
@@ -94,27 +95,16 @@ final class Fetcher {
         note(topicPartition)
     }
 
-    /// The rest of these is over.
-    func wake(_ rested: [TopicPartition]) {
-        for topicPartition in rested where resting.removeValue(forKey: topicPartition) != nil { note(topicPartition) }
+    /// The rest of all is over.
+    func wake() {
+        noted += resting.keys
+        resting.removeAll()
     }
 
     /// In order, each once; from here on nothing is noted.
     func takeNoted() -> [TopicPartition] {
-        if noted.count < 2 { return swap([]) }
-        var keys = swap([]).sorted()
-        var kept = 1
-        for index in 1..<keys.count where keys[index] != keys[kept - 1] {
-            keys[kept] = keys[index]
-            kept += 1
-        }
-        keys.removeSubrange(kept...)
-        return keys
-    }
-
-    private func swap(_ keys: [TopicPartition]) -> [TopicPartition] {
-        defer { noted = keys }
-        return noted
+        defer { noted = [] }
+        return noted.count < 2 ? noted : Set(noted).sorted()
     }
 }
 
@@ -149,7 +139,6 @@ extension Shard {
             fetchers[wanted] = Fetcher(link: wanted, endpoint: endpoint)
             effects.append(.openLink(wanted, endpoint))
         }
-        fetchers[wanted]?.wake([replica.topicPartition])
         fetchers[wanted]?.take(replica.topicPartition)
         replica.fetcher = wanted
     }
@@ -164,6 +153,8 @@ extension Shard {
     /// state, of its log's ends and of how far it is clean leads here before the step is over.
     func noteFetchPosition(of replica: Replica) {
         guard let link = replica.fetcher, !replica.isFetchNoted else { return }
+        // Mutant: the next request leaves it out (N1).
+        if configuration.plantedBug == .positionNotNoted { return }
         replica.isFetchNoted = true
         fetchers[link]?.note(replica.topicPartition)
     }
@@ -191,8 +182,7 @@ extension Shard {
                 || configuration.plantedBug == .followerClaimsUnflushed,
             fetcher.outstanding == 0 || (fetcher.outstanding == 1 && fetcher.sessionID != 0)
         else { return }
-        if fetcher.retryAt == nil, !fetcher.resting.isEmpty { fetcher.wake(fetcher.resting.keys) }
-        if configuration.checksShortcuts { checkNoted(of: fetcher) }
+        if fetcher.retryAt == nil { fetcher.wake() }
         guard fetcher.outstanding == 0 || !fetcher.noted.isEmpty else { return }
         let request = nextRequest(of: fetcher)
         let isNews = !request.topics.isEmpty || !request.forgottenTopics.isEmpty
@@ -243,29 +233,12 @@ extension Shard {
         return request
     }
 
-    private func nextPosition(of replica: Replica) -> FetchPosition? {
+    func nextPosition(of replica: Replica) -> FetchPosition? {
         guard let next = replica.partition.nextFetch(log: replica.logView) else { return nil }
         return FetchPosition(
             offset: next.offset, lastFetchedEpoch: next.lastFetchedEpoch, leaderEpoch: next.currentLeaderEpoch,
             logStartOffset: replica.log.startOffset,
             cleanedEnd: replica.settings.compacts ? replica.log.cleanedEnd : 0)
-    }
-
-    /// In the simulator: nothing has moved that was not noted.
-    private func checkNoted(of fetcher: Fetcher) {
-        let noted = Set(fetcher.noted)
-        for topicPartition in fetcher.partitions.keys
-        where fetcher.resting[topicPartition] == nil && !noted.contains(topicPartition) {
-            guard let replica = replicas[topicPartition], let position = nextPosition(of: replica) else { continue }
-            if fetcher.told[topicPartition]?.position != position {
-                fatalError("\(replica.name) is to be fetched from \(position), and nobody took note")
-            }
-        }
-        for topicPartition in fetcher.told.keys where !noted.contains(topicPartition) {
-            if fetcher.partitions[topicPartition] == nil || fetcher.resting[topicPartition] != nil {
-                fatalError("\(topicPartition) is not fetched any more, and nobody took note")
-            }
-        }
     }
 
     // MARK: Being answered

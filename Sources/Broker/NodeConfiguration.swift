@@ -26,8 +26,6 @@ package struct NodeConfiguration: Sendable {
     package var timing = NodeTiming()
     /// For the simulator alone: no file and no variable of the environment leads here.
     package var plantedBug = PlantedBug.none
-    /// Likewise: where only what changed is looked at, all is, and the node traps when something was missed.
-    package var checksShortcuts = false
 
     package init(nodeID: NodeID, voters: SortedMap<NodeID, Endpoint>, advertised: Endpoint, dataDirectory: String) {
         self.nodeID = nodeID

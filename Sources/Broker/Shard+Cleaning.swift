@@ -327,7 +327,7 @@ extension Shard {
 
     /// As the leader knows it: every replica is in sync and has said so, in this epoch and in this incarnation. A copy
     /// that is away may come back with all that the others have removed.
-    private func cleanedByAll(_ replica: Replica) -> Offset {
+    func cleanedByAll(_ replica: Replica) -> Offset {
         guard let registration = replica.partition.registration else { return 0 }
         var end = min(replica.log.cleanedEnd, replica.partition.highWatermark)
         for id in registration.replicas where id != configuration.nodeID {

@@ -87,6 +87,10 @@ package enum PlantedBug: String, CaseIterable, Sendable {
     case endShownBeforeEpochStart
     /// Consumers read to the end of the log [P7].
     case consumersReadToLogEnd
+    /// News that no parked Fetch waits for do not take their partition into the next answer [N1].
+    case newsNotNoted
+    /// A new fetch position does not take its partition into the next request [N1].
+    case positionNotNoted
 
     // MARK: Produce (Broker)
 

@@ -138,7 +138,6 @@ final class World {
         let voters = SortedMap((1...nodes).map { (NodeID($0), Endpoint(host: "n\($0)", port: UInt16(9000 + $0))) })
         for (id, endpoint) in voters {
             var configuration = NodeConfiguration(nodeID: id, voters: voters, advertised: endpoint, dataDirectory: "/d")
-            configuration.checksShortcuts = true
             configure(&configuration)
             hosts.append(Host(configuration, seed: UInt64(id) * 100, shards: shards))
         }
@@ -262,6 +261,8 @@ final class World {
         case .shard(let input, let index):
             var effects: [ShardEffect] = []
             node.shards[index].step(input, at: reading, into: &effects)
+            let missed = node.shards[index].inspectNotes().missed
+            #expect(missed.isEmpty, "node \(host.id): nobody took note")
             for effect in effects { run(effect, of: host, index) }
             if !host.holdsShardFlushes { completeFlushes(of: host) }
         case .control(let input):

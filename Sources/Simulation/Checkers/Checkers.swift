@@ -59,6 +59,15 @@ final class Checkers {
         disks.stepped(node, shard, world)
         groups.stepped(node, shard, world)
         compactions.stepped(node, shard, world)
+        checkNotes(node, shard, world)
+    }
+
+    /// Fetch rounds look at what was noted (docs/decisions/0026): nothing else has moved (N1, ours).
+    private func checkNotes(_ node: SimulatedNode, _ shard: Shard, _ world: World) {
+        let found = shard.inspectNotes()
+        if found.unasked > 0 { count(.n1asked) }
+        if found.untold > 0 { count(.n1told) }
+        for missed in found.missed { world.violated("N1", "node \(node.id): \(missed), and nobody took note") }
     }
 
     /// Its process is still there to be looked at.

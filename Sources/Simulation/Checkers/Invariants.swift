@@ -48,6 +48,8 @@ package enum Invariant: String, CaseIterable, Sendable {
     case g2acked = "G2 an acknowledged commit is committed"
     case g2deleted = "G2 an acknowledged deletion is committed"
     case g2taken = "G2 only members of the generation commit"
+    case n1asked = "N1 a follower takes note of what it has to ask"
+    case n1told = "N1 a leader takes note of what it has to tell"
     case s1 = "S1 what is called flushed is on the medium"
     case s1swapped = "S1 a compacted segment is on the medium before the old ones go"
     case s1kept = "S1 what was flushed is there after a crash"

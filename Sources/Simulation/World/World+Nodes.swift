@@ -19,7 +19,6 @@ extension World {
         for node in nodes { voters[node.id] = World.endpoint(of: node.id) }
         var configuration = NodeConfiguration(
             nodeID: id, voters: voters, advertised: World.endpoint(of: id), dataDirectory: World.dataDirectory)
-        configuration.checksShortcuts = true
         configuration.log.segmentBytes = swarm.segmentBytes
         configuration.topicDefaults["log.segment.bytes"] = String(swarm.segmentBytes)
         if swarm.retentionBytes >= 0 {
