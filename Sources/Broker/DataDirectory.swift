@@ -129,13 +129,17 @@ package struct DataDirectory: Sendable {
         return String(directory[..<dash].prefix(max(0, nameBytesMax - tail.utf8.count)) + tail)
     }
 
-    /// Renames the directory of a partition that holds another topic of the same name, or one that says not whose it
-    /// is: it is set aside, never removed. After this `openPartition` finds the name free or its own.
-    func setAsideStranger(name: String, than topicID: UUID128, on disk: any Disk) throws(DiskError) {
+    /// The topic that the directory of that name says it belongs to. Nil where there is none, and where it does not
+    /// say.
+    func owner(of name: String, on disk: any Disk) throws(DiskError) -> UUID128? {
+        try DataDirectory.topicID("\(path)/\(name)/partition.metadata", on: disk)
+    }
+
+    /// Renames the directory of a partition that holds another topic of the same name, `owner`, or one that says not
+    /// whose it is: it is set aside, never removed. After this `openPartition` finds the name free.
+    func setAsideStranger(name: String, of owner: UUID128?, on disk: any Disk) throws(DiskError) {
         let directory = "\(path)/\(name)"
         guard try !disk.list(directory).isEmpty else { return }
-        let owner = try DataDirectory.topicID("\(directory)/partition.metadata", on: disk)
-        guard owner != topicID else { return }
         let id = owner.map(String.init(describing:)) ?? "unknown"
         let names = try disk.list(path)
         var (number, stray) = (0, name)
@@ -160,17 +164,6 @@ package struct DataDirectory: Sendable {
         var text = "version: 0\ntopic_id: \(topicID)\n"
         text += "\(Self.partitionChecksumMark)\(TextChecksum.of(text))\n"
         disk.replace(ticket, path: "\(directory)/partition.metadata", contents: ByteBuffer(string: text))
-    }
-
-    /// Whether the directory of that name belongs to another topic, beyond doubt.
-    func holdsAnotherTopic(name: String, than topicID: UUID128, on disk: any Disk) throws(DiskError) -> Bool {
-        let owner = try DataDirectory.topicID("\(path)/\(name)/partition.metadata", on: disk)
-        return owner != nil && owner != topicID
-    }
-
-    /// Whether there is nothing of that name, or what there is belongs to another topic or tells no topic.
-    func isAbsentOrAnother(name: String, than topicID: UUID128, on disk: any Disk) throws(DiskError) -> Bool {
-        try DataDirectory.topicID("\(path)/\(name)/partition.metadata", on: disk) != topicID
     }
 
     func deletePartition(_ directory: String, topicID: UUID128, on disk: any Disk) throws(DiskError) {

@@ -60,13 +60,7 @@ extension Shard {
         var opened: SegmentedLog?
         do {
             do throws(DiskError) {
-                if try awaitsImage(topicPartition, name) { return }
-                // What the checkpoints remember is of an earlier topic of this name. A directory that is just missing
-                // proves no such thing: then they tell of the loss.
-                if checkpoints.knows(name), try directory.holdsAnotherTopic(name: name, than: topic.id, on: disk) {
-                    try forgetCheckpoints(of: [name])
-                }
-                try directory.setAsideStranger(name: name, than: topic.id, on: disk)
+                guard try claimName(topicPartition, name) else { return }
             } catch {
                 // Nothing is amiss with any other partition.
                 return postpone(

@@ -39,12 +39,27 @@ extension Shard {
         postponed[key] = replica
     }
 
+    /// Whether the replica may be opened under its name: what an earlier topic left there is set aside, and what the
+    /// checkpoints remember of that one forgotten.
+    ///
     /// A node starts with the image of its last snapshot: a topic in it may have been deleted and made anew since, and
-    /// what lies under its name is then the new one's. Which of the two is the stranger a current image tells.
-    func awaitsImage(_ key: TopicPartition, _ name: String) throws(DiskError) -> Bool {
-        guard !isServing, try directory.holdsAnotherTopic(name: name, than: key.topicID, on: disk) else { return false }
-        postpone(
-            key, name, "\(name) is not served here before the metadata is current: what lies there is another topic's")
+    /// what lies under its name is then the new one's. Which of the two is the stranger a current image tells, so until
+    /// then the replica waits.
+    func claimName(_ key: TopicPartition, _ name: String) throws(DiskError) -> Bool {
+        let owner = try directory.owner(of: name, on: disk)
+        guard owner != key.topicID else { return true }
+        // A directory that is just missing, or does not say whose it is, proves no other topic: then what the
+        // checkpoints remember tells of the loss.
+        if owner != nil {
+            guard isServing else {
+                postpone(
+                    key, name,
+                    "\(name) is not served here before the metadata is current: what lies there is another topic's")
+                return false
+            }
+            if checkpoints.knows(name) { try forgetCheckpoints(of: [name]) }
+        }
+        try directory.setAsideStranger(name: name, of: owner, on: disk)
         return true
     }
 
@@ -119,10 +134,11 @@ extension Shard {
             postponed.removeValue(forKey: key)
             let path = "\(directory.path)/\(replica.name)"
             do throws(DiskError) {
+                let owner = try directory.owner(of: replica.name, on: disk)
                 // What the checkpoints remember is then of that one.
-                if try directory.holdsAnotherTopic(name: replica.name, than: topicID, on: disk) { continue }
+                if let owner, owner != topicID { continue }
                 try forgetCheckpoints(of: [replica.name])
-                guard try !directory.isAbsentOrAnother(name: replica.name, than: topicID, on: disk) else { continue }
+                guard owner == topicID else { continue }
                 try directory.deletePartition(path, topicID: topicID, on: disk)
             } catch {
                 log(.error, "\(replica.name) was deleted, and its files could not be: \(error)")
