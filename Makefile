@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MARTLET := .build/release/martlet
 export MARTLET
 
-.PHONY: help libraries build cluster stop kill pause resume start status logs clean bench bench-ingest bench-latency bench-read bench-replicated bench-micro bench-failover bench-scale soak-failover soak-sim soak-power soak-mutants soak-fuzz soak-explore test check sim fmt golden tsan asan
+.PHONY: help libraries venv build cluster stop kill pause resume start status logs clean bench bench-ingest bench-latency bench-read bench-replicated bench-micro bench-failover bench-scale soak-failover soak-sim soak-power soak-mutants soak-fuzz soak-explore test check sim fmt golden tsan asan
 
 help: ## this list
 	@echo "Martlet. Start here: make cluster"
@@ -13,6 +13,9 @@ help: ## this list
 
 libraries:
 	@dev/libraries
+
+venv:
+	@dev/venv
 
 build: libraries ## build martlet in release
 	swift build -c release --product martlet
@@ -80,9 +83,7 @@ fmt: ## format the sources and wrap long comments
 	dev/wrap-comments Sources Tests
 	swift format --in-place --parallel --recursive Sources Tests Package.swift
 
-soak-power: build ## 200 power cuts of real nodes under load, in about 20 minutes; resumable, writes docs/reports/power.json
-	test -x .venv/bin/python || python3 -m venv .venv
-	.venv/bin/python -c 'import confluent_kafka, pytest' 2>/dev/null || .venv/bin/pip install -q -r IntegrationTests/requirements.txt
+soak-power: build venv ## 200 power cuts of real nodes under load, in about 20 minutes; resumable, writes docs/reports/power.json
 	.venv/bin/python IntegrationTests/soak_power.py $(ARGS)
 
 tsan: libraries ## unit and integration tests under ThreadSanitizer, in a build of its own (SUITES=unit or integration)
@@ -107,25 +108,18 @@ bench-read: build ## what the tail, closed segments and cold ones cost to read, 
 	swift build -c release --product read-speed
 	.build/release/read-speed $(ARGS)
 
-bench-replicated: build ## librdkafka into three nodes, acks=all and on disk, beside one node
+bench-replicated: build venv ## librdkafka into three nodes, acks=all and on disk, beside one node
 	swift build -c release --product ingest-speed
-	test -x .venv/bin/python || python3 -m venv .venv
-	.venv/bin/python -c 'import confluent_kafka, pytest' 2>/dev/null || .venv/bin/pip install -q -r IntegrationTests/requirements.txt
 	.venv/bin/python Benchmarks/Replicated/replicated_speed.py $(ARGS)
 
 bench-micro: libraries ## nanoseconds of the inner operations, by ordo-one/benchmark (ARGS="--filter Raft.*")
 	swift package --package-path Benchmarks/MicroTime benchmark $(ARGS)
-bench-failover: build ## gaps between acknowledged records when a node dies, freezes or is cut off; start; idle memory
-	test -x .venv/bin/python || python3 -m venv .venv
-	.venv/bin/python -c 'import confluent_kafka, pytest' 2>/dev/null || .venv/bin/pip install -q -r IntegrationTests/requirements.txt
+
+bench-failover: build venv ## gaps between acknowledged records when a node dies, freezes or is cut off; start; idle memory
 	.venv/bin/python Benchmarks/Failover/failover_speed.py $(ARGS)
 
-bench-scale: build ## what partitions and connections cost (ARGS="--partitions 10000")
-	test -x .venv/bin/python || python3 -m venv .venv
-	.venv/bin/python -c 'import confluent_kafka, pytest' 2>/dev/null || .venv/bin/pip install -q -r IntegrationTests/requirements.txt
+bench-scale: build venv ## what partitions and connections cost (ARGS="--partitions 10000")
 	.venv/bin/python Benchmarks/Scale/scale_speed.py $(ARGS)
 
-soak-failover: build ## a hundred rounds of each fault in about 40 minutes; resumable, writes docs/reports/failover.json
-	test -x .venv/bin/python || python3 -m venv .venv
-	.venv/bin/python -c 'import confluent_kafka, pytest' 2>/dev/null || .venv/bin/pip install -q -r IntegrationTests/requirements.txt
+soak-failover: build venv ## a hundred rounds of each fault in about 40 minutes; resumable, writes docs/reports/failover.json
 	.venv/bin/python Benchmarks/Failover/failover_speed.py --rounds 100 --starts 30 --report docs/reports/failover.json $(ARGS)
