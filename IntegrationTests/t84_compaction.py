@@ -94,22 +94,20 @@ def read_all(cluster, topic):
         "topic.metadata.refresh.interval.ms": 500})
     start = confluent_kafka.TopicPartition(topic, 0, confluent_kafka.OFFSET_BEGINNING)
     consumer.assign([start])
-    found, ended = [], []
+    found = []
 
-    def poll():
-        message = consumer.poll(0.5)
-        if message is not None and message.error() is None:
-            found.append((message.offset(), message.key(), message.value()))
-        elif message is not None:
-            # pylint: disable-next=protected-access
-            assert message.error().code() == confluent_kafka.KafkaError._PARTITION_EOF or message.error().retriable(), \
-                message.error()
+    def is_read():
+        # All that is there in one go: between two looks the caller waits.
+        while (message := consumer.poll(0.5)) is not None:
+            if message.error() is None:
+                found.append((message.offset(), message.key(), message.value()))
+                continue
             # pylint: disable-next=protected-access
             if message.error().code() == confluent_kafka.KafkaError._PARTITION_EOF:
-                ended.append(message.offset())
-        return ended
-    # Slower than it should be: often one batch in half a second, 6 to 90 s in all (docs/TESTING.md).
-    wait_until(f"{topic} is read to its end", poll, seconds=300)
+                return True
+            assert message.error().retriable(), message.error()
+        return False
+    wait_until(f"{topic} is read to its end", is_read)
     consumer.close()
     offsets = [offset for offset, _, _ in found]
     assert offsets == sorted(set(offsets)), "offsets rise"
