@@ -10,6 +10,8 @@ final class ReplicaRepair {
         /// It does: the copy is out of ISR and ELR, or is the last one and nobody leads.
         case planning
         case surveying(SegmentSurvey)
+        /// Its end is lost, and others may be elected who have all that was committed: one of them must lead first.
+        case yielding(SegmentSurvey)
         case rebuilding(SegmentRebuild)
         /// All is there again; the barrier that covers it is awaited.
         case settling

@@ -131,6 +131,10 @@ extension Shard {
             repair.stage = .surveying(survey)
             if survey.isFinished { try surveyed(repair, of: replica, survey) }
             return true
+        case .yielding(let survey):
+            guard mayWork, !isToYield(replica) else { return false }
+            try surveyed(repair, of: replica, survey)
+            return true
         case .rebuilding(let rebuild): return try advance(rebuild, repair, of: replica, mayWork: mayWork)
         case .settling:
             replica.log.requestFlush()
@@ -162,11 +166,30 @@ extension Shard {
     }
 
     private func surveyed(_ repair: ReplicaRepair, of replica: Replica, _ survey: SegmentSurvey) throws(LogError) {
+        if replica.log.mayLackItsEnd(after: survey, trustsRuns: repair.trustsRuns), isToYield(replica) {
+            say(
+                repair, replica,
+                "how far it went behind offset \(replica.log.endOffset) cannot be told any more, so another replica "
+                    + "of ISR or ELR has to lead first")
+            repair.stage = .yielding(survey)
+            return
+        }
         if let rebuild = try replica.log.rebuild(after: survey, trustsRuns: repair.trustsRuns) {
             repair.stage = .rebuilding(rebuild)
         } else {
             repair.stage = .planning
         }
+    }
+
+    /// Whether it may be elected before others who may have more. Nothing on the disk is changed until they lead, so
+    /// that a restart finds the same.
+    private func isToYield(_ replica: Replica) -> Bool {
+        guard let registration = view.image.partition(replica.topicPartition) else { return true }
+        // Mutant: it leads on as if its log had ended there (P4).
+        if configuration.plantedBug == .lostEndForgotten { return false }
+        let candidates = registration.isr + registration.eligibleLeaderReplicas
+        return candidates.contains(configuration.nodeID) && candidates.contains { $0 != configuration.nodeID }
+            && !replica.settings.uncleanLeaderElection
     }
 
     private func advance(

@@ -85,6 +85,9 @@ package enum PlantedBug: String, CaseIterable, Sendable {
     case followerHighWatermarkUnclamped
     /// A new leader shows its high watermark before it has caught up with its predecessor's [P8].
     case endShownBeforeEpochStart
+    /// A copy whose damage reaches to the end of its file may lead when that is repaired, though others of ISR or ELR
+    /// may have more [P4].
+    case lostEndForgotten
     /// Consumers read to the end of the log [P7].
     case consumersReadToLogEnd
     /// News that no parked Fetch waits for do not take their partition into the next answer [N1].

@@ -108,6 +108,7 @@ struct LogOpening {
         opened.dirtyDirectories = [directory] + (SegmentFiles.parent(of: directory).map { [$0] } ?? [])
         if recoveryPoint > startOffset {
             addDamage(startOffset..<recoveryPoint, segment.path, "no segment is left")
+            opened.recovery.isEndLost = true
         }
         return opened
     }
@@ -261,6 +262,7 @@ struct LogOpening {
         let isKnown = opened.recovery.damages.last.map { $0.offsets.upperBound >= recoveryPoint } ?? false
         if end < recoveryPoint, !isKnown, settings.plantedBug != .damageCutOff {
             addDamage(end..<recoveryPoint, opened.segments[opened.segments.count - 1].path, "the log ends at \(end)")
+            opened.recovery.isEndLost = true
         }
     }
 
@@ -303,6 +305,7 @@ struct LogOpening {
         let hasNext = index + 1 < opened.segments.count
         let next = hasNext ? opened.segments[index + 1].baseOffset : recoveryPoint
         addDamage(end.offset..<max(next, end.offset + 1), segment.path, "no sound batch at position \(end.position)")
+        if !hasNext { opened.recovery.isEndLost = true }
         return !hasNext
     }
 

@@ -29,6 +29,9 @@ package struct Recovery: Equatable, Sendable {
     /// whose new start was not yet noted; otherwise the first segments are lost. The log cannot tell, so its owner
     /// must.
     package var missingStart: Range<Offset>?
+    /// Damage reaches to the end of the last file: how far the log went behind the recovery point nobody can tell
+    /// before a survey finds it.
+    package var isEndLost = false
     /// In offset order. Appends are refused while there is any.
     package var damages: [Damage] = []
     package var damage: Damage? { damages.first }

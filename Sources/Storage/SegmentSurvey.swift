@@ -30,6 +30,8 @@ package struct SegmentSurvey {
     private var expected: Offset
     private var lastEpoch: LeaderEpoch = -1
     private var isSearching = false
+    /// The disk does not give all that lies behind the last sound batch.
+    private var isRestUnreadable = false
 
     private static let stepBytes: Int64 = 1 << 20
     private static let searchBytes: Int64 = 1 << 17
@@ -59,6 +61,7 @@ package struct SegmentSurvey {
                 left -= max(1, position - before)
             }
         } catch {
+            isRestUnreadable = true
             isFinished = true
         }
     }
@@ -89,6 +92,7 @@ package struct SegmentSurvey {
             return try window.slice(at: position, length: Int64(BatchHeader.sizeBytes))
         } catch {
             guard error.isUnreadable else { throw error }
+            isRestUnreadable = true
             return nil
         }
     }
@@ -115,6 +119,7 @@ package struct SegmentSurvey {
             } catch {
                 // Behind a bad sector there may be sound ones, which another copy lacks.
                 guard error.isUnreadable else { throw error }
+                isRestUnreadable = true
                 position = pageEnd
             }
         }
@@ -154,6 +159,7 @@ package struct SegmentSurvey {
         position = end
         expected = header.nextOffset
         lastEpoch = header.partitionLeaderEpoch
+        isRestUnreadable = false
     }
 
     // MARK: What was found
@@ -173,6 +179,9 @@ package struct SegmentSurvey {
         if last > end { gaps.append(end..<last) }
         return gaps
     }
+
+    /// It found batches up to where the log is known to have reached, and behind them at most what a crash tears.
+    var reachesEnd: Bool { soundEnd >= endOffset ?? leastEnd && !isRestUnreadable }
 
     /// The file holds sound batches from its first byte to its last, and nothing else.
     var isFileSound: Bool {

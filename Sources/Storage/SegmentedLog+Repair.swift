@@ -84,6 +84,12 @@ extension SegmentedLog {
                 history: trustsEpochs ? epochs : nil, epochMax: epochMax))
     }
 
+    /// Whether this log, once rebuilt after the survey, may end before it did: behind what was known to be durable all
+    /// was damaged too, and acknowledged records may have been there.
+    package func mayLackItsEnd(after survey: SegmentSurvey, trustsRuns: Bool) -> Bool {
+        isEndLost && survey.endOffset == nil && !(trustsRuns && survey.reachesEnd)
+    }
+
     /// What a finished survey asks for; nil: everything is there after all, and the doubt is taken back.
     ///
     /// - Parameter trustsRuns: false: what was found sound did not fit what the peers have, so all of the segment is
@@ -127,6 +133,7 @@ extension SegmentedLog {
     }
 
     private func settle(_ segment: Segment, at end: Boundary, isLast: Bool) {
+        if isLast { isEndLost = false }
         segment.sizeBytes = end.position
         segment.nextOffset = end.offset
         segment.forgetProof()
@@ -192,6 +199,7 @@ extension SegmentedLog {
         swaps &+= 1
         segment.rebuildIndexes(intervalBytes: settings.indexIntervalBytes)
         if segment !== active { segment.unloadIndexes() }
+        if segment === active { isEndLost = false }
         let isCutShort = segment === active && rebuild.nextOffset < endOffset
         noteEpochs(of: rebuild)
         takeBack(base..<max(rebuild.nextOffset, base + 1))

@@ -94,6 +94,7 @@ extension SegmentedLog {
     }
 
     private func finishTruncation(at end: Offset) {
+        isEndLost = false
         cleanedEnd = min(cleanedEnd, end)
         damages = damages.compactMap { damage in
             guard damage.offsets.lowerBound < end else { return nil }

@@ -46,6 +46,8 @@ package final class SegmentedLog {
     package internal(set) var isFenced = false
     /// What cannot be read; a truncation at or below it, or a full one, takes it away.
     package internal(set) var damages: [Damage]
+    /// Its opening found that the end of it is damaged, and no repair came that far yet.
+    package internal(set) var isEndLost: Bool
     /// For the owner's checkpoint; see the rule about truncations above.
     package var recoveryPoint: Offset { flushedEnd }
     /// Where the newest segment begins: it changes with every roll.
@@ -99,6 +101,7 @@ package final class SegmentedLog {
         self.owner = owner
         self.settings = settings
         recovery = opened.recovery
+        isEndLost = opened.recovery.isEndLost
         damages = opened.recovery.damages
         segments = opened.segments
         startOffset = opened.startOffset

@@ -20,18 +20,17 @@ private struct Damaged {
     let topicID: UUID128
 
     init(
-        replicas: Int = 3, scrubIntervalMs: Int64 = 1 << 40, records: Int = 60, configs: [(String, String)] = []
+        nodes: Int? = nil, replicas: Int = 3, scrubIntervalMs: Int64 = 1 << 40, segmentBytes: Int = 2_000,
+        records: Int = 60, configs: [(String, String)] = []
     ) throws {
-        world = try World.running(nodes: replicas) {
-            $0.topicDefaults["log.segment.bytes"] = "2000"
+        world = try World.running(nodes: nodes ?? replicas) {
+            $0.topicDefaults["log.segment.bytes"] = "\(segmentBytes)"
             $0.log.scrubIntervalMs = scrubIntervalMs
         }
         client = Client(world.hosts[0], world)
         let request = createRequest(["t"], replicas: Int16(replicas), configs: configs)
         #expect(try client.call(request).topics.map(\.errorCode) == [.none])
-        var id = UUID128.zero
-        world.hosts[0].node?.shards[0].inspectReplicas { id = $0.topicPartition.topicID }
-        topicID = id
+        topicID = try #require(world.leader()?.node?.control.inspectedImage.topics.values.first?.id)
         for sequence in 0..<records { try produce(sequence) }
         // The recovery point is noted, and followers know what is committed.
         world.run(forMs: 3_000)
@@ -149,6 +148,55 @@ struct RepairTests {
         damaged.expectRepaired(host)
         // The leader's shard hears of the ISR a moment after the controller.
         damaged.world.run(forMs: 1_000)
+        try damaged.produce(100)
+    }
+
+    /// One node was away when the last records were acknowledged, one holds them and is down, and the third, alone in
+    /// sync, comes back with damage from below its recovery point to the end of its file: all that can be had from the
+    /// others now is less than what it acknowledged.
+    @Test func whoHasLostItsEndDoesNotLeadBeforeOneThatMayHaveAll() throws {
+        let damaged = try Damaged(nodes: 5, segmentBytes: 100_000, configs: [("min.insync.replicas", "2")])
+        let world = damaged.world
+        let leader = try #require(damaged.leader)
+        let replicas = try #require(damaged.registration?.replicas)
+        let followers = world.hosts.filter { $0 !== leader && replicas.contains($0.id) }
+        let (away, eligible) = (followers[0], followers[1])
+        let checkpoint = "/d/recovery-point-offset-checkpoint"
+        let before = try #require(leader.shardDisk.contents(of: checkpoint))
+        world.kill(away)
+        world.run(forMs: 20_000) { damaged.registration?.isr.count == 2 }
+        for number in 60..<64 { try damaged.produce(number) }
+        let all = damaged.bytes(of: leader)
+        world.kill(eligible)
+        world.run(forMs: 20_000) { damaged.registration?.isr == [leader.id] }
+        #expect(damaged.registration?.eligibleLeaderReplicas == [eligible.id])
+        world.kill(leader)
+        leader.shardDisk.overwrite(checkpoint, with: before)
+        let file = try #require(damaged.segments(of: leader).last)
+        leader.shardDisk.overwrite(file, with: all.prefix(5_000) + [UInt8](repeating: 0, count: all.count - 5_000))
+
+        // Twice, because a restart must find the same.
+        try world.start(away)
+        for _ in 0..<2 {
+            try world.start(leader)
+            world.run(forMs: 20_000) { leader.lines.contains { $0.text.contains("has to lead first") } }
+            #expect(leader.lines.contains { $0.text.contains("has to lead first") })
+            world.run(forMs: 5_000)
+            #expect(damaged.registration?.leader == nil)
+            world.kill(leader)
+            leader.lines = []
+        }
+        try world.start(leader)
+        try world.start(eligible)
+        world.run(forMs: 20_000) {
+            damaged.registration?.isr.count == 3
+                && [leader, away, eligible].allSatisfy { damaged.bytes(of: $0) == all }
+        }
+        #expect(damaged.registration?.isr.count == 3)
+        for host in [leader, away, eligible] {
+            let isAll = damaged.bytes(of: host) == all
+            #expect(isAll, "node \(host.id) holds \(damaged.bytes(of: host).count) bytes of \(all.count)")
+        }
         try damaged.produce(100)
     }
 

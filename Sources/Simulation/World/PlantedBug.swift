@@ -63,6 +63,7 @@ extension PlantedBug {
         case .cleanedSegmentNotFlushed: [.powerLoss, .powerLossInStep, .powerLossOfAll]
         case .tornTailKept: [.powerLoss, .powerLossInStep, .powerLossOfAll, .slowDisk]
         case .damageCutOff: [.rot, .crash]
+        case .lostEndForgotten: [.rot, .crash, .isolation, .powerLoss]
         case .flushFailureIgnored: [.flushError, .crash, .powerLoss]
         case .alterPartitionIgnoresBrokerEpoch: [.lateProposals]
         case .alterPartitionIgnoresPartitionEpoch: [.lateCopies]
