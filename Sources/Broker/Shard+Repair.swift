@@ -478,6 +478,8 @@ extension Shard {
         repair.abandon()
         do throws(LogError) {
             let offset = cut.isWhole ? cut.offset : try replica.log.cutPoint(at: cut.offset)
+            // What lies in the file behind the log's end is cut with nothing: a survey would find it again.
+            if !cut.isWhole, offset >= replica.log.endOffset { repair.trustsRuns = false }
             try prepareCut(of: replica, to: offset, isWhole: cut.isWhole)
             if cut.isWhole {
                 try replica.log.truncateFully(startingAt: offset)

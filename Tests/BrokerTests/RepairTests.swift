@@ -227,6 +227,23 @@ struct RepairTests {
         #expect(isEqual)
     }
 
+    /// Behind the damage a survey finds a batch that nobody else has: once it was written, and never committed.
+    @Test func aSoundBatchBehindTheLeadersEndIsDropped() throws {
+        let damaged = try Damaged()
+        let host = try #require(damaged.follower)
+        damaged.world.kill(host)
+        let last = try #require(damaged.segments(of: host).last)
+        let contents = try #require(host.shardDisk.contents(of: last))
+        var stray = contents
+        stray[6] += 5
+        // What does not follow on is searched for from the next byte on.
+        host.shardDisk.overwrite(last, with: contents + [0] + stray)
+        host.shardDisk.corrupt(last, at: 90)
+        try damaged.world.start(host)
+        damaged.expectRepaired(host)
+        try damaged.produce(100)
+    }
+
     @Test func aMissingSegmentIsHadFromThePeers() throws {
         for index in [0, 1, -1] {
             let damaged = try Damaged()
