@@ -30,7 +30,7 @@ struct ToldToReader: Equatable {
 
 /// Where a session keeps one of its targets.
 struct Reading {
-    /// Ends its readings before it goes; the session in turn holds its replicas.
+    /// Ends its readings before it goes, and begins none after; the session in turn holds its replicas.
     unowned let session: FetchSession
     let slot: Int
 }
@@ -67,6 +67,7 @@ final class FetchSession {
     private var isNoted: [Bool] = []
     /// The replica of each slot that knows of this session.
     private var replicas: [Replica?] = []
+    private var isEnded = false
 
     init(id: Int32, targets: [FetchTarget], at now: Instant) {
         self.id = id
@@ -138,7 +139,7 @@ final class FetchSession {
 
     /// From now on the replica's news are noted here.
     func join(_ replica: Replica, _ slot: Int) {
-        guard replicas[slot] !== replica else { return }
+        guard !isEnded, replicas[slot] !== replica else { return }
         leaveReplica(slot)
         replicas[slot] = replica
         replica.readings.append(Reading(session: self, slot: slot))
@@ -149,8 +150,9 @@ final class FetchSession {
         replicas[slot] = nil
     }
 
-    /// Nobody goes on with it.
+    /// Nobody goes on with it, but a fetch that is on its way may still be answered from it.
     func end() {
+        isEnded = true
         for slot in replicas.indices { leaveReplica(slot) }
     }
 

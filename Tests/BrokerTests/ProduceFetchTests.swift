@@ -226,6 +226,19 @@ struct FetchSessionTests {
         #expect(try client.call(fetchRequest(session: (id, 1)), version: 12).errorCode == .fetchSessionIdNotFound)
     }
 
+    /// A consumer closes with its last fetch under way: that one is answered, and what it read notes nothing any more.
+    @Test func whoClosesASessionEndsTheWaitOfItsFetch() throws {
+        let (world, client) = try World.withTopics()
+        let id = try client.call(fetchRequest(session: (0, 0)), version: 12).sessionID
+        client.send(fetchRequest([], maxWaitMs: 60_000, session: (id, 1)), version: 12)
+        world.run(forMs: 20)
+        client.send(fetchRequest(session: (id, -1)), version: 12)
+        world.run(forMs: 20)
+        #expect(client.frames.count == 2)
+        client.frames = []
+        for _ in 0..<2 { #expect(try client.call(produceRequest("t"), version: 9).only.errorCode == .none) }
+    }
+
     @Test func aTopicThatTheSessionAskedForTooEarlyIsFoundLater() throws {
         let (_, client) = try World.withTopics(["a"])
         let first = try client.call(fetchRequest(["late"], session: (0, 0)), version: 12)

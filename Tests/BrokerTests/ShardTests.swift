@@ -228,6 +228,20 @@ struct DividedFetchTests {
         #expect(world.hosts[0].timers == [5, 5])
     }
 
+    @Test(arguments: [0, 1]) func whoClosesASessionEndsTheWaitOfItsFetch(shard: Int) throws {
+        let world = try divided()
+        let client = Client(world.hosts[0], world, shard: shard)
+        let id = try client.call(fetch([0, 1, 2, 3], session: (0, 0)), version: 12).sessionID
+        client.send(fetch([], maxWaitMs: 60_000, session: (id, 1)), version: 12)
+        world.run(forMs: 20)
+        client.send(fetch([0, 1, 2, 3], session: (id, -1)), version: 12)
+        world.run(forMs: 20)
+        #expect(client.frames.count == 2)
+        client.frames = []
+        for _ in 0..<2 { _ = try client.call(produce(to: [0, 1, 2, 3]), version: 9) }
+        #expect(world.hosts[0].timers == [5, 5])
+    }
+
     @Test(arguments: [0, 1]) func maxBytesHoldOverAllShards(shard: Int) throws {
         let world = try divided()
         let client = Client(world.hosts[0], world, shard: shard)

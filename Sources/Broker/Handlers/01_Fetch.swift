@@ -105,7 +105,10 @@ extension Shard {
     private func attachSession(_ request: FetchRequest, _ pending: inout PendingFetch) -> ErrorCode? {
         guard pending.context.header.version >= 7 else { return nil }
         if request.sessionEpoch <= 0 {
-            if request.sessionID != 0 { sessions.close(request.sessionID) }
+            if let session = sessions[request.sessionID] {
+                endParked(of: session)
+                sessions.close(request.sessionID)
+            }
             if request.sessionEpoch == 0, !pending.targets.isEmpty {
                 pending.session = sessions.open(pending.targets, at: reading.now)
                 pending.hasSession = pending.session != nil
@@ -117,10 +120,7 @@ extension Shard {
         guard session.nextEpoch == request.sessionEpoch else { return .invalidFetchSessionEpoch }
         session.nextEpoch = session.nextEpoch == .max ? 1 : session.nextEpoch + 1
         session.lastUsed = reading.now
-        if let parked = session.parked {
-            if let gather = pendingFetches[parked]?.gather { giveUpParts(of: gather, parked) }
-            fetchTimedOut(parked)
-        }
+        endParked(of: session)
         for target in pending.targets { session.update(target) }
         for topic in request.forgottenTopics {
             let id = view.image.topic(named: topic.name)?.id ?? topic.topicID
@@ -131,6 +131,13 @@ extension Shard {
         pending.targets = []
         pending.isIncremental = true
         return nil
+    }
+
+    /// Answers the fetch of this session that waits: its reader asks again, or wants no more.
+    private func endParked(of session: FetchSession) {
+        guard let parked = session.parked else { return }
+        if let gather = pendingFetches[parked]?.gather { giveUpParts(of: gather, parked) }
+        fetchTimedOut(parked)
     }
 
     // MARK: Waiting
