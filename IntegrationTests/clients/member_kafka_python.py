@@ -5,7 +5,7 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-from kafka.errors import FencedInstanceIdError, KafkaError
+from kafka.errors import FencedInstanceIdError, KafkaConnectionError, KafkaError
 
 import member as members
 
@@ -56,8 +56,17 @@ def run(member):
         except KafkaError as error:
             member.commit_failed(error)
 
+    def poll():
+        try:
+            return consumer.poll(timeout_ms=POLL_MS).values()
+        except KafkaConnectionError as error:
+            # Retriable by its own word, but raised: where the coordinator is lost in the moment in which the node that
+            # is then asked for metadata refuses the connection.
+            member.tell("poll_failed", error=str(error))
+            return ()
+
     while not members.stopping.is_set():
-        for records in consumer.poll(timeout_ms=POLL_MS).values():
+        for records in poll():
             for record in records:
                 member.take(record.topic, record.partition, record.offset, record.value)
         commit()
