@@ -18,6 +18,12 @@ final class SimulatedConsumer {
     /// Its topic is gone.
     private var isAbandoned = false
 
+    private let hasSessions: Bool
+    private var sessionLots: SeededRandom
+    private var sessions = SortedMap<NodeID, SimulatedFetchSession>()
+    /// The round whose fetch was answered last.
+    private var answered = 0
+
     private var world: World { client.world }
 
     init(_ client: SimulatedClient, topic: String, partitions: Int32 = 0) {
@@ -25,6 +31,8 @@ final class SimulatedConsumer {
         self.topic = topic
         positions = Array(repeating: 0, count: Int(partitions))
         atEnd = positions.map { _ in false }
+        sessionLots = client.world.lots.stream(.load, Lots.mixed(11, UInt64(client.number)))
+        hasSessions = sessionLots.oneIn(2)
     }
 
     var isDone: Bool { isAbandoned || !world.isLoaded && atEnd.allSatisfy { $0 } }
@@ -50,7 +58,7 @@ final class SimulatedConsumer {
 
     private func noteTopic() {
         if let known = client.topicIDs[topic], known != topicID {
-            if topicID != nil { (positions, atEnd) = ([], []) }
+            if topicID != nil { (positions, atEnd, sessions) = ([], [], SortedMap()) }
             topicID = known
         }
         for _ in positions.count..<max(positions.count, client.partitionCounts[topic] ?? 0) {
@@ -65,34 +73,44 @@ final class SimulatedConsumer {
     }
 
     private func fetch(_ key: TopicPartition, _ leader: NodeID) {
-        var wanted = [key.partition]
-        if world.swarm.shards > 1 {
-            // What else that node leads, so that its shards answer together.
-            wanted += positions.indices.map { Int32($0) }.filter {
-                $0 != key.partition && client.leader(of: TopicPartition(key.topicID, $0)) == leader
+        var wanted = SortedMap([(key.partition, positions[Int(key.partition)])])
+        if world.swarm.shards > 1 || hasSessions {
+            // What else that node leads: its shards answer together, and a session holds more than one.
+            for index in positions.indices where client.leader(of: TopicPartition(key.topicID, Int32(index))) == leader
+            {
+                wanted[Int32(index)] = positions[index]
             }
-        }
-        var entry = FetchRequest.Topic()
-        entry.topicID = key.topicID
-        entry.partitions = wanted.map { index in
-            var partition = FetchRequest.Partition()
-            partition.partitionIndex = index
-            partition.fetchOffset = positions[Int(index)]
-            partition.partitionMaxBytes = 2_000
-            return partition
         }
         var request = FetchRequest()
         request.maxWaitMs = 300
         request.minBytes = 1
         request.maxBytes = 4_000
-        request.topics = [entry]
+        if hasSessions {
+            sessions[leader, default: SimulatedFetchSession()].ask(wanted, of: key.topicID, in: &request)
+        } else {
+            request.topics = [SimulatedFetchSession.topic(key.topicID, wanted.map { $0 })]
+        }
+        let round = rounds
         client.ask(request, version: 16, of: leader, timeoutMs: 2_000) { [unowned self] answer in
-            guard let found = answer?.topics.first?.partitions, !found.isEmpty else { return lookAgain() }
+            answered = round
+            if hasSessions { sessions[leader]?.answered(answer) }
+            let found = answer?.topics.first?.partitions ?? []
+            // A session says nothing where there is no news.
+            guard answer?.errorCode == ErrorCode.none, hasSessions || !found.isEmpty else { return lookAgain() }
             var isWell = true
             for partition in found
             where !fetched(TopicPartition(key.topicID, partition.partitionIndex), partition) { isWell = false }
             guard isWell else { return lookAgain() }
             client.later("fetches on", ms: 1 + client.lots.below(10)) { [unowned self] in turn() }
+        }
+        if hasSessions, sessionLots.oneIn(8) { closeSession(with: leader, during: round) }
+    }
+
+    /// As one does that is closed or assigned other partitions while its last fetch waits.
+    private func closeSession(with leader: NodeID, during round: Int) {
+        client.later("closes its session", ms: 1 + sessionLots.below(40)) { [unowned self] in
+            guard answered != round, let request = sessions.removeValue(forKey: leader)?.closing else { return }
+            client.ask(request, version: 16, of: leader, timeoutMs: 2_000) { _ in }
         }
     }
 
