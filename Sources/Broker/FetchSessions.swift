@@ -193,16 +193,23 @@ struct FetchSessions {
     /// Nil when the cache is full of sessions in use: the reader goes on without one.
     mutating func open(_ targets: [FetchTarget], at now: Instant) -> FetchSession? {
         guard sessions.count < Limits.fetchSessionsMax / Int(step) else { return nil }
+        // They come round again, and a follower's session may have lived since.
+        while sessions[nextID] != nil { nextID = idAfter(nextID) }
         let session = FetchSession(id: nextID, targets: targets, at: now)
-        nextID = Self.id(atOrAbove: nextID > .max - step ? 1 : nextID + step, Int(nextID % step), step)
+        nextID = idAfter(nextID)
         sessions[session.id] = session
         return session
+    }
+
+    private func idAfter(_ id: Int32) -> Int32 {
+        Self.id(atOrAbove: id > .max - step ? 1 : id + step, Int(id % step), step)
     }
 
     mutating func close(_ id: Int32) { sessions.removeValue(forKey: id)?.end() }
 
     mutating func expire(at now: Instant) {
-        for (id, session) in sessions where now.milliseconds(since: session.lastUsed) > Self.evictionMs {
+        for (id, session) in sessions
+        where session.parked == nil && now.milliseconds(since: session.lastUsed) > Self.evictionMs {
             close(id)
         }
     }
