@@ -89,6 +89,28 @@ struct PosixDiskTests {
         #expect(disk.cachedDescriptorCount == 2)
     }
 
+    /// Large files are freed by another thread, those that are open still when that is over.
+    @Test func whatIsRemovedIsFreed() throws {
+        try disk.createDirectory("x")
+        let files = try (0..<3).map { try disk.open("x/\($0)", create: true) }
+        for file in files { try disk.truncate(file, to: 3 << 20) }
+        try write("gone", to: files[2])
+        disk.close(files[0])
+        try disk.remove("x")
+        #expect(try text(files[2], 4) == "gone")
+        disk.close(files[1])
+        disk.close(files[2])
+        let folder = directory.path
+        // Its threads have done then what was submitted.
+        flushers.shutdown()
+        let held = (0..<4_096).compactMap { descriptor -> String? in
+            var target = [CChar](repeating: 0, count: 1_024)
+            let length = readlink("/proc/self/fd/\(descriptor)", &target, target.count)
+            return length > 0 ? String(decoding: target[..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self) : nil
+        }
+        #expect(held.filter { $0.hasPrefix(folder) } == [])
+    }
+
     @Test func everyBarrierIsReportedOnce() throws {
         let files = try (0..<5).map { try disk.open("f\($0)", create: true) }
         for round in 0..<20 {

@@ -38,18 +38,20 @@ package func makeDirectories(_ path: String) throws(DiskError) {
     }
 }
 
-/// Removes a file, or a directory with all in it, without following links. Nothing there is not an error.
-package func removeTree(_ path: String) throws(DiskError) {
+/// Removes a file, or a directory with all in it, without following links. Nothing there is not an error. Each file is
+/// shown to `willUnlink` first.
+package func removeTree(_ path: String, willUnlink: (String) -> Void = { _ in }) throws(DiskError) {
     let kind = posix_is_directory(path)
     if kind == -ENOENT { return }
     try check(kind, path)
     if kind == 0 {
+        willUnlink(path)
         if unlink(path) != 0, errno != ENOENT { throw DiskError(path: path, status: -errno) }
         return
     }
     // A replacement under way on a flusher thread can put its temporary file back in between; it does so once.
     for attempt in 1... {
-        for name in try namesIn(path) { try removeTree(path + "/" + name) }
+        for name in try namesIn(path) { try removeTree(path + "/" + name, willUnlink: willUnlink) }
         if rmdir(path) == 0 || errno == ENOENT { return }
         if errno != ENOTEMPTY || attempt == 10 { throw DiskError(path: path, status: -errno) }
     }

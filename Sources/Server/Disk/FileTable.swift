@@ -62,6 +62,12 @@ struct FileTable {
 
     func path(of handle: FileHandle) -> String { slots[index(of: handle)].path }
 
+    /// Its descriptor, where it has one and its name is gone.
+    func unlinkedFile(of handle: FileHandle) -> OpenFile? {
+        let slot = slots[index(of: handle)]
+        return slot.isUnlinked ? slot.file : nil
+    }
+
     /// Whether the handle has not been closed.
     func isOpen(_ handle: FileHandle) -> Bool {
         let index = Int(truncatingIfNeeded: handle.number & 0xffff_ffff)

@@ -12,6 +12,11 @@ package final class PosixDisk: Disk {
     /// Unsynced bytes of one file after which their write-back begins, also where nobody asks for a sync.
     private static let writeBackBytes = 8 << 20
 
+    /// A file of this size is freed by another thread.
+    private static let freedElsewhereBytes: Int64 = 1 << 20
+    /// Of one directory: each needs a descriptor until then.
+    private static let freedElsewhereMax = 64
+
     private let root: String
     private let flushers: FlusherPool
     private let replacer: FileReplacer
@@ -68,7 +73,19 @@ package final class PosixDisk: Disk {
     }
 
     package func remove(_ path: String) throws(DiskError) {
-        try removeTree(absolute(path))
+        var held: [Int32] = []
+        // Only the names go here.
+        defer { flushers.close(held) }
+        try removeTree(absolute(path)) { path in
+            guard held.count < Self.freedElsewhereMax else { return }
+            let descriptor = posix_open_file(path, 0, 0)
+            guard descriptor >= 0 else { return }
+            if posix_size(descriptor) >= Self.freedElsewhereBytes {
+                held.append(descriptor)
+            } else {
+                Glibc.close(descriptor)
+            }
+        }
         table.removed(path)
     }
 
@@ -84,7 +101,13 @@ package final class PosixDisk: Disk {
     }
 
     package func close(_ file: FileHandle) {
+        // The last descriptor of a removed file is closed by another thread.
+        var last: Int32 = -1
+        if let open = table.unlinkedFile(of: file), posix_size(open.descriptor) >= Self.freedElsewhereBytes {
+            last = dup(open.descriptor)
+        }
         table.close(file)
+        if last >= 0 { flushers.close([last]) }
     }
 
     package func sizeBytes(of file: FileHandle) throws(DiskError) -> Int64 {
