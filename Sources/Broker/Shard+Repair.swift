@@ -157,6 +157,10 @@ extension Shard {
     }
 
     private func plan(_ repair: ReplicaRepair, of replica: Replica) throws(LogError) {
+        if replica.log.tornBehindDamage != nil, isToYield(replica) {
+            repair.retryAt = reading.now.advanced(byMs: Self.repairRetryMs)
+            return sayItYields(repair, replica)
+        }
         switch try replica.log.repairPlan() {
         case nil: repair.stage = .settling
         case .survey(let survey): repair.stage = .surveying(survey)
@@ -167,12 +171,8 @@ extension Shard {
 
     private func surveyed(_ repair: ReplicaRepair, of replica: Replica, _ survey: SegmentSurvey) throws(LogError) {
         if replica.log.mayLackItsEnd(after: survey, trustsRuns: repair.trustsRuns), isToYield(replica) {
-            say(
-                repair, replica,
-                "how far it went behind offset \(replica.log.endOffset) cannot be told any more, so another replica "
-                    + "of ISR or ELR has to lead first")
             repair.stage = .yielding(survey)
-            return
+            return sayItYields(repair, replica)
         }
         if let rebuild = try replica.log.rebuild(after: survey, trustsRuns: repair.trustsRuns) {
             repair.stage = .rebuilding(rebuild)
@@ -190,6 +190,13 @@ extension Shard {
         let candidates = registration.isr + registration.eligibleLeaderReplicas
         return candidates.contains(configuration.nodeID) && candidates.contains { $0 != configuration.nodeID }
             && !replica.settings.uncleanLeaderElection
+    }
+
+    private func sayItYields(_ repair: ReplicaRepair, _ replica: Replica) {
+        say(
+            repair, replica,
+            "how far it went behind offset \(replica.log.tornBehindDamage ?? replica.log.endOffset) cannot be told any "
+                + "more, so another replica of ISR or ELR has to lead first")
     }
 
     private func advance(
@@ -320,6 +327,10 @@ extension Shard {
                 // No checksum covers the epoch of the batch before the gap.
                 return repairFailed(repair, of: replica, .outOfOrder("the epoch before \(offset) is not the peers'"))
             }
+            if mayGoOnWithout(offset, replica) {
+                return startOver(
+                    repair, replica, LostCut(offset: offset, isWhole: false), "nobody has anything at \(offset)")
+            }
             return say(
                 repair, replica,
                 "no other replica gives offset \(offset) now; this copy waits for one that has it")
@@ -350,6 +361,18 @@ extension Shard {
                 encodeRequestFrame(
                     request, version: version, correlationID: correlationID,
                     clientID: "repair-\(configuration.nodeID)")))
+    }
+
+    /// Above its recovery point, where what lies on the disk may be no more than what a crash tore: everyone was asked,
+    /// nobody has it, and nobody else is to lead.
+    private func mayGoOnWithout(_ offset: Offset, _ replica: Replica) -> Bool {
+        guard let torn = replica.log.tornBehindDamage, offset >= torn, replica.log.isEndLost,
+            let registration = view.image.partition(replica.topicPartition), registration.leader == nil,
+            !isToYield(replica)
+        else { return false }
+        let others = registration.replicas.filter { $0 != configuration.nodeID }
+        return replica.settings.uncleanLeaderElection
+            || others.allSatisfy { repairLinks[LinkID(node: $0, kind: .repair)]?.isConnected == true }
     }
 
     func repairLinkEvent(_ event: LinkEvent) {
@@ -408,7 +431,9 @@ extension Shard {
             return passOver(peer, fetch)
         }
         answer.records = answer.records.map { cutToFollowOn($0, at: offset) }
-        if let cut = cut(repair, replica, as: peer, says: answer, to: fetch) { return startOver(repair, replica, cut) }
+        if let cut = cut(repair, replica, as: peer, says: answer, to: fetch) {
+            return startOver(repair, replica, cut, "the leader has nothing that fits at \(cut.offset)")
+        }
         if answer.errorCode == .unknownLeaderEpoch || answer.divergingEpoch.epoch >= 0 { repair.forksFromPeers = true }
         guard answer.errorCode == .none, answer.divergingEpoch.epoch < 0, let records = answer.records,
             records.readableBytes > 0
@@ -469,12 +494,9 @@ extension Shard {
         return repair.trustsRuns ? nil : LostCut(offset: first.baseOffset, isWhole: false)
     }
 
-    /// The leader's log is the truth, and this copy counts for nothing while it is lost.
-    private func startOver(_ repair: ReplicaRepair, _ replica: Replica, _ cut: LostCut) {
-        log(
-            .warning,
-            "\(replica.name): the leader has nothing that fits at \(cut.offset); this copy goes on from there with "
-                + "what it has")
+    /// The leader's log is the truth, and this copy counts for nothing while it is lost; or nobody has more.
+    private func startOver(_ repair: ReplicaRepair, _ replica: Replica, _ cut: LostCut, _ reason: String) {
+        log(.warning, "\(replica.name): \(reason); this copy goes on from there with what it has")
         repair.abandon()
         do throws(LogError) {
             let offset = cut.isWhole ? cut.offset : try replica.log.cutPoint(at: cut.offset)

@@ -291,6 +291,11 @@ struct LogOpening {
         if end.offset < recoveryPoint, settings.plantedBug != .damageCutOff {
             return doubtRest(of: segment, at: index)
         }
+        // What goes on from damage may be more of it, and not what a crash tore.
+        if end.position == 0, opened.recovery.damages.last?.offsets.upperBound == end.offset {
+            opened.recovery.tornBehindDamage = opened.recovery.tornBehindDamage ?? end.offset
+            return doubtRest(of: segment, at: index)
+        }
         let (disk, file) = (disk, segment.file)
         try onDisk { () throws(DiskError) in try disk.truncate(file, to: end.position) }
         opened.recovery.tornBytes += fileBytes - end.position

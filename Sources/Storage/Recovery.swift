@@ -32,6 +32,9 @@ package struct Recovery: Equatable, Sendable {
     /// Damage reaches to the end of the last file: how far the log went behind the recovery point nobody can tell
     /// before a survey finds it.
     package var isEndLost = false
+    /// Where the part of it begins that lies above the recovery point in files of its own: whether anything was there
+    /// nobody can tell.
+    package var tornBehindDamage: Offset?
     /// In offset order. Appends are refused while there is any.
     package var damages: [Damage] = []
     package var damage: Damage? { damages.first }

@@ -161,6 +161,7 @@ extension SegmentedLog {
             }
         }
         damages = left
+        if left.isEmpty { tornBehindDamage = nil }
         // A barrier says anew how far everything is durable.
         flushing.markDirty(active.baseOffset)
         flushing.markDirectoryDirty(directory)

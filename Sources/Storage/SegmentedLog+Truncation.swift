@@ -95,6 +95,7 @@ extension SegmentedLog {
 
     private func finishTruncation(at end: Offset) {
         isEndLost = false
+        if let torn = tornBehindDamage, end <= torn { tornBehindDamage = nil }
         cleanedEnd = min(cleanedEnd, end)
         damages = damages.compactMap { damage in
             guard damage.offsets.lowerBound < end else { return nil }

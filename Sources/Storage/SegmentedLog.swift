@@ -48,6 +48,9 @@ package final class SegmentedLog {
     package internal(set) var damages: [Damage]
     /// Its opening found that the end of it is damaged, and no repair came that far yet.
     package internal(set) var isEndLost: Bool
+    /// From here on its opening took for damage what would have been a torn tail without the damage before it. Once
+    /// that is repaired, another opening would cut it off.
+    package internal(set) var tornBehindDamage: Offset?
     /// For the owner's checkpoint; see the rule about truncations above.
     package var recoveryPoint: Offset { flushedEnd }
     /// Where the newest segment begins: it changes with every roll.
@@ -102,6 +105,7 @@ package final class SegmentedLog {
         self.settings = settings
         recovery = opened.recovery
         isEndLost = opened.recovery.isEndLost
+        tornBehindDamage = opened.recovery.tornBehindDamage
         damages = opened.recovery.damages
         segments = opened.segments
         startOffset = opened.startOffset

@@ -75,6 +75,20 @@ private struct Damaged {
         )
     }
 
+    static let recoveryPoints = "/d/recovery-point-offset-checkpoint"
+
+    /// Zeroes in place of all but the first bytes of the log, through all its files.
+    func blank(_ host: Host, from position: Int) {
+        var left = position
+        for file in segments(of: host) {
+            let contents = host.shardDisk.contents(of: file) ?? []
+            let kept = min(left, contents.count)
+            left -= kept
+            host.shardDisk.overwrite(
+                file, with: contents.prefix(kept) + [UInt8](repeating: 0, count: contents.count - kept))
+        }
+    }
+
     func segments(of host: Host) -> [String] {
         host.shardDisk.filePaths.filter { $0.hasPrefix(path) && $0.hasSuffix(".log") }
     }
@@ -152,28 +166,29 @@ struct RepairTests {
     }
 
     /// One node was away when the last records were acknowledged, one holds them and is down, and the third, alone in
-    /// sync, comes back with damage from below its recovery point to the end of its file: all that can be had from the
-    /// others now is less than what it acknowledged.
-    @Test func whoHasLostItsEndDoesNotLeadBeforeOneThatMayHaveAll() throws {
-        let damaged = try Damaged(nodes: 5, segmentBytes: 100_000, configs: [("min.insync.replicas", "2")])
+    /// sync, comes back with damage from below its recovery point to its end, in one file or through several: all that
+    /// can be had from the others now is less than what it acknowledged.
+    @Test(arguments: [100_000, 2_000])
+    func whoHasLostItsEndDoesNotLeadBeforeOneThatMayHaveAll(segmentBytes: Int) throws {
+        // Small segments end at the recovery point.
+        let damaged = try Damaged(
+            nodes: 5, segmentBytes: segmentBytes, records: 66, configs: [("min.insync.replicas", "2")])
         let world = damaged.world
         let leader = try #require(damaged.leader)
         let replicas = try #require(damaged.registration?.replicas)
         let followers = world.hosts.filter { $0 !== leader && replicas.contains($0.id) }
         let (away, eligible) = (followers[0], followers[1])
-        let checkpoint = "/d/recovery-point-offset-checkpoint"
-        let before = try #require(leader.shardDisk.contents(of: checkpoint))
+        let checkpoint = try #require(leader.shardDisk.contents(of: Damaged.recoveryPoints))
         world.kill(away)
         world.run(forMs: 20_000) { damaged.registration?.isr.count == 2 }
-        for number in 60..<64 { try damaged.produce(number) }
+        for number in 66..<90 { try damaged.produce(number) }
         let all = damaged.bytes(of: leader)
         world.kill(eligible)
         world.run(forMs: 20_000) { damaged.registration?.isr == [leader.id] }
         #expect(damaged.registration?.eligibleLeaderReplicas == [eligible.id])
         world.kill(leader)
-        leader.shardDisk.overwrite(checkpoint, with: before)
-        let file = try #require(damaged.segments(of: leader).last)
-        leader.shardDisk.overwrite(file, with: all.prefix(5_000) + [UInt8](repeating: 0, count: all.count - 5_000))
+        leader.shardDisk.overwrite(Damaged.recoveryPoints, with: checkpoint)
+        damaged.blank(leader, from: 5_000)
 
         // Twice, because a restart must find the same.
         try world.start(away)
@@ -182,7 +197,8 @@ struct RepairTests {
             world.run(forMs: 20_000) { leader.lines.contains { $0.text.contains("has to lead first") } }
             #expect(leader.lines.contains { $0.text.contains("has to lead first") })
             world.run(forMs: 5_000)
-            #expect(damaged.registration?.leader == nil)
+            let registration = try #require(damaged.registration)
+            #expect(registration.leader == nil)
             world.kill(leader)
             leader.lines = []
         }
@@ -197,6 +213,31 @@ struct RepairTests {
             let isAll = damaged.bytes(of: host) == all
             #expect(isAll, "node \(host.id) holds \(damaged.bytes(of: host).count) bytes of \(all.count)")
         }
+        try damaged.produce(100)
+    }
+
+    /// Where nobody else is to lead, what could be had has to do.
+    @Test(arguments: [100_000, 2_000])
+    func whoHasLostItsEndAndIsAloneGoesOn(segmentBytes: Int) throws {
+        let damaged = try Damaged(nodes: 3, replicas: 2, segmentBytes: segmentBytes, records: 66)
+        let world = damaged.world
+        let leader = try #require(damaged.leader)
+        let replicas = try #require(damaged.registration?.replicas)
+        let away = try #require(world.hosts.first { $0 !== leader && replicas.contains($0.id) })
+        let checkpoint = try #require(leader.shardDisk.contents(of: Damaged.recoveryPoints))
+        let promised = damaged.bytes(of: leader)
+        world.kill(away)
+        world.run(forMs: 20_000) { damaged.registration?.isr == [leader.id] }
+        for number in 66..<90 { try damaged.produce(number) }
+        world.kill(leader)
+        leader.shardDisk.overwrite(Damaged.recoveryPoints, with: checkpoint)
+        damaged.blank(leader, from: 5_000)
+        try world.start(leader)
+        try world.start(away)
+        world.run(forMs: 30_000) { damaged.registration?.isr.count == 2 }
+        #expect(damaged.registration?.isr.count == 2)
+        let isPromised = damaged.bytes(of: leader) == promised
+        #expect(isPromised, "\(damaged.bytes(of: leader).count) bytes, \(promised.count) were promised")
         try damaged.produce(100)
     }
 
