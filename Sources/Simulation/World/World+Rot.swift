@@ -1,6 +1,6 @@
 // Bit rot: what a disk had promised is changed, cut short, unreadable or gone. Only below the recovery points that it
-// holds itself, of synchronous topics, while its process is away, and on one node of a run: the others can make it
-// good.
+// holds itself, or from there on where others have all that it acknowledged, of synchronous topics, while its process
+// is away, and on one node of a run: the others can make it good.
 
 import Broker
 import DiskSimulation
@@ -61,6 +61,27 @@ extension World {
         return found
     }
 
+    /// Whether another replica of ISR or ELR has all that this one acknowledged.
+    private func othersMayLead(_ file: PromisedFile, _ node: SimulatedNode) -> Bool {
+        let name = file.path.split(separator: "/")[1]
+        guard let dash = name.lastIndex(of: "-"), let index = PartitionIndex(name[name.index(after: dash)...]),
+            let topic = checkers.metadata.newest.topic(named: String(name[..<dash])),
+            let partition = checkers.metadata.newest.partition(TopicPartition(topic.id, index))
+        else { return false }
+        return (partition.isr + partition.eligibleLeaderReplicas).contains { $0 != node.id }
+    }
+
+    /// Also above the recovery point, in this file and in those behind it.
+    private func blank(_ file: PromisedFile, from position: Int, of node: SimulatedNode) {
+        let folder = file.path.prefix(file.path.count - file.path.split(separator: "/")[2].count)
+        for path in node.disk.filePaths where path.hasPrefix(folder) && path.hasSuffix(".log") && path >= file.path {
+            guard let contents = node.disk.contents(of: path) else { continue }
+            let kept = path == file.path ? min(position, contents.count) : 0
+            let zeroes = [UInt8](repeating: 0, count: contents.count - kept)
+            node.disk.overwrite(path, with: contents.prefix(kept) + zeroes)
+        }
+    }
+
     private func spoil(_ file: PromisedFile, of node: SimulatedNode, _ random: inout SeededRandom) {
         let kind = random.below(6)
         let drawn = Int(random.below(Int64(file.bytes.count)))
@@ -74,6 +95,9 @@ extension World {
         } else if kind == 3, file.isWhole {
             trace.note(now, "FAULT \(file.path) of node \(node.id) is gone")
             node.disk.lose(file.path)
+        } else if kind == 3, othersMayLead(file, node) {
+            trace.note(now, "FAULT from byte \(position) of \(file.path) of node \(node.id) on there is nothing")
+            blank(file, from: position, of: node)
         } else if kind == 5 {
             // A cache: whatever it holds, nothing is lost by it.
             let index = String(file.path.dropLast(4)) + (random.oneIn(2) ? ".index" : ".timeindex")
