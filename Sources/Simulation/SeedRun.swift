@@ -131,7 +131,8 @@ package enum SeedRun {
         var reason: (Invariant, String)?
         var lookAt: Int64 = 0
         let isWell = world.run(until: world.now + recoveryMs * 1_000_000) {
-            guard world.now >= lookAt else { return false }
+            // What is held arrives after the faults have ended, and may take an ISR apart once more.
+            guard world.now >= max(lookAt, world.heldUntil) else { return false }
             lookAt = world.now + 50_000_000
             reason = Convergence.whatIsMissing(in: world)
             return reason == nil

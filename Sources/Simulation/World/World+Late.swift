@@ -58,6 +58,7 @@ extension World {
                 isHeld(id)
             else { continue }
             connection.toAcceptor.lateUntil = now + forMs * 1_000_000
+            heldUntil = max(heldUntil, connection.toAcceptor.lateUntil)
         }
     }
 

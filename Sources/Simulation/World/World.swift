@@ -56,6 +56,8 @@ package final class World {
     var hasWiped: Bool { wiped != nil }
     /// Whose disk rots: at most one in a run, so that one copy of everything stays whole.
     var rotten: NodeID?
+    /// Until then requests that a fault holds may arrive.
+    var heldUntil: Int64 = 0
     var elections = 0
     var faultCounts = [Int](repeating: 0, count: FaultKind.allCases.count)
 
