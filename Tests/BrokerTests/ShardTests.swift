@@ -213,13 +213,19 @@ struct DividedFetchTests {
         #expect(turns.sorted() == [0, 1, 2, 3])
     }
 
-    /// The follower loop asks again beside a fetch that waits; that one is then answered at once.
-    @Test(arguments: [0, 1]) func theNextFetchOfASessionEndsTheWaitOfTheLast(shard: Int) throws {
+    /// A client at that shard, the second fetch of whose session waits.
+    private func waiting(shard: Int) throws -> (world: World, client: Client, sessionID: Int32) {
         let world = try divided()
         let client = Client(world.hosts[0], world, shard: shard)
         let id = try client.call(fetch([0, 1, 2, 3], session: (0, 0)), version: 12).sessionID
         client.send(fetch([], maxWaitMs: 60_000, session: (id, 1)), version: 12)
         world.run(forMs: 20)
+        return (world, client, id)
+    }
+
+    /// The follower loop asks again beside a fetch that waits; that one is then answered at once.
+    @Test(arguments: [0, 1]) func theNextFetchOfASessionEndsTheWaitOfTheLast(shard: Int) throws {
+        let (world, client, id) = try waiting(shard: shard)
         client.send(fetch([], maxWaitMs: 100, session: (id, 2)), version: 12)
         world.run(forMs: 20)
         #expect(client.frames.count == 1)
@@ -229,11 +235,7 @@ struct DividedFetchTests {
     }
 
     @Test(arguments: [0, 1]) func whoClosesASessionEndsTheWaitOfItsFetch(shard: Int) throws {
-        let world = try divided()
-        let client = Client(world.hosts[0], world, shard: shard)
-        let id = try client.call(fetch([0, 1, 2, 3], session: (0, 0)), version: 12).sessionID
-        client.send(fetch([], maxWaitMs: 60_000, session: (id, 1)), version: 12)
-        world.run(forMs: 20)
+        let (world, client, id) = try waiting(shard: shard)
         client.send(fetch([0, 1, 2, 3], session: (id, -1)), version: 12)
         world.run(forMs: 20)
         #expect(client.frames.count == 2)
