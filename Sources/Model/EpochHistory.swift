@@ -1,27 +1,27 @@
 // Which leader epoch began at which offset: the only thing truncation may be decided by (KIP-101, KIP-279).
 
-package struct EpochHistory: Hashable, Sendable, CustomStringConvertible {
-    package struct Entry: Hashable, Sendable {
-        package var epoch: LeaderEpoch
-        package var startOffset: Offset
+public struct EpochHistory: Hashable, Sendable, CustomStringConvertible {
+    public struct Entry: Hashable, Sendable {
+        public var epoch: LeaderEpoch
+        public var startOffset: Offset
 
-        package init(epoch: LeaderEpoch, startOffset: Offset) {
+        public init(epoch: LeaderEpoch, startOffset: Offset) {
             self.epoch = epoch
             self.startOffset = startOffset
         }
     }
 
     /// Epochs strictly rising; start offsets never falling.
-    package private(set) var entries: [Entry] = []
+    public private(set) var entries: [Entry] = []
 
-    package init() {}
+    public init() {}
 
-    package var latestEpoch: LeaderEpoch? { entries.last?.epoch }
+    public var latestEpoch: LeaderEpoch? { entries.last?.epoch }
 
     /// Notes that `epoch` begins at `offset`. An epoch not above the latest is already known and changes nothing.
     /// Entries that would begin at or behind `offset` held no record and are dropped. Answers whether anything changed.
     @discardableResult
-    package mutating func assign(_ epoch: LeaderEpoch, startOffset offset: Offset) -> Bool {
+    public mutating func assign(_ epoch: LeaderEpoch, startOffset offset: Offset) -> Bool {
         if let last = entries.last {
             guard epoch > last.epoch else { return false }
             entries.removeAll { $0.startOffset >= offset }
@@ -32,7 +32,7 @@ package struct EpochHistory: Hashable, Sendable, CustomStringConvertible {
 
     /// Drops what begins at or behind `offset`. Answers whether anything changed.
     @discardableResult
-    package mutating func truncate(to offset: Offset) -> Bool {
+    public mutating func truncate(to offset: Offset) -> Bool {
         let count = entries.count
         entries.removeAll { $0.startOffset >= offset }
         return entries.count != count
@@ -40,7 +40,7 @@ package struct EpochHistory: Hashable, Sendable, CustomStringConvertible {
 
     /// Keeps the epoch that `offset` lies in, its start moved up, and all later ones. Answers whether anything changed.
     @discardableResult
-    package mutating func truncateStart(to offset: Offset) -> Bool {
+    public mutating func truncateStart(to offset: Offset) -> Bool {
         guard let index = entries.lastIndex(where: { $0.startOffset <= offset }) else { return false }
         guard index > 0 || entries[index].startOffset < offset else { return false }
         entries.removeFirst(index)
@@ -51,7 +51,7 @@ package struct EpochHistory: Hashable, Sendable, CustomStringConvertible {
     /// OffsetForLeaderEpoch (protocol.md §4.8): the largest known epoch not above `epoch`, and where it ended. Nil when
     /// nothing is known of it:
     /// `epoch` is −1 or lies above the latest.
-    package func end(of epoch: LeaderEpoch, logEndOffset: Offset) -> (epoch: LeaderEpoch, endOffset: Offset)? {
+    public func end(of epoch: LeaderEpoch, logEndOffset: Offset) -> (epoch: LeaderEpoch, endOffset: Offset)? {
         guard epoch >= 0, let latest = entries.last, epoch <= latest.epoch else { return nil }
         if epoch == latest.epoch { return (epoch, logEndOffset) }
         guard let index = entries.lastIndex(where: { $0.epoch <= epoch }) else {
@@ -61,11 +61,11 @@ package struct EpochHistory: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// The epoch of the record at `offset`; nil below the first entry or for an empty history.
-    package func epoch(at offset: Offset) -> LeaderEpoch? {
+    public func epoch(at offset: Offset) -> LeaderEpoch? {
         entries.last { $0.startOffset <= offset }?.epoch
     }
 
-    package var description: String {
+    public var description: String {
         "[" + entries.map { "\($0.epoch)@\($0.startOffset)" }.joined(separator: " ") + "]"
     }
 }

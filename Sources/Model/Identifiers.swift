@@ -15,54 +15,54 @@ public typealias PartitionIndex = Int32
 
 /// A topic's partition by topic id, the key of everything inside a node: a re-created topic never meets its
 /// predecessor.
-package struct TopicPartition: Hashable, Comparable, Sendable, CustomStringConvertible {
-    package var topicID: UUID128
-    package var partition: PartitionIndex
+public struct TopicPartition: Hashable, Comparable, Sendable, CustomStringConvertible {
+    public var topicID: UUID128
+    public var partition: PartitionIndex
 
-    package init(_ topicID: UUID128, _ partition: PartitionIndex) {
+    public init(_ topicID: UUID128, _ partition: PartitionIndex) {
         self.topicID = topicID
         self.partition = partition
     }
 
-    package static func < (a: Self, b: Self) -> Bool {
+    public static func < (a: Self, b: Self) -> Bool {
         a.topicID == b.topicID ? a.partition < b.partition : a.topicID < b.topicID
     }
 
-    package var description: String { "\(topicID)-\(partition)" }
+    public var description: String { "\(topicID)-\(partition)" }
 }
 
 /// The metadata quorum's topic, by Kafka's reserved name and id.
-package enum MetadataTopic {
-    package static let name = "__cluster_metadata"
-    package static let id = UUID128(high: 0, low: 1)
+public enum MetadataTopic {
+    public static let name = "__cluster_metadata"
+    public static let id = UUID128(high: 0, low: 1)
 }
 
 /// Kafka's directory ids that name no directory (KIP-858).
-package enum DirectoryID {
+public enum DirectoryID {
     /// Not known yet.
-    package static let unassigned = UUID128(high: 0, low: 0)
+    public static let unassigned = UUID128(high: 0, low: 0)
     /// The directory of a copy that cannot be used: it neither leads nor is in sync until it is assigned anew.
-    package static let lost = UUID128(high: 0, low: 1)
+    public static let lost = UUID128(high: 0, low: 1)
     /// Kafka's mark of a cluster on its way to several directories a broker.
-    package static let migrating = UUID128(high: 0, low: 2)
+    public static let migrating = UUID128(high: 0, low: 2)
 }
 
 /// A voter or replica of the metadata quorum: the node and the disk it answers for. A wiped disk is another replica
 /// (KIP-853).
-package struct ReplicaKey: Hashable, Comparable, Sendable, CustomStringConvertible {
-    package var id: NodeID
-    package var directoryID: UUID128
+public struct ReplicaKey: Hashable, Comparable, Sendable, CustomStringConvertible {
+    public var id: NodeID
+    public var directoryID: UUID128
 
-    package init(id: NodeID, directoryID: UUID128) {
+    public init(id: NodeID, directoryID: UUID128) {
         self.id = id
         self.directoryID = directoryID
     }
 
-    package static func < (a: Self, b: Self) -> Bool {
+    public static func < (a: Self, b: Self) -> Bool {
         a.id == b.id ? a.directoryID < b.directoryID : a.id < b.id
     }
 
-    package var description: String { "\(id)@\(directoryID)" }
+    public var description: String { "\(id)@\(directoryID)" }
 }
 
 /// Where a node can be reached.

@@ -3,7 +3,7 @@
 
 /// Each case is one wrong decision, guarded at the place where the right one is made. In brackets: the invariants that
 /// are there to catch it.
-package enum PlantedBug: String, CaseIterable, Sendable {
+public enum PlantedBug: String, CaseIterable, Sendable {
     case none
 
     // MARK: The disk below (Simulation)

@@ -1,91 +1,94 @@
 // A map that is always walked in key order, so that no decision depends on hashing. An array with binary search: few
 // keys, many reads.
 
-package struct SortedMap<Key: Comparable & Hashable & Sendable, Value>: Sequence {
-    package private(set) var keys: [Key] = []
-    package private(set) var values: [Value] = []
+public struct SortedMap<Key: Comparable & Hashable & Sendable, Value>: Sequence {
+    @usableFromInline var sortedKeys: [Key] = []
+    @usableFromInline var sortedValues: [Value] = []
 
-    package init() {}
+    @inlinable public var keys: [Key] { sortedKeys }
+    @inlinable public var values: [Value] { sortedValues }
 
-    package init(_ pairs: some Sequence<(Key, Value)>) {
+    @inlinable public init() {}
+
+    @inlinable public init(_ pairs: some Sequence<(Key, Value)>) {
         for (key, value) in pairs { self[key] = value }
     }
 
-    package var count: Int { keys.count }
-    package var isEmpty: Bool { keys.isEmpty }
+    @inlinable public var count: Int { sortedKeys.count }
+    @inlinable public var isEmpty: Bool { sortedKeys.isEmpty }
 
-    package subscript(key: Key) -> Value? {
+    @inlinable public subscript(key: Key) -> Value? {
         get {
             let index = lowerBound(key)
-            return index < keys.count && keys[index] == key ? values[index] : nil
+            return index < sortedKeys.count && sortedKeys[index] == key ? sortedValues[index] : nil
         }
         set {
             let index = lowerBound(key)
-            let found = index < keys.count && keys[index] == key
+            let found = index < sortedKeys.count && sortedKeys[index] == key
             switch (newValue, found) {
-            case (let value?, true): values[index] = value
+            case (let value?, true): sortedValues[index] = value
             case (let value?, false):
-                keys.insert(key, at: index)
-                values.insert(value, at: index)
+                sortedKeys.insert(key, at: index)
+                sortedValues.insert(value, at: index)
             case (nil, true):
-                keys.remove(at: index)
-                values.remove(at: index)
+                sortedKeys.remove(at: index)
+                sortedValues.remove(at: index)
             case (nil, false): break
             }
         }
     }
 
     /// Changes the value in place, without a copy out and in.
-    package subscript(key: Key, default fallback: @autoclosure () -> Value) -> Value {
+    @inlinable public subscript(key: Key, default fallback: @autoclosure () -> Value) -> Value {
         get { self[key] ?? fallback() }
         _modify {
             let index = lowerBound(key)
-            if index == keys.count || keys[index] != key {
-                keys.insert(key, at: index)
-                values.insert(fallback(), at: index)
+            if index == sortedKeys.count || sortedKeys[index] != key {
+                sortedKeys.insert(key, at: index)
+                sortedValues.insert(fallback(), at: index)
             }
-            yield &values[index]
+            yield &sortedValues[index]
         }
     }
 
     @discardableResult
-    package mutating func removeValue(forKey key: Key) -> Value? {
+    @inlinable public mutating func removeValue(forKey key: Key) -> Value? {
         let index = lowerBound(key)
-        guard index < keys.count, keys[index] == key else { return nil }
-        keys.remove(at: index)
-        return values.remove(at: index)
+        guard index < sortedKeys.count, sortedKeys[index] == key else { return nil }
+        sortedKeys.remove(at: index)
+        return sortedValues.remove(at: index)
     }
 
-    package mutating func removeAll() {
-        keys.removeAll()
-        values.removeAll()
+    @inlinable public mutating func removeAll() {
+        sortedKeys.removeAll()
+        sortedValues.removeAll()
     }
 
     /// The first index whose key is not below `key`.
-    package func lowerBound(_ key: Key) -> Int {
+    @inlinable public func lowerBound(_ key: Key) -> Int {
         var low = 0
-        var high = keys.count
+        var high = sortedKeys.count
         while low < high {
             let middle = (low + high) / 2
-            if keys[middle] < key { low = middle + 1 } else { high = middle }
+            if sortedKeys[middle] < key { low = middle + 1 } else { high = middle }
         }
         return low
     }
 
-    package struct Iterator: IteratorProtocol {
-        private let map: SortedMap
-        private var index = 0
+    public struct Iterator: IteratorProtocol {
+        @usableFromInline let map: SortedMap
+        @usableFromInline var index = 0
 
-        init(_ map: SortedMap) { self.map = map }
+        @inlinable init(_ map: SortedMap) { self.map = map }
 
-        package mutating func next() -> (key: Key, value: Value)? {
-            guard index < map.keys.count else { return nil }
+        @inlinable public mutating func next() -> (key: Key, value: Value)? {
+            guard index < map.sortedKeys.count else { return nil }
             defer { index += 1 }
-            return (map.keys[index], map.values[index])
+            return (map.sortedKeys[index], map.sortedValues[index])
         }
     }
 
-    package func makeIterator() -> Iterator { Iterator(self) }
+    @inlinable public func makeIterator() -> Iterator { Iterator(self) }
 }
 
 extension SortedMap: Equatable where Value: Equatable {}

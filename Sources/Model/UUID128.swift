@@ -1,20 +1,20 @@
 // Kafka's 128-bit ids: topic ids, directory ids, incarnations. Printed in URL-safe base64 without padding, as Kafka
 // prints them.
 
-package struct UUID128: Hashable, Comparable, Sendable, CustomStringConvertible {
-    package var high: UInt64
-    package var low: UInt64
+public struct UUID128: Hashable, Comparable, Sendable, CustomStringConvertible {
+    public var high: UInt64
+    public var low: UInt64
 
-    package static let zero = UUID128()
+    public static let zero = UUID128()
 
-    package init(high: UInt64 = 0, low: UInt64 = 0) {
+    public init(high: UInt64 = 0, low: UInt64 = 0) {
         self.high = high
         self.low = low
     }
 
     /// A random version-4 id. Ids whose text would begin with "-" are drawn again, as Kafka does, because command lines
     /// choke on them; so are the reserved ids below 100.
-    package static func random(using generator: inout SeededRandom) -> UUID128 {
+    public static func random(using generator: inout SeededRandom) -> UUID128 {
         while true {
             let id = UUID128(
                 high: (generator.next() & ~0xF000) | 0x4000, low: (generator.next() & ~(0b11 << 62)) | (0b10 << 62))
@@ -23,7 +23,7 @@ package struct UUID128: Hashable, Comparable, Sendable, CustomStringConvertible 
     }
 
     /// Reads Kafka's 22-character form. Nil when the text is anything else.
-    package init?(_ text: some StringProtocol) {
+    public init?(_ text: some StringProtocol) {
         guard text.utf8.count == 22 else { return nil }
         var bits: UInt64 = 0
         var words: [UInt64] = []
@@ -45,7 +45,7 @@ package struct UUID128: Hashable, Comparable, Sendable, CustomStringConvertible 
         guard self.description == text else { return nil }
     }
 
-    package var description: String {
+    public var description: String {
         var text: [UInt8] = []
         text.reserveCapacity(22)
         for index in 0..<22 {
@@ -61,7 +61,7 @@ package struct UUID128: Hashable, Comparable, Sendable, CustomStringConvertible 
         return String(decoding: text, as: UTF8.self)
     }
 
-    package static func < (a: Self, b: Self) -> Bool { a.high == b.high ? a.low < b.low : a.high < b.high }
+    public static func < (a: Self, b: Self) -> Bool { a.high == b.high ? a.low < b.low : a.high < b.high }
 
     private static let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".utf8)
 }

@@ -214,10 +214,9 @@ enum Rules {
 
     /// The client library's face, and what of the lower floors it shows under names of its own (Names.swift).
     private static func mayBePublic(_ path: String) -> Bool {
-        path.contains("Sources/MartletClient/")
-            || ["Model/ErrorCode", "Model/Identifiers", "Records/Compression", "Records/Record"].contains {
-                path.hasSuffix("Sources/\($0).swift")
-            }
+        // Model: see decision 0027.
+        path.contains("Sources/MartletClient/") || path.contains("Sources/Model/")
+            || ["Records/Compression", "Records/Record"].contains { path.hasSuffix("Sources/\($0).swift") }
     }
 
     private static func hasComment(_ source: SourceText, on index: Int) -> Bool {
