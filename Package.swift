@@ -168,7 +168,8 @@ let package = Package(
         .testTarget(
             name: "ServerTests",
             dependencies: [
-                "Server", "Broker", "Storage", "Model", byteBuffer, .product(name: "NIOPosix", package: "swift-nio"),
+                "Server", "CPosix", "Broker", "Storage", "Model", byteBuffer,
+                .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: strict),
         .testTarget(

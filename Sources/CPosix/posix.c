@@ -8,6 +8,7 @@
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -100,6 +101,13 @@ int posix_truncate(int fd, int64_t size) {
         if (errno != EINTR) return -errno;
     }
     return 0;
+}
+
+int posix_make_room(int fd, int64_t position, int64_t size, int64_t keep_free) {
+    struct statvfs status;
+    if (fstatvfs(fd, &status) != 0) return -errno;
+    if ((int64_t)(status.f_bavail * status.f_frsize) - size < keep_free) return -ENOSPC;
+    return fallocate(fd, FALLOC_FL_KEEP_SIZE, position, size) == 0 ? 0 : -errno;
 }
 
 int64_t posix_size(int fd) {

@@ -69,6 +69,8 @@ package protocol Disk: AnyObject {
     /// Exactly `length` bytes, or `pastEnd`.
     func read(_ file: FileHandle, at position: Int64, length: Int) throws(DiskError) -> ByteBuffer
     func truncate(_ file: FileHandle, to sizeBytes: Int64) throws(DiskError)
+    /// Nothing is appended to the file for now: blocks that were taken ahead of its end are given back. A hint.
+    func releaseRoom(of file: FileHandle)
     /// What comes next is to be read from the medium. A hint: bytes not yet written there stay in memory.
     func forgetCached(_ file: FileHandle, at position: Int64, length: Int)
 
@@ -86,6 +88,7 @@ package protocol Disk: AnyObject {
 
 extension Disk {
     package func forgetCached(_ file: FileHandle, at position: Int64, length: Int) {}
+    package func releaseRoom(of file: FileHandle) {}
 }
 
 /// What became of a barrier.

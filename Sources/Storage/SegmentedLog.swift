@@ -280,6 +280,7 @@ package final class SegmentedLog {
             throw error
         }
         active.seal()
+        disk.releaseRoom(of: active.file)
         noteIndexUse(active)
         segments.append(next)
         flushing.markDirty(next.baseOffset)

@@ -1,5 +1,6 @@
 // The real disk against the contract of `Disk`.
 
+import CPosix
 import Glibc
 import NIOCore
 import Server
@@ -171,6 +172,56 @@ struct PosixDiskTests {
         #expect(throws: DiskError.self) { try disk.replaceNow(path: "tiny/b", contents: bytes) }
         #expect(try disk.list("tiny") == ["a"])
         disk.close(file)
+    }
+
+    /// What the file system holds for a file, its end and what was taken behind it.
+    private func allocatedBytes(_ path: String) -> Int64 {
+        var status = stat()
+        return stat(directory.path + "/" + path, &status) == 0 ? Int64(status.st_blocks) * 512 : -1
+    }
+
+    private func isFallocatePossible() -> Bool {
+        let descriptor = Glibc.open(directory.path + "/probe", O_RDWR | O_CREAT, 0o600)
+        defer { Glibc.close(descriptor) }
+        return posix_make_room(descriptor, 0, 1 << 16, 1 << 30) == 0
+    }
+
+    @Test func roomIsTakenAheadOfAGrowingFileAndGivenBack() throws {
+        guard isFallocatePossible() else {
+            print("skipped: \(directory.path) lies on a file system without fallocate, or a full one")
+            return
+        }
+        let mebibyte = ByteBuffer(repeating: 7, count: 1 << 20)
+        let size = Int64(mebibyte.readableBytes)
+        func grown(_ name: String) throws -> FileHandle {
+            let file = try disk.open(name, create: true)
+            try disk.write(ByteBuffer(), mebibyte, to: file, at: 0)
+            return file
+        }
+
+        let small = try disk.open("small", create: true)
+        try write("small", to: small)
+        disk.releaseRoom(of: small)
+        #expect(allocatedBytes("small") < (1 << 16))
+
+        let rolled = try grown("rolled")
+        #expect(allocatedBytes("rolled") >= 2 * size)
+        #expect(try disk.sizeBytes(of: rolled) == size)
+        disk.releaseRoom(of: rolled)
+        #expect(try disk.sizeBytes(of: rolled) == size)
+        #expect(allocatedBytes("rolled") < size + (1 << 16))
+        // What begins anew after a cut to nothing takes room anew.
+        try disk.truncate(rolled, to: 0)
+        try disk.write(ByteBuffer(), mebibyte, to: rolled, at: 0)
+        #expect(allocatedBytes("rolled") >= 2 * size)
+
+        disk.close(try grown("closed"))
+        #expect(allocatedBytes("closed") < size + (1 << 16))
+        // Another process took it, and was killed.
+        let found = try disk.open("rolled", create: false)
+        disk.releaseRoom(of: found)
+        #expect(allocatedBytes("rolled") < size + (1 << 16))
+        #expect(try disk.read(found, at: 0, length: mebibyte.readableBytes) == mebibyte)
     }
 
     @Test func oneProcessLocksADirectory() throws {

@@ -30,6 +30,10 @@ int posix_begin_write_back(int fd, int64_t position, int64_t size);
 
 int posix_truncate(int fd, int64_t size);
 
+/// Takes blocks of the disk for a range that may lie behind the end of the file; its size stays. Where less than
+/// `keep_free` bytes would be left, nothing is taken. 0, or a negative errno.
+int posix_make_room(int fd, int64_t position, int64_t size, int64_t keep_free);
+
 /// The size of an open file, or a negative errno.
 int64_t posix_size(int fd);
 

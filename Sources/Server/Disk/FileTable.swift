@@ -14,6 +14,8 @@ struct FileTable {
         var isUnlinked = false
         var file: OpenFile?
         var bytesSinceWriteBack = 0
+        /// Up to here blocks were taken; 0: not known.
+        var roomEnd: Int64 = 0
         var older = -1
         var newer = -1
     }
@@ -44,6 +46,7 @@ struct FileTable {
         slots[index].isTaken = true
         slots[index].isUnlinked = false
         slots[index].bytesSinceWriteBack = 0
+        slots[index].roomEnd = 0
         slots[index].file = file
         append(index)
         evictBeyondLimit()
@@ -106,6 +109,10 @@ struct FileTable {
     }
 
     mutating func resetWritten(_ handle: FileHandle) { slots[index(of: handle)].bytesSinceWriteBack = 0 }
+
+    func roomEnd(of handle: FileHandle) -> Int64 { slots[index(of: handle)].roomEnd }
+
+    mutating func setRoomEnd(of handle: FileHandle, _ end: Int64) { slots[index(of: handle)].roomEnd = end }
 
     /// Handles follow their file to its new name; handles of a file that stood there before keep their descriptor, if
     /// they have one.
