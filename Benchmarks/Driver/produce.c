@@ -75,36 +75,61 @@ size_t produce_capacity(const char *topic, size_t value_bytes, int record_count)
     return 256 + strlen(topic) + (size_t)record_count * (value_bytes + 24);
 }
 
-size_t produce_request(unsigned char *frame, const char *topic, int partition, int acks, uint32_t correlation,
-                       size_t value_bytes, int record_count, size_t *batch_size) {
-    if (value_bytes > VALUE_BYTES_MAX) fail("values of %zu bytes", value_bytes);
+size_t produce_batches(unsigned char *frame, const Batches *batches, uint32_t correlation, size_t *batch_size) {
+    if (batches->value_bytes > VALUE_BYTES_MAX) fail("values of %zu bytes", batches->value_bytes);
     unsigned char *at = frame + 4;
     put16(at, 0);
     put16(at + 2, 7);
     put32(at + 4, correlation);
     at = put_string(at + 8, program_name);
     put16(at, UINT16_MAX);
-    put16(at + 2, (uint16_t)acks);
+    put16(at + 2, (uint16_t)batches->acks);
     put32(at + 4, 30000);
     put32(at + 8, 1);
-    at = put_string(at + 12, topic);
-    put32(at, 1);
-    put32(at + 4, (uint32_t)partition);
-    unsigned char *end = put_batch(at + 12, value_bytes, record_count);
-    *batch_size = (size_t)(end - at - 12);
-    put32(at + 8, (uint32_t)*batch_size);
-    put32(frame, (uint32_t)(end - frame - 4));
-    return (size_t)(end - frame);
+    at = put_string(at + 12, batches->topic);
+    put32(at, (uint32_t)batches->partition_count);
+    at += 4;
+    for (int i = 0; i < batches->partition_count; i++) {
+        put32(at, (uint32_t)batches->partitions[i]);
+        unsigned char *end = put_batch(at + 8, batches->value_bytes, batches->record_count);
+        *batch_size = (size_t)(end - at - 8);
+        put32(at + 4, (uint32_t)*batch_size);
+        at = end;
+    }
+    put32(frame, (uint32_t)(at - frame - 4));
+    return (size_t)(at - frame);
+}
+
+size_t produce_request(unsigned char *frame, const char *topic, int partition, int acks, uint32_t correlation,
+                       size_t value_bytes, int record_count, size_t *batch_size) {
+    Batches one = {.topic = topic, .partitions = &partition, .partition_count = 1, .acks = acks,
+                   .value_bytes = value_bytes, .record_count = record_count};
+    return produce_batches(frame, &one, correlation, batch_size);
 }
 
 void set_correlation(unsigned char *frame, uint32_t correlation) { put32(frame + 8, correlation); }
 
+void produced_offsets(const unsigned char *answer, size_t size, uint32_t correlation, const int *partitions, int count,
+                      uint64_t *offsets) {
+    enum { PARTITION_BYTES = 30 };
+    if (size < 40) fail("an answer of %zu bytes to Produce", size);
+    const unsigned char *at = answer + 8 + 2 + get16(answer + 8) + 4;
+    if (at + count * PARTITION_BYTES > answer + size) fail("an answer that cannot be read");
+    if (get32(answer) != correlation) fail("answer %u came for request %u", get32(answer), correlation);
+    for (int i = 0; i < count; i++, at += PARTITION_BYTES) {
+        int error = (int16_t)get16(at + 4);
+        if ((int)get32(at) != partitions[i]) fail("an answer about partition %u", get32(at));
+        if (error != 0) fail("a batch was refused with error %d", error);
+        offsets[i] = get64(at + 6);
+    }
+}
+
 uint64_t produced_offset(const unsigned char *answer, size_t size, uint32_t correlation) {
     if (size < 40) fail("an answer of %zu bytes to Produce", size);
-    const unsigned char *partition = answer + 8 + 2 + get16(answer + 8) + 4;
-    if (partition + 14 > answer + size) fail("an answer that cannot be read");
-    if (get32(answer) != correlation) fail("answer %u came for request %u", get32(answer), correlation);
-    int error = (int16_t)get16(partition + 4);
-    if (error != 0) fail("a batch was refused with error %d", error);
-    return get64(partition + 6);
+    size_t name = 2 + (size_t)get16(answer + 8);
+    if (8 + name + 8 > size) fail("an answer that cannot be read");
+    int partition = (int)get32(answer + 8 + name + 4);
+    uint64_t offset;
+    produced_offsets(answer, size, correlation, &partition, 1, &offset);
+    return offset;
 }

@@ -105,10 +105,20 @@ int brokers_known(const Server *node) {
     return take_brokers(answer, brokers, &end);
 }
 
-/// The id of the partition's leader, or -1 while there is none or a replica is missing in the ISR.
-static int leader_in(const unsigned char *topics, int partition, int replicas) {
+static int port_of(const Broker *brokers, int count, int id) {
+    for (int i = 0; i < count && i < NODES_MAX; i++) {
+        if (brokers[i].id == id) return brokers[i].port;
+    }
+    return -1;
+}
+
+/// Reads the ports of all leaders from the part of a Metadata answer about one topic. How many partitions have a leader
+/// and every replica in the ISR; `ports` has -1 for the others.
+static int take_leaders(const unsigned char *topics, const Topic *topic, const Broker *brokers, int broker_count,
+                        int *ports) {
     const unsigned char *at = topics + 4;
-    if (get32(topics) != 1 || get16(at) != 0) return -1;
+    int led = 0;
+    if (get32(topics) != 1 || get16(at) != 0) return 0;
     at += 2;
     at += 2 + get16(at) + 1;
     int count = (int)get32(at);
@@ -119,26 +129,25 @@ static int leader_in(const unsigned char *topics, int partition, int replicas) {
         at += 4 + 4 * get32(at);
         int in_sync = (int)get32(at);
         at += 4 + 4 * get32(at);
-        if (index == partition) return error == 0 && in_sync == replicas ? leader : -1;
+        if (index >= topic->partitions) continue;
+        ports[index] = error == 0 && in_sync == topic->replicas ? port_of(brokers, broker_count, leader) : -1;
+        led += ports[index] >= 0;
     }
-    return -1;
+    return led;
 }
 
-int leader_port(const Server *node, const Topic *topic, int partition) {
-    static unsigned char answer[1 << 16];
+void leader_ports(const Server *node, const Topic *topic, int *ports) {
+    static unsigned char answer[1 << 20];
     unsigned char body[256];
     put32(body, 1);
     size_t size = (size_t)(put_string(body + 4, topic->name) - body);
-    for (int attempt = 0; attempt < 500; attempt++) {
+    for (int attempt = 0; attempt < 1000; attempt++) {
         Broker brokers[NODES_MAX];
         const unsigned char *topics;
         if (exchange(node->port, 3, 1, body, size, answer, sizeof answer) == 0) fail("%s has ended", node->name);
         int count = take_brokers(answer, brokers, &topics);
-        int leader = leader_in(topics, partition, topic->replicas);
-        for (int i = 0; i < count && i < NODES_MAX; i++) {
-            if (brokers[i].id == leader) return brokers[i].port;
-        }
+        if (take_leaders(topics, topic, brokers, count, ports) == topic->partitions) return;
         usleep(20000);
     }
-    fail("%s-%d has no leader with %d replicas in sync", topic->name, partition, topic->replicas);
+    fail("not every partition of %s has a leader with %d replicas in sync", topic->name, topic->replicas);
 }

@@ -1,67 +1,116 @@
-// The load: a request encoded once, and sent again and again.
+// The load on one partition of one node: a request encoded once, and sent again and again.
+//
+// Requests of which several are due leave in one write while they are small, and all answers that are there are taken
+// with one read: else the driver's calls would be the measure where requests are small.
 #define _GNU_SOURCE
 #include "bench.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
-enum { VALUE_BYTES = 1024, RECORD_BYTES_MAX = VALUE_BYTES + 12 };
+enum { GATHERED_BYTES_MAX = 64 << 10 };
 
-Frame make_frame(const char *topic, size_t batch_size_max) {
-    Frame made = {.record_count = (int)((batch_size_max - BATCH_HEADER_BYTES) / RECORD_BYTES_MAX)};
-    made.bytes = malloc(produce_capacity(topic, VALUE_BYTES, made.record_count));
+typedef struct {
+    const Server *server;
+    const Amount *amount;
+    int connection;
+    Inbox answers;
+    unsigned char *copies;  // of the frame, so that several leave together
+    uint32_t copy_count;
+    uint32_t sent, answered;
+    double sent_at[IN_FLIGHT_MAX];
+    Samples samples;
+} Drive;
+
+Frame make_frame(const char *topic, size_t value_bytes, int record_count) {
+    Frame made = {.record_count = record_count};
+    made.bytes = malloc(produce_capacity(topic, value_bytes, made.record_count));
     if (made.bytes == NULL) fail("no memory");
-    made.size = produce_request(made.bytes, topic, 0, 1, 0, VALUE_BYTES, made.record_count, &made.batch_size);
+    made.size = produce_request(made.bytes, topic, 0, 1, 0, value_bytes, made.record_count, &made.batch_size);
     return made;
 }
 
-/// Checks the answer to the request of this number: no error, and the offset that follows on.
-static void take_answer(int connection, uint32_t number, uint64_t base) {
-    unsigned char answer[512];
-    if (!receive_all(connection, answer, 4)) fail("the connection was closed");
-    size_t size = get32(answer);
-    if (size > sizeof answer) fail("an answer of %zu bytes", size);
-    receive_all(connection, answer, size);
-    uint64_t got = produced_offset(answer, size, number);
-    if (got != base) fail("offset %llu came, not %llu", (unsigned long long)got, (unsigned long long)base);
+static void send_some(Drive *drive, uint32_t count) {
+    size_t size = drive->amount->frame->size;
+    while (count > 0) {
+        uint32_t together = count < drive->copy_count ? count : drive->copy_count;
+        double now = seconds_now();
+        for (uint32_t i = 0; i < together; i++) {
+            set_correlation(drive->copies + i * size, drive->sent);
+            drive->sent_at[drive->sent++ % IN_FLIGHT_MAX] = now;
+        }
+        send_all(drive->connection, drive->copies, together * size);
+        count -= together;
+    }
 }
 
-Run drive(const Server *server, Frame *frame, int megabytes) {
-    uint32_t count = (uint32_t)((double)megabytes * 1e6 / (double)frame->batch_size) + 1;
-    double *sent_at = calloc(count, sizeof *sent_at);
-    Samples samples = {0};
-    int connection = connect_to(server->port);
-    if (connection < 0 || sent_at == NULL) fail("%s cannot be reached", server->name);
+/// Waits for answers and checks each: no error, and the offset that follows on.
+static void take_answers(Drive *drive) {
+    struct pollfd ready = {.fd = drive->connection, .events = POLLIN};
+    if (poll(&ready, 1, -1) < 0 && errno != EINTR) fail("poll: %s", strerror(errno));
+    inbox_fill(&drive->answers, drive->connection);
+    double now = seconds_now();
+    size_t size;
+    for (const unsigned char *answer; (answer = inbox_frame(&drive->answers, &size)) != NULL; drive->answered++) {
+        uint64_t base = (uint64_t)drive->amount->frame->record_count * drive->answered;
+        uint64_t got = produced_offset(answer, size, drive->answered);
+        if (got != base) fail("offset %llu came, not %llu", (unsigned long long)got, (unsigned long long)base);
+        add_sample(&drive->samples, (now - drive->sent_at[drive->answered % IN_FLIGHT_MAX]) * 1e6);
+    }
+}
+
+/// Until so many requests were sent, or until that time.
+static void send_until(Drive *drive, uint32_t last, double end) {
+    uint32_t window = (uint32_t)drive->amount->in_flight;
+    for (;;) {
+        int is_over = end > 0 && seconds_now() >= end;
+        uint32_t left = is_over ? 0 : last - drive->sent, room = window - (drive->sent - drive->answered);
+        send_some(drive, left < room ? left : room);
+        if (drive->answered == drive->sent) return;
+        take_answers(drive);
+    }
+}
+
+static Drive begin(const Server *server, const Amount *amount) {
+    Drive drive = {.server = server, .amount = amount, .connection = connect_to(server->port)};
+    size_t size = amount->frame->size;
+    drive.copy_count = size >= GATHERED_BYTES_MAX ? 1 : (uint32_t)(GATHERED_BYTES_MAX / size);
+    if (drive.copy_count > (uint32_t)amount->in_flight) drive.copy_count = (uint32_t)amount->in_flight;
+    drive.copies = malloc(size * drive.copy_count);
+    if (drive.connection < 0) fail("%s cannot be reached", server->name);
+    if (drive.copies == NULL || amount->in_flight > IN_FLIGHT_MAX) fail("no room");
+    for (uint32_t i = 0; i < drive.copy_count; i++) memcpy(drive.copies + i * size, amount->frame->bytes, size);
+    return drive;
+}
+
+Run drive(const Server *server, const Amount *amount) {
+    Drive drive = begin(server, amount);
     // One request ahead: the server's file and connection are ready when time begins.
-    uint64_t records = (uint64_t)frame->record_count;
-    set_correlation(frame->bytes, 0);
-    send_all(connection, frame->bytes, frame->size);
-    take_answer(connection, 0, 0);
+    send_until(&drive, 1, 0);
+    drive.samples.count = 0;
     double cpu = cpu_seconds(server);
     double began = seconds_now();
-    uint32_t sent = 0;
-    for (uint32_t answered = 0; answered < count; answered++) {
-        while (sent < count && sent - answered < IN_FLIGHT) {
-            set_correlation(frame->bytes, sent + 1);
-            sent_at[sent++] = seconds_now();
-            send_all(connection, frame->bytes, frame->size);
-        }
-        take_answer(connection, answered + 1, records * (answered + 1));
-        add_sample(&samples, (seconds_now() - sent_at[answered]) * 1e6);
-    }
+    send_until(&drive, amount->requests > 0 ? amount->requests + 1 : UINT32_MAX,
+               amount->requests > 0 ? 0 : began + amount->seconds);
     double seconds = seconds_now() - began;
     // What the last requests left to background threads counts too.
     usleep(200000);
     cpu = cpu_seconds(server) - cpu;
-    close(connection);
-    double bytes = (double)count * (double)frame->batch_size;
+    close(drive.connection);
+    double requests = drive.answered - 1, bytes = requests * (double)amount->frame->batch_size;
     Run run = {
         .megabytes_per_second = bytes / 1e6 / seconds,
         .cpu_seconds_per_gigabyte = cpu / (bytes / 1e9),
-        .p50_us = percentile(&samples, 0.5),
-        .p99_us = percentile(&samples, 0.99),
+        .requests_per_second = requests / seconds,
+        .requests_per_cpu_second = requests / cpu,
+        .p50_us = percentile(&drive.samples, 0.5),
+        .p99_us = percentile(&drive.samples, 0.99),
     };
-    free(sent_at);
-    free(samples.values);
+    free(drive.copies);
+    free(drive.answers.bytes);
+    free(drive.samples.values);
     return run;
 }

@@ -71,9 +71,7 @@ static void make_target(Target *target, const Options *options, int mode, const 
     target->topic = (Topic){.name = topics[mode], .partitions = options->partitions, .replicas = options->nodes,
                             .flush_mode = mode_names[mode]};
     create_topic(&nodes[0], &target->topic);
-    for (int i = 0; i < options->partitions; i++) {
-        target->leader_ports[i] = leader_port(&nodes[0], &target->topic, i);
-    }
+    leader_ports(&nodes[0], &target->topic, target->leader_ports);
 }
 
 /// The bytes of a batch with one record of this case: what each replica appends, and what a round trip carries.

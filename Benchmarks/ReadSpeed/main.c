@@ -106,7 +106,8 @@ static void make_topic(Bench *bench, char *name, size_t size, int segment_bytes)
     snprintf(name, size, "read-%d", bench->topics_made++);
     Topic topic = {.name = name, .partitions = 1, .replicas = 1, .flush_mode = "async", .segment_bytes = segment_bytes};
     create_topic(&bench->node, &topic);
-    leader_port(&bench->node, &topic, 0);
+    int port;
+    leader_ports(&bench->node, &topic, &port);
 }
 
 static void write_at_rate(Load *load, const Bench *bench, const char *topic, const Batch *batch) {
@@ -152,7 +153,8 @@ static void fill(Bench *bench) {
     Topic topic = {.name = closed_topic, .partitions = 1, .replicas = 1, .flush_mode = "async",
                    .segment_bytes = SEGMENT_BYTES};
     create_topic(&bench->node, &topic);
-    leader_port(&bench->node, &topic, 0);
+    int port;
+    leader_ports(&bench->node, &topic, &port);
     bench->closed_batch = make_batch(closed_topic, (size_t)bench->options.batch_kib << 10);
     Load load = {.topic = closed_topic, .batch = &bench->closed_batch, .port = bench->node.port, .end = UINT64_MAX,
                  .write_seconds = 60, .write_bytes_max = (uint64_t)bench->options.megabytes * 1000000};

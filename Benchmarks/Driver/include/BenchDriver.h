@@ -93,8 +93,8 @@ size_t exchange(int port, int api, int version, const unsigned char *body, size_
 void create_topic(const Server *node, const Topic *topic);
 void delete_topic(const Server *node, const char *name);
 int brokers_known(const Server *node);
-/// The port of the partition's leader, once there is one and every replica is in sync.
-int leader_port(const Server *node, const Topic *topic, int partition);
+/// The port of each partition's leader, once all have one and every replica is in sync.
+void leader_ports(const Server *node, const Topic *topic, int *ports);
 
 // produce.c
 
@@ -106,10 +106,25 @@ size_t produce_capacity(const char *topic, size_t value_bytes, int record_count)
 /// Answers its size.
 size_t produce_request(unsigned char *frame, const char *topic, int partition, int acks, uint32_t correlation,
                        size_t value_bytes, int record_count, size_t *batch_size);
+
+/// What one request carries: a batch of so many records for each of these partitions.
+typedef struct {
+    const char *topic;
+    const int *partitions;
+    int partition_count, acks, record_count;
+    size_t value_bytes;
+} Batches;
+
+/// The same for several partitions; needs `produce_capacity` for each.
+size_t produce_batches(unsigned char *frame, const Batches *batches, uint32_t correlation, size_t *batch_size);
 /// Correlation ids are patched in requests that are sent again.
 void set_correlation(unsigned char *frame, uint32_t correlation);
 /// The base offset that an answer without its length tells; an error or another correlation id ends the program.
 uint64_t produced_offset(const unsigned char *answer, size_t size, uint32_t correlation);
+
+/// The same for an answer about these partitions, in their order.
+void produced_offsets(const unsigned char *answer, size_t size, uint32_t correlation, const int *partitions, int count,
+                      uint64_t *offsets);
 
 // fetch.c
 
