@@ -7,6 +7,8 @@
 #   librdkafka     with its own defaults, 100 ms between tries: what its users see (kill -9 alone; a frozen node it
 #                  waits for by its own timeouts of a minute)
 # A partition is a node's port taken off the bridge between network namespaces (namespaces.py; needs root).
+#
+# --steady MINUTES measures something else: that nobody fails over at 80 % of the full load (steady.py).
 
 import argparse
 import json
@@ -26,6 +28,7 @@ from light_client import LightClient  # noqa: E402
 from namespaces import NamespacedCluster, Network  # noqa: E402
 from rounds import Cut, Kill, Round, Stop  # noqa: E402
 from starts import fill, first_ack, idle_memory  # noqa: E402
+from steady import DEFAULTS, measure_steady, print_steady  # noqa: E402
 
 MIB = 1 << 20
 FAULTS = {"kill": Kill, "stop": Stop, "cut": Cut}
@@ -193,14 +196,33 @@ def tell(what, found, at_most, unit):
     print(f"{'holds' if found <= at_most else 'MISSED':<7} {what}: {found:.1f} {unit}, aim {at_most:.0f} {unit}")
 
 
+def steady(arguments):
+    with tempfile.TemporaryDirectory(prefix="steady-", dir=arguments.folder) as folder:
+        cluster = nodes.Cluster(folder, 3, DEFAULTS)
+        try:
+            found = measure_steady(cluster, arguments.steady, arguments.load, arguments.report)
+        finally:
+            cluster.end()
+    if arguments.json:
+        print(json.dumps(found))
+    else:
+        print_steady(found)
+
+
 def main():
     parser = argparse.ArgumentParser(description="Gaps between acknowledged records when a node falls silent.")
     parser.add_argument("--rounds", type=int, default=8, help="of each case")
     parser.add_argument("--cases", nargs="+", default=CASES, choices=CASES, metavar="CASE", help=" ".join(CASES))
     parser.add_argument("--starts", type=int, default=8, help="0: none")
     parser.add_argument("--report", help="JSON, written after every ten rounds; an unfinished one is gone on with")
+    parser.add_argument("--steady", type=float, metavar="MINUTES", help="counts false failovers under load instead")
+    parser.add_argument("--load", type=float, default=0.8, help="the share of full load, for --steady")
+    parser.add_argument("--folder", help="where the nodes' data lies meanwhile, for --steady")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
+    if arguments.steady:
+        steady(arguments)
+        return
     if os.geteuid() != 0:
         print("no root: the cuts are left out", file=sys.stderr)
         arguments.cases = [case for case in arguments.cases if not case.startswith("cut")]
