@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MARTLET := .build/release/martlet
 export MARTLET
 
-.PHONY: help libraries venv build cluster stop kill pause resume start status logs clean bench bench-ingest bench-latency bench-read bench-replicated bench-micro bench-failover bench-scale soak-failover soak-sim soak-power soak-mutants soak-fuzz soak-explore test check sim fmt golden tsan asan
+.PHONY: help libraries venv build cluster stop kill pause resume start status logs clean bench bench-ingest bench-latency bench-read bench-replicated bench-light bench-micro bench-failover bench-scale soak-failover soak-steady soak-sim soak-power soak-mutants soak-fuzz soak-explore test check sim fmt golden tsan asan
 
 help: ## this list
 	@echo "Martlet. Start here: make cluster"
@@ -47,9 +47,6 @@ logs: ## NODE=2: the end of its log
 clean: ## stop the nodes, delete their data and the build
 	@dev/cluster stop
 	rm -rf run .build
-
-bench: cluster ## the usual first benchmark on the cluster of cluster.yaml: 500,000 records written and read
-	@$(MARTLET) bench
 
 test: ## everything: one release build, unit tests, simulator, integration tests
 	@dev/libraries tests
@@ -96,7 +93,10 @@ golden: ## rewrite golden files from what the code does now; read the diff
 	UPDATE_GOLDEN=1 swift test
 
 # Benchmarks (docs/PERFORMANCE.md). Each prints ratios against a yardstick that ran beside it.
-bench-ingest: build ## produced batches into one node, beside a loop in C
+bench: build venv ## the whole lab in short, about 12 minutes (ARGS="--only ingest,latency"); writes docs/reports/bench.json
+	@.venv/bin/python Benchmarks/lab.py $(ARGS)
+
+bench-ingest: build ## produced batches and small requests into one node, beside a loop in C
 	swift build -c release --product ingest-speed
 	.build/release/ingest-speed $(ARGS)
 
@@ -108,9 +108,13 @@ bench-read: build ## what the tail, closed segments and cold ones cost to read, 
 	swift build -c release --product read-speed
 	.build/release/read-speed $(ARGS)
 
-bench-replicated: build venv ## librdkafka into three nodes, acks=all and on disk, beside one node
+bench-replicated: build venv ## librdkafka into three nodes, acks=all, beside its mock cluster, one node and a loop in C
 	swift build -c release --product ingest-speed
 	.venv/bin/python Benchmarks/Replicated/replicated_speed.py $(ARGS)
+
+bench-light: build ## full batches from a light driver into three nodes, acks=all, 1 to 1,000 partitions at once
+	swift build -c release --product ingest-speed
+	.build/release/ingest-speed replicated $(ARGS)
 
 bench-micro: libraries ## nanoseconds of the inner operations, by ordo-one/benchmark (ARGS="--filter Raft.*")
 	swift package --package-path Benchmarks/MicroTime benchmark $(ARGS)
@@ -120,6 +124,10 @@ bench-failover: build venv ## gaps between acknowledged records when a node dies
 
 bench-scale: build venv ## what partitions and connections cost (ARGS="--partitions 10000")
 	.venv/bin/python Benchmarks/Scale/scale_speed.py $(ARGS)
+
+soak-steady: build venv ## false failovers in 30 minutes at 80 % of full load; writes docs/reports/steady.json
+	swift build -c release --product ingest-speed
+	.venv/bin/python Benchmarks/Failover/failover_speed.py --steady 30 --report docs/reports/steady.json $(ARGS)
 
 soak-failover: build venv ## a hundred rounds of each fault in about 40 minutes; resumable, writes docs/reports/failover.json
 	.venv/bin/python Benchmarks/Failover/failover_speed.py --rounds 100 --starts 30 --report docs/reports/failover.json $(ARGS)
