@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { UNKNOWN_TOPIC = 3, TOPIC_ALREADY_EXISTS = 36 };
+
 size_t exchange(int port, int api, int version, const unsigned char *body, size_t body_size, unsigned char *answer,
                 size_t capacity) {
     unsigned char frame[1024];
@@ -30,15 +32,17 @@ size_t exchange(int port, int api, int version, const unsigned char *body, size_
     return size;
 }
 
-/// A node that has just started, or forgotten a topic, may need a moment. The error stands behind the topic's name.
-static void insist(const Server *node, const char *what, int api, int version, const unsigned char *body, size_t size) {
+/// A node that has just started, or forgotten a topic, may need a moment. The error stands behind the topic's name; that
+/// `done` says that an attempt before this one did it, whose answer was another or did not come.
+static void insist(const Server *node, const char *what, int api, int version, const unsigned char *body, size_t size,
+                   int done) {
     unsigned char answer[1024];
     int error = 0;
     for (int attempt = 0; attempt < 500; attempt++) {
         if (exchange(node->port, api, version, body, size, answer, sizeof answer) > 0) {
             // Correlation id, throttle time, one topic.
             error = (int16_t)get16(answer + 12 + 2 + get16(answer + 12));
-            if (error == 0) return;
+            if (error == 0 || (error == done && attempt > 0)) return;
         }
         usleep(20000);
     }
@@ -63,7 +67,7 @@ void create_topic(const Server *node, const Topic *topic) {
     }
     put32(at, 30000);
     at[4] = 0;
-    insist(node, "CreateTopics", 19, 3, body, (size_t)(at + 5 - body));
+    insist(node, "CreateTopics", 19, 3, body, (size_t)(at + 5 - body), TOPIC_ALREADY_EXISTS);
 }
 
 void delete_topic(const Server *node, const char *name) {
@@ -72,7 +76,7 @@ void delete_topic(const Server *node, const char *name) {
     put32(at, 1);
     at = put_string(at + 4, name);
     put32(at, 30000);
-    insist(node, "DeleteTopics", 20, 3, body, (size_t)(at + 4 - body));
+    insist(node, "DeleteTopics", 20, 3, body, (size_t)(at + 4 - body), UNKNOWN_TOPIC);
 }
 
 typedef struct {
