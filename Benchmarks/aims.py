@@ -134,9 +134,10 @@ PARTS = {
                  read, ["read-speed"]),
     "micro": Part(program("micro-speed", "time 3"), none, ["micro-speed"], micro_lines),
     "failover": Part(script("Failover/failover_speed.py",
-                            "--json --rounds 8 --cases kill-leader stop-leader stop-controller"), failover),
+                            "--json --rounds 8 --cases kill-leader stop-leader stop-controller --folder {folder}"),
+                     failover),
     "steady": Part(script("Failover/failover_speed.py", "--json --steady 2 --folder {folder}"), steady,
                    ["ingest-speed"]),
     "scale": Part(script("Scale/scale_speed.py",
-                         "--json --partitions 1000 10000 --connections 10000 --patience 30"), scale),
+                         "--json --partitions 10000 --connections 10000 --patience 30 --folder {folder}"), scale),
 }

@@ -12,9 +12,12 @@ import subprocess
 import sys
 import time
 
-from aims import PARTS
-
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(ROOT, "IntegrationTests"))
+
+from aims import PARTS  # noqa: E402
+from cluster import die_with_parent  # noqa: E402
+
 REPORT = os.path.join(ROOT, "docs/reports/bench.json")
 PATIENCE_S = 600
 
@@ -44,7 +47,7 @@ def measure(part, arguments):
            "load_before": os.getloadavg()[0]}
     began = time.monotonic()
     try:
-        done = run(*command, timeout=PATIENCE_S)
+        done = run(*command, timeout=PATIENCE_S, preexec_fn=die_with_parent)
         complaint = done.stderr[-2_000:] if done.returncode else ""
     except subprocess.TimeoutExpired:
         complaint = f"not within {PATIENCE_S} s"
@@ -56,13 +59,13 @@ def measure(part, arguments):
 
 
 def print_table(rows, before):
-    print(f"\n{'part':<15}{'aim':<62}{'limit':>9}{'measured':>10}")
+    print(f"\n{'part':<15}{'aim':<70}{'limit':>9}{'measured':>10}")
     for name, row in rows.items():
         for aim in row["aims"]:
             sign = "≤" if aim["is_most"] else "≥"
             limit, found = (f"{aim[key]:,.{aim['digits']}f}" for key in ("limit", "measured"))
             verdict = "holds" if aim["holds"] else "MISSED"
-            print(f"{name:<15}{aim['what']:<62}{f'{sign} {limit}':>9}{found:>10}  {verdict}")
+            print(f"{name:<15}{aim['what']:<70}{f'{sign} {limit}':>9}{found:>10}  {verdict}")
         if "failed" in row:
             print(f"{name:<15}failed: {row['failed'].strip().splitlines()[-1]}")
         elif not row["aims"]:

@@ -140,12 +140,12 @@ def measure(arguments):
     for case in arguments.cases:
         while (left := results.missing(case, rounds_for(case, arguments))) > 0:
             count = min(left, CHUNK)
-            with tempfile.TemporaryDirectory(prefix="failover-") as folder:
+            with tempfile.TemporaryDirectory(prefix="failover-", dir=arguments.folder) as folder:
                 results.add(case, *rounds_of(case, count, folder))
             if arguments.report:
                 print(f"{case}: {len(results.found['gaps_s'][case])} rounds", file=sys.stderr, flush=True)
     if arguments.starts and "starts" not in results.found:
-        with tempfile.TemporaryDirectory(prefix="starts-") as folder:
+        with tempfile.TemporaryDirectory(prefix="starts-", dir=arguments.folder) as folder:
             results.found["starts"] = measure_starts(arguments.starts, folder)
     results.found["is_complete"] = True
     results.save()
@@ -217,7 +217,7 @@ def main():
     parser.add_argument("--report", help="JSON, written after every ten rounds; an unfinished one is gone on with")
     parser.add_argument("--steady", type=float, metavar="MINUTES", help="counts false failovers under load instead")
     parser.add_argument("--load", type=float, default=0.8, help="the share of full load, for --steady")
-    parser.add_argument("--folder", help="where the nodes' data lies meanwhile, for --steady")
+    parser.add_argument("--folder", help="where the nodes' data lies meanwhile")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     if arguments.steady:

@@ -275,12 +275,13 @@ def main():
     parser.add_argument("--partitions", type=int, nargs="*", default=[1, 100, 1_000])
     parser.add_argument("--connections", type=int, nargs="*", default=[10, 1_000, 10_000])
     parser.add_argument("--patience", type=float, default=Patience.seconds, help="seconds for each wait")
+    parser.add_argument("--folder", help="where the nodes' data lies meanwhile")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     Patience.seconds = arguments.patience
     most = raise_limit() - 500
     found = {"bench": "scale", "load": os.getloadavg()[0], "partitions": [], "connections": []}
-    with tempfile.TemporaryDirectory(prefix="scale-") as folder:
+    with tempfile.TemporaryDirectory(prefix="scale-", dir=arguments.folder) as folder:
         for count in arguments.partitions:
             found["partitions"].append(measure_partitions(count, os.path.join(folder, f"partitions-{count}")))
         if arguments.connections:
