@@ -139,5 +139,5 @@ PARTS = {
     "steady": Part(script("Failover/failover_speed.py", "--json --steady 2 --folder {folder}"), steady,
                    ["ingest-speed"]),
     "scale": Part(script("Scale/scale_speed.py",
-                         "--json --partitions 10000 --connections 10000 --patience 30 --folder {folder}"), scale),
+                         "--json --partitions 10000 --connections 1000 --patience 30 --folder {folder}"), scale),
 }

@@ -119,7 +119,7 @@ void produced_offsets(const unsigned char *answer, size_t size, uint32_t correla
     for (int i = 0; i < count; i++, at += PARTITION_BYTES) {
         int error = (int16_t)get16(at + 4);
         if ((int)get32(at) != partitions[i]) fail("an answer about partition %u", get32(at));
-        if (error != 0) fail("a batch was refused with error %d", error);
+        if (error != 0) fail("a batch for partition %d was refused with error %d", partitions[i], error);
         offsets[i] = get64(at + 6);
     }
 }
