@@ -30,7 +30,7 @@ sys.path.insert(0, os.path.join(ROOT, "IntegrationTests"))
 from confluent_kafka import Consumer, Producer, TopicPartition  # noqa: E402
 from confluent_kafka.admin import AdminClient  # noqa: E402
 
-from cluster import Cluster  # noqa: E402
+from cluster import Cluster, die_with_parent  # noqa: E402
 
 VALUE_BYTES = 1_024
 MOCK_PARTITIONS = 4
@@ -127,13 +127,13 @@ def median(runs):
     return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
 
 
-def loop_in_c():
+def loop_in_c(folder):
     """Its CPU seconds a gigabyte at batches of 1 MiB; None where it is not built."""
     binary = os.path.join(ROOT, ".build/release/ingest-speed")
     if not os.path.exists(binary):
         return None
-    command = [binary, "--json", "--batches", "1024", "--in-flight", "0", "--megabytes", "256"]
-    output = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
+    command = [binary, "--json", "--batches", "1024", "--in-flight", "0", "--megabytes", "256", "--folder", folder]
+    output = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, preexec_fn=die_with_parent).stdout
     return json.loads(output)["batches"][0]["yardstick"]["cpu_s_per_gb"]
 
 
@@ -213,7 +213,7 @@ def main():
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     load = os.getloadavg()[0]
-    loop = loop_in_c()
+    loop = loop_in_c(arguments.folder or tempfile.gettempdir())
     results = measure(arguments)
     if arguments.json:
         print(json.dumps({
