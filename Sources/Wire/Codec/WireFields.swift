@@ -142,6 +142,27 @@ extension WireField {
     }
 }
 
+extension WireField {
+    /// Each is copied, which costs a number nothing: arrays of numbers and ids are shared with other threads (a
+    /// partition's replicas), and to be reached as something that could change is an access of its own.
+    package static func writeElements(_ elements: UnsafeBufferPointer<Self>, to writer: inout WireWriter) {
+        for index in elements.indices {
+            var element = elements[index]
+            element.write(to: &writer)
+        }
+    }
+}
+
+extension WireStruct {
+    /// Walking is `mutating`, so the elements are reached through a mutable pointer; to copy each would retain all of
+    /// its fields. A message's structs are its own: no other thread has them, and no writer stores into what it walks.
+    package static func writeElements(_ elements: UnsafeBufferPointer<Self>, to writer: inout WireWriter) {
+        guard let first = elements.baseAddress else { return }
+        let pointer = UnsafeMutablePointer(mutating: first)
+        for index in 0..<elements.count { pointer[index].write(to: &writer) }
+    }
+}
+
 extension WireInteger {
     /// One check of the bytes left for all.
     package static func readElements(count: Int, from reader: inout WireReader) throws(WireError) -> [Self] {
@@ -154,6 +175,10 @@ extension WireInteger {
                 Self(bigEndian: bytes.loadUnaligned(fromByteOffset: index * MemoryLayout<Self>.size, as: Self.self)))
         }
         return elements
+    }
+
+    package static func writeElements(_ elements: UnsafeBufferPointer<Self>, to writer: inout WireWriter) {
+        writer.writeIntegers(elements)
     }
 }
 
@@ -173,13 +198,7 @@ extension Array: WireField where Element: WireField {
 
     package func write(to writer: inout WireWriter) {
         writer.writeLength(count)
-        withUnsafeBufferPointer { elements in
-            guard let first = elements.baseAddress else { return }
-            // Walking is `mutating`, so the elements are reached through a mutable pointer; the alternative copies
-            // each. No writer stores into what it walks, so the storage stays untouched even when it is shared.
-            let pointer = UnsafeMutablePointer(mutating: first)
-            for index in 0..<elements.count { pointer[index].write(to: &writer) }
-        }
+        withUnsafeBufferPointer { Element.writeElements($0, to: &writer) }
     }
 
     package mutating func fill(from filler: inout WireFiller) {

@@ -15,6 +15,8 @@ package protocol WireField: Equatable, Sendable {
     static func readElements(count: Int, from reader: inout WireReader) throws(WireError) -> [Self]
     /// `mutating` only because `walk` is; a writer never stores into the value.
     mutating func write(to writer: inout WireWriter)
+    /// The elements of an array of this type.
+    static func writeElements(_ elements: UnsafeBufferPointer<Self>, to writer: inout WireWriter)
     mutating func fill(from filler: inout WireFiller)
     mutating func show(in printer: inout WirePrinter)
 }

@@ -43,6 +43,17 @@ package struct WireWriter: Walker {
         position = next
     }
 
+    /// One look at the room left for all.
+    mutating func writeIntegers<T: FixedWidthInteger>(_ values: UnsafeBufferPointer<T>) {
+        var at = position
+        position &+= values.count &* MemoryLayout<T>.size
+        guard position <= capacity else { return }
+        for value in values {
+            base.storeBytes(of: value.bigEndian, toByteOffset: at, as: T.self)
+            at &+= MemoryLayout<T>.size
+        }
+    }
+
     /// Nearly all are one byte, so that case stands apart to be inlined.
     mutating func writeUVarint(_ value: UInt32) {
         if value < 0x80 { writeInteger(UInt8(truncatingIfNeeded: value)) } else { writeLongUVarint(value) }

@@ -3,8 +3,8 @@
 import ArgumentParser
 import MartletClient
 import Model
+import NIOConcurrencyHelpers
 import NIOCore
-import Synchronization
 
 struct Produce: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -227,15 +227,15 @@ private final class Deliveries: Sendable {
         var refusedLine: Int?
     }
 
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
 
-    var count: Int { state.withLock { $0.count } }
-    var failure: ClientError? { state.withLock { $0.failure } }
+    var count: Int { state.withLockedValue { $0.count } }
+    var failure: ClientError? { state.withLockedValue { $0.failure } }
     /// The line whose record the producer did not take in.
-    var refusedLine: Int? { state.withLock { $0.refusedLine } }
+    var refusedLine: Int? { state.withLockedValue { $0.refusedLine } }
 
     var account: String {
-        let state = state.withLock { $0 }
+        let state = state.withLockedValue { $0 }
         // A record may have been answered before it is counted as submitted.
         let open = max(0, state.submitted - state.count - state.failed)
         let unsent = state.read - max(state.submitted, state.count + state.failed)
@@ -243,11 +243,11 @@ private final class Deliveries: Sendable {
             + (unsent > 0 ? ", \(counted(unsent, "line")) not sent" : "")
     }
 
-    func read(_ lines: Int) { state.withLock { $0.read += lines } }
-    func submitted() { state.withLock { $0.submitted += 1 } }
+    func read(_ lines: Int) { state.withLockedValue { $0.read += lines } }
+    func submitted() { state.withLockedValue { $0.submitted += 1 } }
 
     func refused(_ error: ClientError) {
-        state.withLock { state in
+        state.withLockedValue { state in
             guard state.failure == nil else { return }
             state.failure = error
             state.refusedLine = state.submitted + 1
@@ -255,7 +255,7 @@ private final class Deliveries: Sendable {
     }
 
     @Sendable func add(_ result: Result<RecordMetadata, ClientError>) {
-        state.withLock { state in
+        state.withLockedValue { state in
             switch result {
             case .success: state.count += 1
             case .failure(let error):

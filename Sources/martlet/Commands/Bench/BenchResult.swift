@@ -3,7 +3,7 @@
 import ArgumentParser
 import Histogram
 import MartletClient
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// Times in microseconds.
 struct Latencies: Sendable {
@@ -120,11 +120,11 @@ final class BenchMeter: Sendable {
     }
 
     let start = ContinuousClock.now
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
 
     /// `nil` latency: only counted.
     func add(records: Int, bytes: Int, microseconds: Int64? = nil) {
-        state.withLock { state in
+        state.withLockedValue { state in
             state.records += records
             state.bytes += bytes
             guard let microseconds else { return }
@@ -133,21 +133,21 @@ final class BenchMeter: Sendable {
         }
     }
 
-    func submitted() { state.withLock { $0.submitted += 1 } }
+    func submitted() { state.withLockedValue { $0.submitted += 1 } }
 
     func fail(_ error: ClientError) {
-        state.withLock { state in
+        state.withLockedValue { state in
             state.failed += 1
             state.failure = state.failure ?? error
         }
     }
 
-    var failure: ClientError? { state.withLock { $0.failure } }
-    var records: Int { state.withLock { $0.records } }
+    var failure: ClientError? { state.withLockedValue { $0.failure } }
+    var records: Int { state.withLockedValue { $0.records } }
 
     /// What was counted, where somebody else took the time.
     func result(_ name: String, seconds: Double) -> BenchResult {
-        let state = state.withLock { $0 }
+        let state = state.withLockedValue { $0 }
         return BenchResult(
             name: name, records: state.records, bytes: state.bytes, seconds: seconds,
             latencies: state.all.isEmpty ? nil : state.all, isCut: Interrupt.isSeen)
@@ -160,7 +160,7 @@ final class BenchMeter: Sendable {
         while (try? await Task.sleep(for: .seconds(1))) != nil {
             let now = ContinuousClock.now
             let seconds = (now - last) / .seconds(1)
-            let (state, recent) = state.withLock { state in
+            let (state, recent) = state.withLockedValue { state in
                 defer { state.recent = Latencies() }
                 return (state, state.recent)
             }
@@ -178,7 +178,7 @@ final class BenchMeter: Sendable {
 
     /// How far it is, for somebody who ends it.
     private var account: String {
-        let state = state.withLock { $0 }
+        let state = state.withLockedValue { $0 }
         let open = state.submitted - state.records - state.failed
         return "\(counted(state.records, "record")) done" + (open > 0 ? ", \(open) in doubt" : "")
     }
@@ -196,7 +196,7 @@ final class BenchMeter: Sendable {
         try await body()
         let seconds = (ContinuousClock.now - clock) / .seconds(1)
         let used = nodes.flatMap { nodes in before.map { nodes.times().since($0) } }
-        let state = state.withLock { $0 }
+        let state = state.withLockedValue { $0 }
         if let failure = state.failure {
             throw CommandFailure("\(failure.sentence) (after \(counted(state.records, "record")))")
         }
