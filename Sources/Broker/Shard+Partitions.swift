@@ -31,18 +31,20 @@ extension Shard {
         }
         for id in changes.deletedTopics { deleteReplicas(of: id) }
         if haveGrown || !deleted.isEmpty { topicsChanged(deleted: deleted) }
-        if !changes.brokers.isEmpty || registeredAnew {
+        let concernsAll = !changes.brokers.isEmpty || registeredAnew
+        if concernsAll {
             for replica in replicas.values { assign(replica) }
             dropFetchers()
         }
         for id in changes.topics {
             guard let topic = view.image.topic(id: id) else { continue }
-            for (index, registration) in topic.partitions.enumerated()
-            where owner(of: topic.name, Int32(index)) == self.index {
-                let topicPartition = TopicPartition(id, Int32(index))
+            for index in changes.partitions(of: id) where owner(of: topic.name, index) == self.index {
+                let topicPartition = TopicPartition(id, index)
                 if let replica = replicas[topicPartition] {
-                    assign(replica)
-                } else if registration.replicas.contains(configuration.nodeID), postponed[topicPartition] == nil {
+                    if !concernsAll { assign(replica) }
+                } else if topic.partitions[Int(index)].replicas.contains(configuration.nodeID),
+                    postponed[topicPartition] == nil
+                {
                     openReplica(topicPartition, of: topic)
                 }
             }

@@ -5,6 +5,8 @@ import Model
 package struct ImageChanges: Equatable, Sendable {
     /// Sorted, without repeats: topics of which anything changed and that still exist.
     package private(set) var topics: [UUID128] = []
+    /// Of these topics, the partitions that are new or changed. A topic may be named for another reason.
+    private var partitions = SortedMap<UUID128, [Int32]>()
     /// Sorted by id: topics that were removed.
     package private(set) var deletedTopics: [UUID128] = []
     package private(set) var brokers: [NodeID] = []
@@ -14,11 +16,19 @@ package struct ImageChanges: Equatable, Sendable {
 
     package init() {}
 
+    /// In order, without repeats.
+    package func partitions(of id: UUID128) -> [Int32] { partitions[id] ?? [] }
+
     package var isEmpty: Bool {
         topics.isEmpty && deletedTopics.isEmpty && brokers.isEmpty && configs.isEmpty
     }
 
     mutating func touch(topic id: UUID128) { Self.insert(id, into: &topics) }
+
+    mutating func touch(partition index: Int32, of id: UUID128) {
+        touch(topic: id)
+        Self.insert(index, into: &partitions[id, default: []])
+    }
 
     mutating func touch(broker id: NodeID) { Self.insert(id, into: &brokers) }
 
@@ -26,6 +36,7 @@ package struct ImageChanges: Equatable, Sendable {
 
     mutating func delete(topic id: UUID128) {
         topics.removeAll { $0 == id }
+        partitions.removeValue(forKey: id)
         Self.insert(id, into: &deletedTopics)
     }
 

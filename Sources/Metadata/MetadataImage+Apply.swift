@@ -89,7 +89,7 @@ extension MetadataImage {
         withPartitions(of: record.topicID) { partitions in
             if index < partitions.count { partitions[index] = partition } else { partitions.append(partition) }
         }
-        changes.touch(topic: record.topicID)
+        changes.touch(partition: record.partitionID, of: record.topicID)
         return true
     }
 
@@ -97,7 +97,7 @@ extension MetadataImage {
         let index = Int(record.partitionID)
         guard topics[record.topicID]?.partitions.indices.contains(index) ?? false else { return false }
         withPartitions(of: record.topicID) { partitions in partitions[index].apply(record) }
-        changes.touch(topic: record.topicID)
+        changes.touch(partition: record.partitionID, of: record.topicID)
         return true
     }
 
