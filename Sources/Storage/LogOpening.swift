@@ -30,6 +30,8 @@ struct LogOpening {
     private var scannedEpochs: [EpochHistory.Entry] = []
     private var changedFiles: [Segment] = []
     private var hasChangedNames = false
+    /// Base offsets of segments that have index files.
+    private var indexed: [Offset] = []
 
     init(disk: any Disk, directory: String, settings: LogSettings, recoveryPoint: Offset, wallMs: Int64) {
         self.disk = disk
@@ -82,6 +84,8 @@ struct LogOpening {
             let isOrphan = [".index", ".timeindex"].contains { suffix in
                 SegmentFiles.baseOffset(of: name, suffix: suffix).map { !bases.contains($0) } ?? false
             }
+            if let base = SegmentFiles.baseOffset(of: name, suffix: ".index") { indexed.append(base) }
+            if let base = SegmentFiles.baseOffset(of: name, suffix: ".timeindex") { indexed.append(base) }
             guard isOrphan || name.hasSuffix(".deleted") || name.hasSuffix(".cleaned") else { continue }
             let path = directory + "/" + name
             try onDisk { () throws(DiskError) in try disk.remove(path) }
@@ -346,6 +350,15 @@ struct LogOpening {
         return Boundary(position: found.position, offset: found.header.baseOffset)
     }
 
+    /// A log without a record, from 0 on, that this opening left as it was. Like a new one it says nothing that a loss
+    /// of power could make untrue, and the barrier of its first append covers the file, its name, and a cut that was
+    /// made before a kill.
+    private var claimsNothing: Bool {
+        opened.segments.count == 1 && opened.segments[0].end == Boundary(position: 0, offset: 0)
+            && opened.startOffset == 0 && recoveryPoint == 0 && !hasChangedNames && opened.recovery.tornBytes == 0
+            && opened.recovery.damages.isEmpty
+    }
+
     private mutating func noteEpoch(_ header: BatchHeader) {
         guard header.partitionLeaderEpoch > scannedEpochs.last?.epoch ?? -1 else { return }
         scannedEpochs.append(
@@ -370,11 +383,13 @@ struct LogOpening {
         }
         let active = opened.segments[opened.segments.count - 1]
         _ = try? active.largestTimestamp(intervalBytes: settings.indexIntervalBytes)
-        active.saveIndexes()
+        active.saveOpenedIndexes(filesExist: indexed.contains(active.baseOffset))
         let (disk, directory, files) = (disk, directory, changedFiles.map(\.file))
-        if !files.isEmpty || hasChangedNames {
-            // A killed process may have left even the directory's own name without a barrier.
-            let directories = [directory] + (SegmentFiles.parent(of: directory).map { [$0] } ?? [])
+        // A killed process may have left even the directory's own name without a barrier.
+        let directories = [directory] + (SegmentFiles.parent(of: directory).map { [$0] } ?? [])
+        if claimsNothing {
+            opened.dirtyDirectories = directories
+        } else if !files.isEmpty || hasChangedNames {
             try onDisk { () throws(DiskError) in try disk.flushNow(files: files, directories: directories) }
         }
         var recall = EpochRecall(segments: opened.segments, startOffset: opened.startOffset, settings: settings)

@@ -360,6 +360,15 @@ final class Segment {
         }
     }
 
+    /// At the end of an opening. Where there is no entry, and no file that says otherwise, none is made: a start with
+    /// thousands of small logs makes twice as many names.
+    func saveOpenedIndexes(filesExist: Bool) {
+        guard filesExist || indexFile != nil || !offsetIndex.entries.isEmpty || !timeIndex.entries.isEmpty else {
+            return
+        }
+        saveIndexes()
+    }
+
     private func openIndex(_ suffix: String) -> FileHandle? {
         try? disk.open(SegmentFiles.path(directory, baseOffset, suffix), create: true)
     }
