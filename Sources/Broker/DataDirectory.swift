@@ -187,9 +187,11 @@ package struct DataDirectory: Sendable {
     }
 
     static func readTextIfPresent(_ path: String, on disk: any Disk) throws(DiskError) -> String? {
-        let slash = path.lastIndex(of: "/") ?? path.startIndex
-        let isThere = try disk.list(String(path[..<slash])).contains(String(path[path.index(after: slash)...]))
-        return isThere ? try readText(path, on: disk) : nil
+        do throws(DiskError) {
+            return try readText(path, on: disk)
+        } catch .notFound {
+            return nil
+        }
     }
 
     static func readText(_ path: String, on disk: any Disk) throws(DiskError) -> String {

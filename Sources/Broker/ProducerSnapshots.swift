@@ -74,10 +74,12 @@ package enum ProducerSnapshots {
     /// is none: this replica started over, and between them lie batches that it never read. A producer that wrote some
     /// of those would be refused what follows on them.
     static func newest(
-        in directory: String, reaching log: SegmentedLog, below end: Offset, on disk: any Disk
+        in directory: String, reaching log: SegmentedLog, below end: Offset, among known: [Offset]? = nil,
+        on disk: any Disk
     ) throws(DiskError) -> (offset: Offset, table: ProducerTable)? {
         let first = log.firstBaseOffset
-        for offset in try offsets(in: directory, on: disk).reversed() where offset <= end && offset >= first {
+        let found = if let known { known } else { try offsets(in: directory, on: disk) }
+        for offset in found.reversed() where offset <= end && offset >= first {
             let file = try disk.open(path(directory, offset), create: false)
             defer { disk.close(file) }
             do throws(DiskError) {
@@ -91,14 +93,17 @@ package enum ProducerSnapshots {
         return nil
     }
 
-    /// Old ones go; so do those above a cut, which tell of records that are gone.
-    static func prune(_ directory: String, above cut: Offset = .max, on disk: any Disk) throws(DiskError) {
+    /// Old ones go; so do those above a cut, which tell of records that are gone. Answers the offsets of those that
+    /// stay.
+    @discardableResult
+    static func prune(_ directory: String, above cut: Offset = .max, on disk: any Disk) throws(DiskError) -> [Offset] {
         var offsets = try offsets(in: directory, on: disk)
         while let last = offsets.last, last > cut {
             try disk.remove(path(directory, last))
             offsets.removeLast()
         }
         for offset in offsets.dropLast(kept) { try disk.remove(path(directory, offset)) }
+        return offsets.suffix(kept)
     }
 }
 

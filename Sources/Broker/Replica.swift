@@ -138,12 +138,13 @@ final class Replica {
         snapshotNoted = log.activeBaseOffset
         // Also what lies below the log start speaks of producers, as long as it is there.
         var start: Offset = 0
+        let left: [Offset]
         do throws(DiskError) {
-            try ProducerSnapshots.prune(directory, above: log.endOffset, on: disk)
+            left = try ProducerSnapshots.prune(directory, above: log.endOffset, on: disk)
         } catch {
             throw .disk(error)
         }
-        if let snapshot = try newestSnapshot(below: log.endOffset, on: disk) {
+        if !left.isEmpty, let snapshot = try newestSnapshot(below: log.endOffset, among: left, on: disk) {
             producers = snapshot.table
             start = snapshot.offset
         }
@@ -151,10 +152,11 @@ final class Replica {
     }
 
     func newestSnapshot(
-        below bound: Offset, on disk: any Disk
+        below bound: Offset, among offsets: [Offset]? = nil, on disk: any Disk
     ) throws(LogError) -> (offset: Offset, table: ProducerTable)? {
         do throws(DiskError) {
-            return try ProducerSnapshots.newest(in: directory, reaching: log, below: bound, on: disk)
+            return try ProducerSnapshots.newest(
+                in: directory, reaching: log, below: bound, among: offsets, on: disk)
         } catch {
             throw .disk(error)
         }
