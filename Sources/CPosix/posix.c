@@ -4,8 +4,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -151,6 +153,39 @@ static void caught(int number) {
     (void)ignored;
     errno = saved;
 }
+
+/// Whether the loader has written into the code.
+static int has_relocated_code(const struct dl_phdr_info *object) {
+    for (int i = 0; i < object->dlpi_phnum; i++) {
+        if (object->dlpi_phdr[i].p_type != PT_DYNAMIC) continue;
+        const ElfW(Dyn) *entry = (const ElfW(Dyn) *)(object->dlpi_addr + object->dlpi_phdr[i].p_vaddr);
+        for (; entry->d_tag != DT_NULL; entry++) {
+            if (entry->d_tag == DT_TEXTREL) return 1;
+            if (entry->d_tag == DT_FLAGS && (entry->d_un.d_val & DF_TEXTREL) != 0) return 1;
+        }
+    }
+    return 0;
+}
+
+static int let_go_of_code(struct dl_phdr_info *object, size_t size, void *context) {
+    (void)size;
+    (void)context;
+    // A library has a path. The program itself has none, and its code is what a node runs; nor has the kernel's vdso.
+    if (object->dlpi_name == NULL || object->dlpi_name[0] != '/' || has_relocated_code(object)) return 0;
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    for (int i = 0; i < object->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &object->dlpi_phdr[i];
+        if (part->p_type != PT_LOAD || (part->p_flags & PF_X) == 0 || (part->p_flags & PF_W) != 0) continue;
+        // Whole pages of this part alone: one that it shares with its neighbour stays.
+        uintptr_t start = (object->dlpi_addr + part->p_vaddr + page - 1) & ~(page - 1);
+        uintptr_t end = (object->dlpi_addr + part->p_vaddr + part->p_memsz) & ~(page - 1);
+        // It is no more than a saving: a failure costs nothing.
+        if (start < end) (void)madvise((void *)start, end - start, MADV_DONTNEED);
+    }
+    return 0;
+}
+
+void posix_let_go_of_library_code(void) { dl_iterate_phdr(let_go_of_code, NULL); }
 
 int posix_catch_stop_signals(void) {
     int ends[2];

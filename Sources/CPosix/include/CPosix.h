@@ -46,6 +46,10 @@ int posix_lock_exclusive(int fd);
 /// Raises the soft limit of open files to the hard one and answers the limit then in force.
 int64_t posix_raise_open_files_limit(void);
 
+/// Lets go of the pages of shared libraries' code that this process has mapped. They stay in the page cache; what is run again is
+/// mapped again, without the disk. For after a start, which runs much that is not run again.
+void posix_let_go_of_library_code(void);
+
 /// Catches SIGTERM and SIGINT and ignores SIGPIPE. The first signal caught can be read as its number from the descriptor answered;
 /// the second ends the process at once with status 1. Once a process. A negative errno when there is no pipe to be had.
 int posix_catch_stop_signals(void);

@@ -67,7 +67,11 @@ package enum NodeProcess {
                 log.error("cannot go on: \(reason)")
                 end.decide(1)
             },
-            ready: { log.notice("ready in \(NodeClock.now.milliseconds(since: startedAt)) ms") },
+            ready: {
+                log.notice("ready in \(NodeClock.now.milliseconds(since: startedAt)) ms")
+                // A third of an idle node's memory: Foundation and more, for the command line and cluster.yaml.
+                posix_let_go_of_library_code()
+            },
             stopped: { end.decide(0) })
 
         let boxes = Mailboxes(controlLoop: controlLoop, shardLoops: shardLoops)
