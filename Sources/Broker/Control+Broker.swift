@@ -172,47 +172,6 @@ extension Control {
         effects.append(.ready)
     }
 
-    // MARK: ISR changes
-
-    func propose(_ proposal: ISRProposal, _ topicPartition: TopicPartition, _ shard: Int) {
-        var partition = AlterPartitionRequest.Partition()
-        partition.partitionIndex = topicPartition.partition
-        partition.leaderEpoch = proposal.leaderEpoch
-        partition.partitionEpoch = proposal.partitionEpoch
-        partition.leaderRecoveryState = proposal.recoveryState.rawValue
-        partition.newIsrWithEpochs = proposal.isr.map { member in
-            var state = AlterPartitionRequest.BrokerState()
-            state.brokerID = member.id
-            state.brokerEpoch = member.brokerEpoch
-            return state
-        }
-        var topic = AlterPartitionRequest.Topic()
-        topic.topicID = topicPartition.topicID
-        topic.partitions = [partition]
-        var request = AlterPartitionRequest()
-        request.brokerID = me
-        request.brokerEpoch = broker.epoch
-        request.topics = [topic]
-        let purpose = ControlPurpose.alterPartition(shard: shard, topicPartition, proposal)
-        if !askController(request, for: purpose) { requestFailed(purpose, timedOut: false) }
-    }
-
-    func alterPartitionAnswered(
-        _ answer: AlterPartitionResponse, _ shard: Int, _ topicPartition: TopicPartition, _ proposal: ISRProposal
-    ) {
-        let partition = answer.topics.first?.partitions.first
-        let error = answer.errorCode == .none ? partition?.errorCode ?? .unknownServerError : answer.errorCode
-        var decided: ISRAnswer?
-        if error == .none, let partition {
-            decided = ISRAnswer(
-                leaderID: partition.leaderID < 0 ? nil : partition.leaderID, leaderEpoch: partition.leaderEpoch,
-                isr: partition.isr,
-                recoveryState: LeaderRecoveryState(rawValue: partition.leaderRecoveryState) ?? .recovered,
-                partitionEpoch: partition.partitionEpoch)
-        }
-        effects.append(.mail(.isrAnswered(topicPartition, proposal, error, decided), toShard: shard))
-    }
-
     // MARK: Producer ids
 
     func initProducerIDReceived(_ request: ControlRequest) throws(WireError) {

@@ -202,8 +202,7 @@ extension Control {
         case .fetchSnapshot(let node): fetchSnapshotAnswered(by: node, try decode(FetchSnapshotRequest.self))
         case .registration: registrationAnswered(try decode(BrokerRegistrationRequest.self))
         case .heartbeat: heartbeatAnswered(try decode(BrokerHeartbeatRequest.self))
-        case .alterPartition(let shard, let topicPartition, let proposal):
-            alterPartitionAnswered(try decode(AlterPartitionRequest.self), shard, topicPartition, proposal)
+        case .alterPartition(let request): isrsAnswered(try decode(AlterPartitionRequest.self), request)
         case .assignReplicasToDirs(let assignments):
             directoriesAnswered(try decode(AssignReplicasToDirsRequest.self), assignments)
         case .allocateProducerIDs: producerIDsAllocated(try decode(AllocateProducerIDsRequest.self))
@@ -230,8 +229,7 @@ extension Control {
             quorum(.requestFailed(.fetchSnapshot, to: node))
         case .registration: broker.isRegistering = false
         case .heartbeat: broker.isHeartbeating = false
-        case .alterPartition(let shard, let topicPartition, let proposal):
-            effects.append(.mail(.isrAnswered(topicPartition, proposal, .requestTimedOut, nil), toShard: shard))
+        case .alterPartition(let request): isrRequestEnded(request, .requestTimedOut)
         case .assignReplicasToDirs(let assignments): directoriesFailed(assignments)
         case .allocateProducerIDs:
             producerIDs.isAsking = false

@@ -161,6 +161,8 @@ extension Control {
         broker.nextHeartbeatAt = reading.now
         updateLinks()
         sendWaiting()
+        // What waits for the controller before this one.
+        sendISRChanges()
     }
 
     // MARK: Snapshots

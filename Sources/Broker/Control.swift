@@ -58,6 +58,7 @@ package final class Control {
     // This node as a broker
     var broker = BrokerLifecycle()
     var producerIDs = ProducerIDBlock()
+    var isrChanges = ISRChanges()
     var directoryAssignments = DirectoryAssignments()
     var waitingForController: [(request: ControlRequest, deadline: Instant)] = []
     /// When those look for the controller again.
@@ -126,7 +127,7 @@ package final class Control {
                     route: .connection(shard: request.shard, request.connection, slot: request.slot),
                     client: request.client, node: request.node))
         case .connectionClosed(let shard, let id): connectionClosed(shard, id)
-        case .isrProposed(let shard, let topicPartition, let proposal): propose(proposal, topicPartition, shard)
+        case .isrsProposed(let shard, let changes): propose(changes, shard)
         case .directoryAssigned(let shard, let topicPartition, let directory):
             assignDirectory(topicPartition, directory, shard)
         case .topicsMissed(let names): createMissed(names)

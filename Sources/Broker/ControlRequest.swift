@@ -60,7 +60,7 @@ enum ControlPurpose {
     case fetchSnapshot(NodeID)
     case registration
     case heartbeat
-    case alterPartition(shard: Int, TopicPartition, ISRProposal)
+    case alterPartition(ISRRequest)
     case assignReplicasToDirs(SortedMap<TopicPartition, DirectoryAssignment>)
     case allocateProducerIDs
     case forwarded(ControlRequest, deadline: Instant)

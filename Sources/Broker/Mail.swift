@@ -20,11 +20,25 @@ package struct MailedRequest: Sendable {
     package var node: NodeIdentity?
 }
 
+/// An ISR that a leader proposes.
+package struct ISRChange: Sendable {
+    package var topicPartition: TopicPartition
+    package var proposal: ISRProposal
+}
+
+/// What became of it.
+package struct ISRDecision: Sendable {
+    package var change: ISRChange
+    package var error: ErrorCode
+    package var answer: ISRAnswer?
+}
+
 package enum ControlMail: Sendable {
     case request(MailedRequest)
     /// Whatever that connection still waits for needs no answer any more.
     case connectionClosed(shard: Int, ConnectionID)
-    case isrProposed(shard: Int, TopicPartition, ISRProposal)
+    /// All that one step of the shard brought up.
+    case isrsProposed(shard: Int, [ISRChange])
     /// The controller shall know where this node's replica lies: `DirectoryID.lost` when it is damaged, the node's own
     /// directory when it is whole again. Answered by `directoryAnswered`; the same word twice may be answered once.
     case directoryAssigned(shard: Int, TopicPartition, directory: UUID128)
@@ -53,7 +67,7 @@ package enum ShardMail: Sendable {
     case viewPublished(ClusterView, ImageChanges)
     /// Control's own facts changed, the image did not.
     case controllerChanged(controllerID: NodeID?, brokerEpoch: BrokerEpoch)
-    case isrAnswered(TopicPartition, ISRProposal, ErrorCode, ISRAnswer?)
+    case isrsAnswered([ISRDecision])
     /// NONE: committed. REQUEST_TIMED_OUT: unknown, ask again. UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION,
     /// NOT_LEADER_OR_FOLLOWER: the replica is not this node's any more. LOG_DIR_NOT_FOUND: not a directory of this
     /// node.

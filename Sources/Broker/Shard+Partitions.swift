@@ -290,7 +290,7 @@ extension Shard {
             completeWaiters(of: replica)
             wakeFetches(of: replica)
         case .proposeISR(let proposal):
-            effects.append(.mail(.isrProposed(shard: index, replica.topicPartition, proposal)))
+            isrChanges.append(ISRChange(topicPartition: replica.topicPartition, proposal: proposal))
         case .truncate(let offset):
             log(
                 .notice,
@@ -324,14 +324,20 @@ extension Shard {
         }
     }
 
-    func isrAnswered(
-        _ topicPartition: TopicPartition, _ proposal: ISRProposal, _ error: ErrorCode, _ answer: ISRAnswer?
-    ) {
-        guard let replica = replicas[topicPartition] else { return }
+    func mailISRChanges() {
+        guard !isrChanges.isEmpty else { return }
+        effects.append(.mail(.isrsProposed(shard: index, isrChanges)))
+        isrChanges = []
+    }
+
+    func isrAnswered(_ decision: ISRDecision) {
+        guard let replica = replicas[decision.change.topicPartition] else { return }
         // What all in sync have cleaned is told to followers.
         noteNews(of: replica)
         perform(on: replica) {
-            $0.isrAnswered(error: error, answer, for: proposal, log: replica.logView, at: reading.now, into: &$1)
+            $0.isrAnswered(
+                error: decision.error, decision.answer, for: decision.change.proposal, log: replica.logView,
+                at: reading.now, into: &$1)
         }
     }
 

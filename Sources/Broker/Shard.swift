@@ -32,6 +32,8 @@ package final class Shard {
     var pendingFetches = SortedMap<UInt64, PendingFetch>()
     var pendingDeletes = SortedMap<UInt64, PendingDelete>()
     var nextRequest: UInt64 = 0
+    /// ISRs proposed in this step: they go to control together.
+    var isrChanges: [ISRChange] = []
     /// Parked fetches to run again before this step ends.
     var wokenFetches = SortedMap<UInt64, Bool>()
     /// Answers that several shards give together, and shares of other shards' fetches that are parked here.
@@ -128,6 +130,7 @@ package final class Shard {
         runWokenFetches()
         runFetchers()
         saveStarts()
+        mailISRChanges()
         output += effects
         effects.removeAll(keepingCapacity: true)
     }
@@ -146,8 +149,7 @@ package final class Shard {
         case .controllerChanged(let controllerID, let brokerEpoch):
             view.controllerID = controllerID
             view.brokerEpoch = brokerEpoch
-        case .isrAnswered(let topicPartition, let proposal, let error, let isr):
-            isrAnswered(topicPartition, proposal, error, isr)
+        case .isrsAnswered(let decisions): for decision in decisions { isrAnswered(decision) }
         case .directoryAnswered(let topicPartition, let directory, let error):
             directoryAnswered(topicPartition, directory: directory, error)
         case .stopRequested: stop()

@@ -31,7 +31,8 @@ extension Controller {
     ) -> AlterPartitionResponse.Partition {
         var answer = AlterPartitionResponse.Partition()
         answer.partitionIndex = key.partition
-        guard let topic = image.topic(id: key.topicID) else {
+        // Not held on to: the write below would copy all its partitions then.
+        guard let topicConfig = image.topic(id: key.topicID).map(config(of:)) else {
             answer.errorCode = .unknownTopicId
             return answer
         }
@@ -41,7 +42,7 @@ extension Controller {
         }
         answer.errorCode = check(proposal, against: partition, from: sender)
         guard answer.errorCode == .none else { return answer }
-        var transition = PartitionTransition(key, partition, config: config(of: topic), bug: settings.plantedBug)
+        var transition = PartitionTransition(key, partition, config: topicConfig, bug: settings.plantedBug)
         transition.targetISR = proposal.isr.map(\.brokerID)
         transition.targetRecoveryState = LeaderRecoveryState(rawValue: proposal.leaderRecoveryState) ?? .recovered
         if let record = transition.record(image: image) { write(.partitionChange(record), &batch) }

@@ -41,9 +41,13 @@ enum Words {
         switch mail {
         case .request(let request): "mail: \(request.header.api) of \(request.client)"
         case .connectionClosed(_, let id): "mail: \(id) closed"
-        case .isrProposed(_, let key, let proposal):
-            "mail: partition \(key.partition) proposes ISR \(proposal.isr.map(\.id)) in epoch "
-                + "\(proposal.leaderEpoch)/\(proposal.partitionEpoch)"
+        case .isrsProposed(_, let changes):
+            "mail: "
+                + changes.map { change in
+                    let proposal = change.proposal
+                    return "partition \(change.topicPartition.partition) proposes ISR \(proposal.isr.map(\.id)) in "
+                        + "epoch \(proposal.leaderEpoch)/\(proposal.partitionEpoch)"
+                }.joined(separator: ", ")
         case .directoryAssigned(_, let key, let directory):
             "mail: partition \(key.partition) is in directory \(directory)"
         case .topicsMissed(let names): "mail: missed \(names)"
@@ -57,8 +61,12 @@ enum Words {
         case .viewPublished(let view, _):
             "mail: image up to \(view.image.lastOffset), broker epoch \(view.brokerEpoch)"
         case .controllerChanged(let id, let epoch): "mail: controller \(id ?? -1), broker epoch \(epoch)"
-        case .isrAnswered(let key, _, let error, let answer):
-            "mail: ISR of partition \(key.partition) answered \(error) \(answer?.isr ?? [])"
+        case .isrsAnswered(let decisions):
+            "mail: "
+                + decisions.map { decision in
+                    "ISR of partition \(decision.change.topicPartition.partition) answered \(decision.error) "
+                        + "\(decision.answer?.isr ?? [])"
+                }.joined(separator: ", ")
         case .directoryAnswered(let key, let directory, let error):
             "mail: directory \(directory) of partition \(key.partition) answered \(error)"
         case .stopRequested: "mail: stop"
