@@ -71,6 +71,37 @@ import Wire
         #expect(back.records.count == 1)
     }
 
+    @Test func oneAlterPartitionChangesManyPartitionsInOneDecision() {
+        var world = ControllerWorld(brokers: 3)
+        let ids = ["a", "b"].map { world.create($0, partitions: 6).topicID }
+        var request = AlterPartitionRequest()
+        request.brokerID = 1
+        request.brokerEpoch = world.controller.image.brokers[1]?.epoch ?? -1
+        var led: [TopicPartition] = []
+        for id in ids {
+            var topic = AlterPartitionRequest.Topic()
+            topic.topicID = id
+            for index: Int32 in 0..<6 {
+                guard let known = world.partition(TopicPartition(id, index)), known.leader == 1 else { continue }
+                var proposal = AlterPartitionRequest.Partition()
+                proposal.partitionIndex = index
+                proposal.leaderEpoch = known.leaderEpoch
+                // The first of all starts from a state that is gone.
+                proposal.partitionEpoch = led.isEmpty ? known.partitionEpoch - 1 : known.partitionEpoch
+                proposal.newIsr = [1]
+                topic.partitions.append(proposal)
+                led.append(TopicPartition(id, index))
+            }
+            request.topics.append(topic)
+        }
+        let decision = world.controller.alterPartition(request, nextOffset: world.end, at: world.now)
+        world.append(decision.records)
+        let errors = decision.response.topics.flatMap { $0.partitions.map(\.errorCode) }
+        #expect(led.count > 2 && errors == [.invalidUpdateVersion] + led.dropFirst().map { _ in .none })
+        #expect(decision.records.count == led.count - 1)
+        #expect(led.map { world.partition($0)?.isr.count } == [3] + led.dropFirst().map { _ in 1 })
+    }
+
     @Test func alterPartitionChecksInOrder() {
         var world = ControllerWorld(brokers: 4)
         let key = world.createTopic(on: [1, 2, 3])

@@ -54,8 +54,29 @@ import Wire
         var changes = ImageChanges()
         for record in world.log[from...] { image.apply(record, at: image.lastOffset + 1, changes: &changes) }
         #expect(changes.topics == [a] && changes.deletedTopics == [b] && changes.brokers == [2])
+        #expect(changes.partitions(of: a) == [0] && changes.partitions(of: b).isEmpty)
         #expect(changes.configs == [ConfigResource(.topic, "a")])
         #expect(image == world.replica)
+    }
+
+    @Test func changesNameThePartitionsThatAreNewOrOther() {
+        var world = ControllerWorld(brokers: 3)
+        let id = world.create("t", partitions: 5).topicID
+        let before = world.replica
+        let from = world.log.count
+        for index: Int32 in [3, 1, 3] {
+            let key = TopicPartition(id, index)
+            let isr = world.partition(key)?.isr ?? []
+            world.alterPartition(key, isr: isr.count == 3 ? Array(isr.dropLast()) : isr)
+        }
+        let other = world.create("u", partitions: 2).topicID
+        var image = before
+        var changes = ImageChanges()
+        for record in world.log[from...] { image.apply(record, at: image.lastOffset + 1, changes: &changes) }
+        #expect(changes.partitions(of: id) == [1, 3] && changes.partitions(of: other) == [0, 1])
+        let difference = ImageChanges(from: before, to: world.replica)
+        #expect(difference.partitions(of: id) == [1, 3] && difference.partitions(of: other) == [0, 1])
+        #expect(ImageChanges(from: .empty, to: world.replica).partitions(of: id) == [0, 1, 2, 3, 4])
     }
 
     @Test func unregisteringABrokerRemovesIt() {

@@ -145,6 +145,37 @@ import Testing
         #expect(test.log.epoch(at: 1) == 1)
     }
 
+    @Test func anEmptyLogIsOpenedAgainAsItIsAndItsFirstBarrierCoversIt() throws {
+        let test = try TestLog()
+        let files = test.files
+        test.disk.processCrash()
+        try test.reopen()
+        #expect(test.files == files, "no index without an entry")
+        #expect(test.log.needsFlush && test.log.flushedEnd == 0)
+        try test.append([1])
+        try test.flush()
+        test.disk.powerLoss(policy: .keepNothing)
+        try test.reopen()
+        #expect(test.log.endOffset == 1)
+        try test.log.close(flushing: true)
+        #expect(test.files.contains(test.path(0, ".index")) && test.files.contains(test.path(0, ".timeindex")))
+    }
+
+    @Test func aCutToNothingBeforeAKillStaysBehindTheNextBarrier() throws {
+        let test = try TestLog()
+        for timestamp in 0..<3 as Range<Int64> { try test.append([timestamp]) }
+        try test.flush()
+        try test.log.truncate(to: 0)
+        test.disk.processCrash()
+        try test.reopen()
+        #expect(test.log.endOffset == 0)
+        try test.append([7], epoch: 1)
+        try test.flush()
+        test.disk.powerLoss(policy: .keepNothing)
+        try test.reopen()
+        #expect(test.log.endOffset == 1 && test.log.epoch(at: 0) == 1)
+    }
+
     @Test func segmentsBelowTheStartGoOnceTheirSuccessorIsDurable() throws {
         let test = try TestLog(LogSettings(segmentBytes: 200))
         for timestamp in 0..<6 as Range<Int64> { try test.append([timestamp], sizeBytes: 32) }
