@@ -240,8 +240,10 @@ struct LogOpening {
             segment.indexesProven = start.position == 0
             segment.sizeBytes = start.position
             segment.nextOffset = start.offset
+            var promisedBytes = start.position
             while let header = sound {
                 segment.note(header, indexIntervalBytes: settings.indexIntervalBytes)
+                if header.nextOffset <= recoveryPoint { promisedBytes = segment.sizeBytes }
                 noteEpoch(header)
                 if header.recordsCount == 0 { opened.holdsEmptyBatches = true }
                 sound = try scan.next()
@@ -249,7 +251,9 @@ struct LogOpening {
             lastEpoch = scan.lastEpoch
             segment.noteProven(start.position..<Int64.max)
             opened.recovery.segmentsScanned += 1
-            try writeAgain(segment, from: start.position)
+            // Below the recovery point a barrier has reported it already; of thousands of logs that stand still each
+            // would be written once more.
+            try writeAgain(segment, from: promisedBytes)
             // Also where nothing lies above the recovery point: a cut made just before a kill may have no barrier
             // behind it.
             changedFiles.append(segment)
