@@ -35,7 +35,9 @@ final class LoneNode {
         let endpoint = Endpoint(host: "h", port: 9_092)
         var voters = SortedMap<NodeID, Endpoint>()
         voters[1] = endpoint
-        let configuration = NodeConfiguration(nodeID: 1, voters: voters, advertised: endpoint, dataDirectory: "/d")
+        var configuration = NodeConfiguration(nodeID: 1, voters: voters, advertised: endpoint, dataDirectory: "/d")
+        // The first one who looks for a coordinator makes it: that costs by the partition, whatever was sent.
+        configuration.offsetsTopicPartitions = 2
         node = try? Node.boot(
             configuration, controlDisk: controlDisk, shardDisks: [shardDisk], seed: 7, secret: 8, at: reading)
         if node == nil { return nil }
