@@ -18,14 +18,13 @@ public struct EpochHistory: Hashable, Sendable, CustomStringConvertible {
 
     public var latestEpoch: LeaderEpoch? { entries.last?.epoch }
 
-    /// Notes that `epoch` begins at `offset`. An epoch not above the latest is already known and changes nothing.
+    /// Notes that `epoch` begins at `offset`. An epoch not above the latest is already known and changes nothing, nor
+    /// does one below zero: no leader has it, and a damaged header may say it, because no checksum covers it.
     /// Entries that would begin at or behind `offset` held no record and are dropped. Answers whether anything changed.
     @discardableResult
     public mutating func assign(_ epoch: LeaderEpoch, startOffset offset: Offset) -> Bool {
-        if let last = entries.last {
-            guard epoch > last.epoch else { return false }
-            entries.removeAll { $0.startOffset >= offset }
-        }
+        guard epoch > entries.last?.epoch ?? -1 else { return false }
+        entries.removeAll { $0.startOffset >= offset }
         entries.append(Entry(epoch: epoch, startOffset: offset))
         return true
     }

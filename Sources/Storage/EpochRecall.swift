@@ -100,8 +100,6 @@ struct EpochRecall {
             while let header = try passingDamage({ () throws(LogError) in try walk.next()?.header }),
                 header.baseOffset < end
             {
-                // No checksum covers it, and no leader has written one below zero.
-                guard header.partitionLeaderEpoch >= 0 else { continue }
                 history.assign(header.partitionLeaderEpoch, startOffset: max(header.baseOffset, startOffset))
             }
         }

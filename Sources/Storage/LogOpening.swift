@@ -27,7 +27,7 @@ struct LogOpening {
     private var opened = OpenedLog()
     /// Where checking batch by batch began: headers from here on were all seen.
     private var scanStart = Boundary(position: 0, offset: 0)
-    private var scannedEpochs: [EpochHistory.Entry] = []
+    private var scannedEpochs = EpochHistory()
     private var changedFiles: [Segment] = []
     private var hasChangedNames = false
     /// Base offsets of segments that have index files.
@@ -244,7 +244,7 @@ struct LogOpening {
             while let header = sound {
                 segment.note(header, indexIntervalBytes: settings.indexIntervalBytes)
                 if header.nextOffset <= recoveryPoint { promisedBytes = segment.sizeBytes }
-                noteEpoch(header)
+                scannedEpochs.assign(header.partitionLeaderEpoch, startOffset: header.baseOffset)
                 if header.recordsCount == 0 { opened.holdsEmptyBatches = true }
                 sound = try scan.next()
             }
@@ -363,12 +363,6 @@ struct LogOpening {
             && opened.recovery.damages.isEmpty
     }
 
-    private mutating func noteEpoch(_ header: BatchHeader) {
-        guard header.partitionLeaderEpoch > scannedEpochs.last?.epoch ?? -1 else { return }
-        scannedEpochs.append(
-            EpochHistory.Entry(epoch: header.partitionLeaderEpoch, startOffset: header.baseOffset))
-    }
-
     private mutating func addDamage(_ offsets: Range<Offset>, _ file: String, _ reason: String) {
         opened.recovery.damages.append(Damage(offsets: offsets, file: file, reason: reason))
     }
@@ -399,7 +393,7 @@ struct LogOpening {
         var recall = EpochRecall(segments: opened.segments, startOffset: opened.startOffset, settings: settings)
         opened.savedEpochs = EpochCheckpoint.load(disk, directory: directory)
         opened.epochs = try recall.history(
-            checkpoint: opened.savedEpochs, scanStart: scanStart.offset, scanned: scannedEpochs)
+            checkpoint: opened.savedEpochs, scanStart: scanStart.offset, scanned: scannedEpochs.entries)
         opened.recovery.epochsRebuilt = opened.epochs != opened.savedEpochs
         for segment in opened.segments.dropLast() { segment.unloadIndexes() }
     }

@@ -216,9 +216,7 @@ package final class SegmentedLog {
     }
 
     private func noteAppended(_ header: BatchHeader) {
-        if header.partitionLeaderEpoch > epochs.latestEpoch ?? -1 {
-            epochs.assign(header.partitionLeaderEpoch, startOffset: header.baseOffset)
-        }
+        epochs.assign(header.partitionLeaderEpoch, startOffset: header.baseOffset)
         active.note(header, indexIntervalBytes: settings.indexIntervalBytes)
         if header.recordsCount == 0 { holdsEmptyBatches = true }
     }
