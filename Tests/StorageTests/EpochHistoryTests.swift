@@ -4,28 +4,25 @@ import Model
 import Testing
 
 @Suite struct EpochHistoryTests {
-    @Test func noEpochBelowZeroIsTaken() {
+    private func history(_ assigned: (LeaderEpoch, Offset)...) -> EpochHistory {
         var history = EpochHistory()
-        #expect(!history.assign(-1, startOffset: 0))
-        #expect(history.entries.isEmpty)
-        #expect(history.assign(0, startOffset: 0))
-        #expect(!history.assign(-7, startOffset: 4))
-        #expect(history.description == "[0@0]")
+        for (epoch, offset) in assigned { history.assign(epoch, startOffset: offset) }
+        return history
+    }
+
+    @Test func noEpochBelowZeroIsTaken() {
+        #expect(history((-1, 0)).entries.isEmpty)
+        #expect(history((-1, 0), (0, 0), (-7, 4)).description == "[0@0]")
+        var empty = EpochHistory()
+        let isTaken = empty.assign(-1, startOffset: 0)
+        #expect(!isTaken)
     }
 
     @Test func anEpochThatIsNotAboveTheLatestChangesNothing() {
-        var history = EpochHistory()
-        history.assign(3, startOffset: 10)
-        #expect(!history.assign(3, startOffset: 12))
-        #expect(!history.assign(2, startOffset: 5))
-        #expect(history.description == "[3@10]")
+        #expect(history((3, 10), (3, 12), (2, 5)).description == "[3@10]")
     }
 
     @Test func anEpochWithoutRecordsIsDroppedByTheNext() {
-        var history = EpochHistory()
-        history.assign(1, startOffset: 0)
-        history.assign(2, startOffset: 8)
-        #expect(history.assign(4, startOffset: 8))
-        #expect(history.description == "[1@0 4@8]")
+        #expect(history((1, 0), (2, 8), (4, 8)).description == "[1@0 4@8]")
     }
 }
