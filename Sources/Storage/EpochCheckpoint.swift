@@ -21,7 +21,7 @@ package enum EpochCheckpoint {
         else { return nil }
         var history = EpochHistory()
         for line in lines {
-            let fields = line.split(separator: " ", omittingEmptySubsequences: false)
+            let fields = line.split(separator: " ", maxSplits: 2, omittingEmptySubsequences: false)
             guard fields.count == 2, let epoch = LeaderEpoch(fields[0]), let start = Offset(fields[1]), epoch >= 0,
                 start >= 0, start >= history.entries.last?.startOffset ?? 0
             else { return nil }
