@@ -166,11 +166,11 @@ package struct DataDirectory: Sendable {
         disk.replace(ticket, path: "\(directory)/partition.metadata", contents: ByteBuffer(string: text))
     }
 
+    /// No file of it is open. What is left of it when the node ends goes at its next start.
     func deletePartition(_ directory: String, topicID: UUID128, on disk: any Disk) throws(DiskError) {
         let name = String(directory.dropFirst(path.count + 1))
         let doomed = "\(path)/\(DataDirectory.name(of: name, ending: ".\(topicID)-delete"))"
-        try disk.rename(directory, to: doomed)
-        try disk.remove(doomed)
+        try disk.discard(directory, as: doomed)
     }
 
     /// Behind the two lines that Kafka reads.

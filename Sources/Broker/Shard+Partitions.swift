@@ -45,11 +45,12 @@ extension Shard {
                 } else if topic.partitions[Int(index)].replicas.contains(configuration.nodeID),
                     postponed[topicPartition] == nil
                 {
-                    openReplica(topicPartition, of: topic)
+                    unopened.append(UnopenedReplica(key: topicPartition, name: "\(topic.name)-\(index)"))
                 }
             }
         }
         if !changes.configs.isEmpty { applySettings() }
+        openNext()
     }
 
     func openReplica(_ topicPartition: TopicPartition, of topic: TopicImage) {
@@ -104,6 +105,7 @@ extension Shard {
             if !isNew { noteServedAgain(replica) }
             assign(replica)
             if !log.damages.isEmpty { damageFound(in: replica) }
+            boundEpoch(of: replica)
         } catch {
             guard mayPass(error) else { return halt("cannot open \(name): \(error)") }
             try? opened?.close(flushing: false)
@@ -167,16 +169,19 @@ extension Shard {
     /// So a later epoch is a flipped bit: the copy would neither follow nor lead.
     private func boundEpochs() {
         guard isServing else { return }
-        for replica in replicas.values
-        where replica.partition.leaderEpoch >= 0 && replica.log.epochMax != replica.partition.leaderEpoch {
-            replica.log.epochMax = replica.partition.leaderEpoch
-            guard let latest = replica.log.epochs.entries.last, latest.epoch > replica.log.epochMax,
-                replica.log.damages.isEmpty
-            else { continue }
-            damageMet(
-                in: replica, at: latest.startOffset,
-                .damaged("epoch \(latest.epoch) was never led", from: latest.startOffset))
+        for replica in replicas.values { boundEpoch(of: replica) }
+    }
+
+    private func boundEpoch(of replica: Replica) {
+        let epoch = replica.partition.leaderEpoch
+        guard isServing, epoch >= 0, replica.log.epochMax != epoch else { return }
+        replica.log.epochMax = epoch
+        guard let latest = replica.log.epochs.entries.last, latest.epoch > epoch, replica.log.damages.isEmpty else {
+            return
         }
+        damageMet(
+            in: replica, at: latest.startOffset,
+            .damaged("epoch \(latest.epoch) was never led", from: latest.startOffset))
     }
 
     /// Tells a replica what the image says of it and of the brokers that it names.
@@ -221,7 +226,7 @@ extension Shard {
 
     /// Only a committed RemoveTopic record leads here: positive evidence, as reliability.md §4 rule 10 demands.
     private func deleteReplicas(of topicID: UUID128) {
-        deletePostponed(of: topicID)
+        deleteUnopened(of: topicID)
         for key in soundWhileLost.keys where key.topicID == topicID { soundWhileLost.removeValue(forKey: key) }
         let doomed = replicas.values.filter { $0.topicPartition.topicID == topicID }
         guard !doomed.isEmpty else { return }
@@ -248,7 +253,7 @@ extension Shard {
         for reading in replica.readings { reading.session.lose(reading.slot) }
         replica.readings = []
         removeFromFetcher(replica)
-        owners = owners.filter { $0.value !== replica }
+        owners.removeValue(forKey: replica.log.owner)
         for (sequence, key) in startSnapshots where key == replica.topicPartition {
             startSnapshots.removeValue(forKey: sequence)
         }
@@ -439,6 +444,7 @@ extension Shard {
     func stop() {
         guard !isStopping else { return }
         isStopping = true
+        unopened.removeAll()
         for coordinator in coordinators.values { resign(coordinator) }
         var clean = true
         for replica in replicas.values {

@@ -1,9 +1,16 @@
-// Replicas that cannot be opened now: the disk is full, or something stands in their place. They are opened when that
-// is over; until then the controller knows that nobody may count on them.
+// Replicas that are not open: their turn has not come, or they cannot be opened now, because the disk is full or
+// something stands in their place. Those are opened when that is over; until then the controller knows that nobody may
+// count on them.
 
 import Metadata
 import Model
 import Storage
+
+/// A replica that the image speaks of and that is to be opened.
+struct UnopenedReplica {
+    var key: TopicPartition
+    var name: String
+}
 
 struct PostponedReplica {
     var name: String
@@ -27,6 +34,20 @@ extension Shard {
     private static let openingRetryMaxMs: Int64 = 5_000
     /// An opening looks at files; a tick has other things to do.
     private static let openedInTickMax = 8
+
+    /// Opens the first of those that wait for their turn. The others have theirs in the ticks that follow.
+    func openNext() {
+        var opened = 0
+        while opened < configuration.log.openedInStepMax, let key = unopened.popFirst()?.key {
+            guard replicas[key] == nil, postponed[key] == nil, let topic = view.image.topic(id: key.topicID) else {
+                continue
+            }
+            opened += 1
+            openReplica(key, of: topic)
+        }
+        // Mutant: what does not fit into the step is never opened (L1, L6).
+        if configuration.plantedBug == .unopenedForgotten { unopened.removeAll() }
+    }
 
     /// That a partition cannot be opened is no reason to end: the others and the metadata can be served, and space may
     /// come back.
@@ -128,21 +149,26 @@ extension Shard {
         postponed[key]?.tellAt = reading.now.advanced(byMs: Self.tellingRetryMs)
     }
 
-    /// Only a committed RemoveTopic record leads here.
-    func deletePostponed(of topicID: UUID128) {
+    /// Of those that are not open. Only a committed RemoveTopic record leads here.
+    func deleteUnopened(of topicID: UUID128) {
         for (key, replica) in postponed where key.topicID == topicID {
             postponed.removeValue(forKey: key)
-            let path = "\(directory.path)/\(replica.name)"
-            do throws(DiskError) {
-                let owner = try directory.owner(of: replica.name, on: disk)
-                // What the checkpoints remember is then of that one.
-                if let owner, owner != topicID { continue }
-                try forgetCheckpoints(of: [replica.name])
-                guard owner == topicID else { continue }
-                try directory.deletePartition(path, topicID: topicID, on: disk)
-            } catch {
-                log(.error, "\(replica.name) was deleted, and its files could not be: \(error)")
-            }
+            deleteUnopened(topicID, replica.name)
+        }
+        for replica in unopened where replica.key.topicID == topicID { deleteUnopened(topicID, replica.name) }
+        unopened.removeAll { $0.key.topicID == topicID }
+    }
+
+    private func deleteUnopened(_ topicID: UUID128, _ name: String) {
+        do throws(DiskError) {
+            let owner = try directory.owner(of: name, on: disk)
+            // What the checkpoints remember is then of that one.
+            if let owner, owner != topicID { return }
+            if checkpoints.knows(name) { try forgetCheckpoints(of: [name]) }
+            guard owner == topicID else { return }
+            try directory.deletePartition("\(directory.path)/\(name)", topicID: topicID, on: disk)
+        } catch {
+            log(.error, "\(name) was deleted, and its files could not be: \(error)")
         }
     }
 }

@@ -14,6 +14,8 @@ package final class Shard {
     /// How many shards the node has.
     let shardCount: Int
     let configuration: NodeConfiguration
+    /// What clients are told. Each shard has its own, because a message counts as changed while it is written.
+    let advertised = Routes.advertised.map { $0 }
     let directory: DataDirectory
     let disk: any Disk
 
@@ -58,6 +60,8 @@ package final class Shard {
     var startsReady = SortedMap<TopicPartition, Bool>()
     var startsUnderWay: StartsUnderWay?
     var startSnapshots = SortedMap<UInt64, TopicPartition>()
+    /// Replicas whose turn to be opened has not come, in order; some may be open or postponed by then.
+    var unopened = CircularBuffer<UnopenedReplica>()
     /// Replicas that the disk keeps from being opened.
     var postponed = SortedMap<TopicPartition, PostponedReplica>()
     /// Replicas that this life of the node has looked through, or has only not been able to open: if they are LOST in
@@ -123,7 +127,7 @@ package final class Shard {
         case .link(let event): linkEvent(event)
         case .flushed(let ticket, let result): flushed(ticket, result)
         case .mailed(let mail): mailed(mail)
-        case .ticked: break
+        case .ticked: openNext()
         }
         runTimers()
         expireRepairFetches()
@@ -137,7 +141,8 @@ package final class Shard {
 
     /// When `.ticked` is wanted next; `.distantFuture`: not at all. Read after every step.
     package var nextDeadline: Instant {
-        min(timers.nextDeadline, fetches.nextDeadline, repairFetches.nextDeadline)
+        guard unopened.isEmpty else { return reading.now }
+        return min(timers.nextDeadline, fetches.nextDeadline, repairFetches.nextDeadline)
     }
 
     private func mailed(_ mail: ShardMail) {

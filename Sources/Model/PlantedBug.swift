@@ -164,6 +164,8 @@ public enum PlantedBug: String, CaseIterable, Sendable {
 
     // MARK: Storage
 
+    /// Of many partitions that come at once only the first are opened [L1, L6].
+    case unopenedForgotten
     /// A truncation is not made durable [S7].
     case truncationNotFlushed
     /// A new segment's name is not made durable [S1].

@@ -59,6 +59,9 @@ package protocol Disk: AnyObject {
     func rename(_ path: String, to newPath: String) throws(DiskError)
     /// Removes a file, or a directory with all that is in it. Nothing there is not an error.
     func remove(_ path: String) throws(DiskError)
+    /// Renames a directory and removes it with all that is in it, when there is time: until then it lies under its new
+    /// name, after a crash as well. No handle of a file in it is open.
+    func discard(_ directory: String, as newPath: String) throws(DiskError)
 
     /// Opens for reading and writing. `create` makes an empty file where there is none; without it that is `notFound`.
     func open(_ path: String, create: Bool) throws(DiskError) -> FileHandle
@@ -87,6 +90,11 @@ package protocol Disk: AnyObject {
 }
 
 extension Disk {
+    package func discard(_ directory: String, as newPath: String) throws(DiskError) {
+        try rename(directory, to: newPath)
+        try remove(newPath)
+    }
+
     package func forgetCached(_ file: FileHandle, at position: Int64, length: Int) {}
     package func releaseRoom(of file: FileHandle) {}
 }

@@ -10,7 +10,7 @@ extension Shard {
         guard ApiVersionsRequest.versions.contains(context.header.version) else {
             // KIP-511: version 0 of the answer, error 35, and the one range that helps; the body is not even looked at.
             response.errorCode = .unsupportedVersion
-            response.apiKeys = Routes.advertised.filter { $0.apiKey == .apiVersions }
+            response.apiKeys = advertised.filter { $0.apiKey == .apiVersions }
             var context = context
             context.header.version = 0
             return respond(response, to: ApiVersionsRequest.self, context)
@@ -23,7 +23,7 @@ extension Shard {
             }
             connections[context.connection]?.software = "\(request.clientSoftwareName) \(request.clientSoftwareVersion)"
         }
-        response.apiKeys = Routes.advertised
+        response.apiKeys = advertised
         response.finalizedFeaturesEpoch = view.image.lastOffset
         respond(response, to: ApiVersionsRequest.self, context)
     }

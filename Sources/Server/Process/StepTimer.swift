@@ -5,22 +5,32 @@ import NIOCore
 
 /// Most deadlines move into the future before they come (a heartbeat postpones an election). So the armed timer is left
 /// alone unless an earlier deadline appears; when it fires too early it arms itself again.
-final class StepTimer {
+package final class StepTimer {
+    /// NIO's loop runs what is due until nothing is, and only then looks at its sockets. So a machine that has more to
+    /// do at once gets its next turn a moment later, or nobody is heard until it is through. What has become due during
+    /// the step (reports of barriers, mail) is to end within that moment: a quarter of the step's time, and this at
+    /// least.
+    private static let restMicroseconds: Int64 = 50
+
     private let loop: any EventLoop
     private let nextDeadline: () -> Instant
     private let fire: () -> Void
     private var armed: Instant = .distantFuture
     private var scheduled: Scheduled<Void>?
+    private var isFiring = false
+    private var restingUntil = Instant.zero
 
     /// All on the loop. `fire` steps the machine, which is expected to move its deadline.
-    init(loop: any EventLoop, nextDeadline: @escaping () -> Instant, fire: @escaping () -> Void) {
+    package init(loop: any EventLoop, nextDeadline: @escaping () -> Instant, fire: @escaping () -> Void) {
         self.loop = loop
         self.nextDeadline = nextDeadline
         self.fire = fire
     }
 
-    func arm() {
-        let deadline = nextDeadline()
+    package func arm() {
+        // While it fires that is done at the end.
+        guard !isFiring else { return }
+        let deadline = max(nextDeadline(), restingUntil)
         guard deadline < armed else { return }
         scheduled?.cancel()
         armed = deadline
@@ -36,7 +46,13 @@ final class StepTimer {
     private func timerCame() {
         scheduled = nil
         armed = .distantFuture
-        if nextDeadline() <= NodeClock.now { fire() }
+        isFiring = true
+        let began = NodeClock.now
+        if nextDeadline() <= began { fire() }
+        isFiring = false
+        let ended = NodeClock.now
+        restingUntil = ended.advanced(
+            byMicroseconds: max(Self.restMicroseconds, (ended.nanoseconds - began.nanoseconds) / 4_000))
         arm()
     }
 }

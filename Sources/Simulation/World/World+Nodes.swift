@@ -28,6 +28,7 @@ extension World {
         if swarm.compacts { configuration.log.cleanerBackoffMs = 150 }
         if swarm.heldCleaner == id, node(id).life % 2 == 1 { configuration.log.cleanerBytesPerSecond = 0 }
         configuration.topicDefaults["log.segment.delete.delay.ms"] = "500"
+        configuration.log.openedInStepMax = 2
         if swarm.faults.contains(.rot) {
             configuration.log.scrubIntervalMs = 3_000
             configuration.log.scrubBytesPerSecond = 1 << 20
