@@ -64,7 +64,29 @@ private func recover(_ feed: Feed) {
     check(again.recovery.tornBytes == 0, "a second recovery cuts again: \(again.recovery.tornBytes)")
     check(again.damages == log.damages, "a second recovery sees other damage: \(log.damages) \(again.damages)")
     check(written(again) == written(log), "a second recovery sees other epochs: \(log.epochs) \(again.epochs)")
-    if log.damages.isEmpty { useSound(again) } else { useDamaged(again) }
+    let isSound = log.damages.isEmpty && isReadable(again, recoveryPoint)
+    if isSound { useSound(again) } else { useDamaged(again) }
+}
+
+/// An opening looks at all from the recovery point on. Before that it may go by an index, and the first reader finds what
+/// is wrong there, and takes note.
+private func isReadable(_ log: SegmentedLog, _ recoveryPoint: Offset) -> Bool {
+    var next = log.startOffset
+    while next < log.endOffset {
+        do throws(LogError) {
+            guard let slice = try log.read(from: next, maxBytes: 300, below: .max, atLeastOne: true),
+                slice.nextOffset > next
+            else { return true }
+            _ = try log.bytes(of: slice)
+            next = slice.nextOffset
+        } catch {
+            check(
+                log.damages.contains { $0.offsets.lowerBound < recoveryPoint },
+                "a log above its recovery point cannot be read at \(next): \(error)")
+            return false
+        }
+    }
+    return true
 }
 
 /// What is left of a log is read whole, searched and appended to.

@@ -37,9 +37,9 @@ package struct NodeConfiguration: Sendable {
 
 package struct LogDefaults: Sendable {
     package var segmentBytes: Int64 = 1 << 30
-    /// Of partitions that come at once, at a start or with a topic, a step opens so many. An opening makes or reads
-    /// several files, in a quarter of a millisecond when nothing is in its way, and whatever else the shard has to do,
-    /// the quorum's messages among it, waits for those of one step.
+    /// Of partitions that come at once, at a start or with a topic, a step opens so many, or an eighth of that where
+    /// they have records. To make one takes a quarter of a millisecond when nothing is in its way, and whatever else
+    /// the shard has to do, the quorum's messages among it, waits for those of one step.
     package var openedInStepMax = 64
     /// Kafka's `log.retention.check.interval.ms`.
     package var retentionCheckIntervalMs: Int64 = 300_000

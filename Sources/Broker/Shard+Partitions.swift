@@ -30,6 +30,7 @@ extension Shard {
             retryFinds()
         }
         for id in changes.deletedTopics { deleteReplicas(of: id) }
+        let nothingWaited = unopened.isEmpty
         if haveGrown || !deleted.isEmpty { topicsChanged(deleted: deleted) }
         let concernsAll = !changes.brokers.isEmpty || registeredAnew
         if concernsAll {
@@ -50,7 +51,8 @@ extension Shard {
             }
         }
         if !changes.configs.isEmpty { applySettings() }
-        openNext()
+        // Behind others they wait for a tick: many views may come in one turn.
+        if nothingWaited { openNext() }
     }
 
     func openReplica(_ topicPartition: TopicPartition, of topic: TopicImage) {

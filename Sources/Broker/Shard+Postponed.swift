@@ -37,13 +37,14 @@ extension Shard {
 
     /// Opens the first of those that wait for their turn. The others have theirs in the ticks that follow.
     func openNext() {
-        var opened = 0
-        while opened < configuration.log.openedInStepMax, let key = unopened.popFirst()?.key {
+        var cost = 0
+        while cost < configuration.log.openedInStepMax, let key = unopened.popFirst()?.key {
             guard replicas[key] == nil, postponed[key] == nil, let topic = view.image.topic(id: key.topicID) else {
                 continue
             }
-            opened += 1
             openReplica(key, of: topic)
+            // Records are looked at, and what they lie in waits for a barrier.
+            cost += replicas[key].map { $0.log.endOffset > $0.log.startOffset ? 8 : 1 } ?? 1
         }
         // Mutant: what does not fit into the step is never opened (L1, L6).
         if configuration.plantedBug == .unopenedForgotten { unopened.removeAll() }
@@ -151,23 +152,39 @@ extension Shard {
 
     /// Of those that are not open. Only a committed RemoveTopic record leads here.
     func deleteUnopened(of topicID: UUID128) {
+        var names: [String] = []
         for (key, replica) in postponed where key.topicID == topicID {
             postponed.removeValue(forKey: key)
-            deleteUnopened(topicID, replica.name)
+            names.append(replica.name)
         }
-        for replica in unopened where replica.key.topicID == topicID { deleteUnopened(topicID, replica.name) }
+        // Open by now: it goes with the others that are.
+        for replica in unopened where replica.key.topicID == topicID && replicas[replica.key] == nil {
+            names.append(replica.name)
+        }
         unopened.removeAll { $0.key.topicID == topicID }
+        delete(names, of: topicID)
     }
 
-    private func deleteUnopened(_ topicID: UUID128, _ name: String) {
-        do throws(DiskError) {
-            let owner = try directory.owner(of: name, on: disk)
-            // What the checkpoints remember is then of that one.
-            if let owner, owner != topicID { return }
-            if checkpoints.knows(name) { try forgetCheckpoints(of: [name]) }
-            guard owner == topicID else { return }
-            try directory.deletePartition("\(directory.path)/\(name)", topicID: topicID, on: disk)
-        } catch {
+    private func delete(_ names: [String], of topicID: UUID128) {
+        var (owned, known): ([String], [String]) = ([], [])
+        for name in names {
+            naming(name) { () throws(DiskError) in
+                let owner = try directory.owner(of: name, on: disk)
+                // Of another topic's the checkpoints remember what is that one's.
+                if owner == nil || owner == topicID, checkpoints.knows(name) { known.append(name) }
+                if owner == topicID { owned.append(name) }
+            }
+        }
+        if !known.isEmpty { naming(known[0]) { () throws(DiskError) in try forgetCheckpoints(of: known) } }
+        for name in owned {
+            naming(name) { () throws(DiskError) in
+                try directory.deletePartition("\(directory.path)/\(name)", topicID: topicID, on: disk)
+            }
+        }
+    }
+
+    private func naming(_ name: String, _ body: () throws(DiskError) -> Void) {
+        do throws(DiskError) { try body() } catch {
             log(.error, "\(name) was deleted, and its files could not be: \(error)")
         }
     }

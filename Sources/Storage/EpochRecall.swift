@@ -11,9 +11,6 @@ struct EpochRecall {
     let segments: [Segment]
     let startOffset: Offset
     let settings: LogSettings
-    /// What lies before the scanned part and claims a later epoch than that begins with. Epochs never fall, so a bit of
-    /// one of the two flipped: no checksum covers an epoch.
-    private(set) var contradicted: Range<Offset>?
 
     init(segments: [Segment], startOffset: Offset, settings: LogSettings) {
         self.segments = segments
@@ -36,12 +33,6 @@ struct EpochRecall {
         let reachesScan = first.map { $0 <= history.latestEpoch ?? -1 } ?? false
         if !reachesScan, scanStart > startOffset {
             try walk(from: history.entries.last, below: scanStart, into: &history)
-        }
-        if let first = scanned.first, let late = history.entries.first(where: { $0.epoch > first.epoch }),
-            late.startOffset < scanStart
-        {
-            contradicted = late.startOffset..<scanStart
-            history.truncate(to: late.startOffset)
         }
         for entry in scanned { history.assign(entry.epoch, startOffset: max(entry.startOffset, startOffset)) }
         history.truncateStart(to: startOffset)

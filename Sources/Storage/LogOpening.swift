@@ -354,16 +354,6 @@ struct LogOpening {
         return Boundary(position: found.position, offset: found.header.baseOffset)
     }
 
-    /// Which batch it was is not known here, so all that may be is read again from a peer.
-    private mutating func doubt(_ offsets: Range<Offset>) {
-        guard !opened.recovery.damages.contains(where: { $0.offsets.overlaps(offsets) }),
-            let segment = opened.segments.last(where: { $0.baseOffset <= offsets.lowerBound })
-        else { return }
-        opened.recovery.damages.append(
-            Damage(offsets: offsets, file: segment.path, reason: "its epochs are later than those behind it"))
-        opened.recovery.damages.sort { $0.offsets.lowerBound < $1.offsets.lowerBound }
-    }
-
     /// A log without a record, from 0 on, that this opening left as it was. Like a new one it says nothing that a loss
     /// of power could make untrue, and the barrier of its first append covers the file, its name, and a cut that was
     /// made before a kill.
@@ -404,7 +394,6 @@ struct LogOpening {
         opened.savedEpochs = EpochCheckpoint.load(disk, directory: directory)
         opened.epochs = try recall.history(
             checkpoint: opened.savedEpochs, scanStart: scanStart.offset, scanned: scannedEpochs.entries)
-        if let offsets = recall.contradicted { doubt(offsets) }
         opened.recovery.epochsRebuilt = opened.epochs != opened.savedEpochs
         for segment in opened.segments.dropLast() { segment.unloadIndexes() }
     }

@@ -8,9 +8,9 @@ import NIOCore
 package final class StepTimer {
     /// NIO's loop runs what is due until nothing is, and only then looks at its sockets. So a machine that has more to
     /// do at once gets its next turn a moment later, or nobody is heard until it is through. What has become due during
-    /// the step (reports of barriers, mail) is to end within that moment: a quarter of the step's time, and this at
-    /// least.
-    private static let restMicroseconds: Int64 = 50
+    /// the step (reports of barriers, mail) is to end within that moment: a quarter of the step's time, within
+    /// these bounds.
+    private static let restMicroseconds: ClosedRange<Int64> = 50...10_000
 
     private let loop: any EventLoop
     private let nextDeadline: () -> Instant
@@ -51,8 +51,9 @@ package final class StepTimer {
         if nextDeadline() <= began { fire() }
         isFiring = false
         let ended = NodeClock.now
+        let rest = (ended.nanoseconds - began.nanoseconds) / 4_000
         restingUntil = ended.advanced(
-            byMicroseconds: max(Self.restMicroseconds, (ended.nanoseconds - began.nanoseconds) / 4_000))
+            byMicroseconds: min(max(rest, Self.restMicroseconds.lowerBound), Self.restMicroseconds.upperBound))
         arm()
     }
 }
