@@ -129,23 +129,21 @@ class JavaLoad(Load):
                 self.failures.append((int(partition), int(number), outcome))
 
 
-def read_all(cluster, topic):
-    """{partition: [(offset, value)]}, every record of the topic up to its ends as they are now, by a client: a load that
-    goes on may keep ahead of a slow reader for good."""
+def read_all(cluster, topic, enough=None):
+    """{partition: [(offset, value)]}, every record of the topic up to its ends, by a client. So many of each partition are
+    `enough` where a load goes on: it may keep ahead of a slow reader for good."""
     partitions = sorted(cluster.partitions(topic))
     consumer = confluent_kafka.Consumer({
         "bootstrap.servers": cluster.bootstrap, "group.id": "never-joined", "enable.auto.commit": False,
         "enable.partition.eof": True, "check.crcs": True, "log_level": 0})
     found, ended, deadline = {partition: [] for partition in partitions}, set(), time.monotonic() + DELIVERY_SECONDS
-    ends = {partition: wait_until(f"{topic}-{partition} tells its ends", lambda tp=confluent_kafka.TopicPartition(
-        topic, partition): consumer.get_watermark_offsets(tp, timeout=10))[1] for partition in partitions}
     consumer.assign([confluent_kafka.TopicPartition(topic, p, confluent_kafka.OFFSET_BEGINNING) for p in partitions])
     while len(ended) < len(partitions):
         assert time.monotonic() < deadline, f"{topic}: only {ended} of {partitions} read to the end"
         for message in consumer.consume(1000, timeout=0.2):
             if not message.error():
                 found[message.partition()].append((message.offset(), message.value()))
-                if message.offset() + 1 >= ends[message.partition()]:
+                if len(found[message.partition()]) == enough:
                     ended.add(message.partition())
             elif message.error().code() == confluent_kafka.KafkaError._PARTITION_EOF:
                 ended.add(message.partition())
