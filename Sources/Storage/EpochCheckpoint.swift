@@ -15,20 +15,22 @@ package enum EpochCheckpoint {
     package static func parse(_ contents: ByteBuffer) -> EpochHistory? {
         var text = contents
         guard let string = text.readString(length: text.readableBytes) else { return nil }
-        var lines = string.split(separator: "\n", omittingEmptySubsequences: false)[...]
-        guard lines.popLast() == "", lines.popFirst() == "0", let count = lines.popFirst().flatMap({ Int($0) }),
-            count == lines.count
-        else { return nil }
+        let parts = string.split(separator: "\n", maxSplits: 2, omittingEmptySubsequences: false)
+        guard parts.count == 3, parts[0] == "0", let count = Int(parts[1]), count >= 0 else { return nil }
+        // Line by line: to split it all takes many times its size.
+        var rest = parts[2]
         var history = EpochHistory()
-        for line in lines {
-            let fields = line.split(separator: " ", maxSplits: 2, omittingEmptySubsequences: false)
+        for _ in 0..<count {
+            guard let end = rest.firstIndex(of: "\n") else { return nil }
+            let fields = rest[..<end].split(separator: " ", maxSplits: 2, omittingEmptySubsequences: false)
+            rest = rest[rest.index(after: end)...]
             guard fields.count == 2, let epoch = LeaderEpoch(fields[0]), let start = Offset(fields[1]), epoch >= 0,
                 start >= 0, start >= history.entries.last?.startOffset ?? 0
             else { return nil }
             let before = history.entries.count
             guard history.assign(epoch, startOffset: start), history.entries.count == before + 1 else { return nil }
         }
-        return history
+        return rest.isEmpty ? history : nil
     }
 
     static func load(_ disk: any Disk, directory: String) -> EpochHistory? {
