@@ -256,7 +256,8 @@ def test_the_longest_name_is_used_again_and_again(new_cluster, left):
         assert client.produce(name, 0, [Record(b"%d" % number)], "none", "all", True) == [0]
         martlet.run("topics", "delete", name)
         wait_until("its files are gone", lambda: not os.path.exists(folder))
-    assert [entry for entry in os.listdir(cluster[1].data) if entry.endswith("-delete")] == []
+    wait_until("nothing is left of them", lambda: not any(
+        entry.endswith("-delete") for entry in os.listdir(cluster[1].data)))
     strays = [entry for entry in os.listdir(cluster[1].data) if entry.endswith("-stray")]
     assert len(strays) == len(left) and all(len(entry) <= 255 and "-0.unknown-1-stray" in entry for entry in strays)
     assert all(os.listdir(os.path.join(cluster[1].data, entry)) == ["kept"] for entry in strays)
