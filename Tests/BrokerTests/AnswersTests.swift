@@ -176,6 +176,50 @@ struct OffsetsTests {
         #expect(only(try client.call(offsets(-1))).offset == 0)
     }
 
+    /// With too few replicas in sync a new leader's high watermark stays where it was: its end cannot be told, and all
+    /// that can be read must be found (t72 showed it).
+    @Test func aLoneNewLeaderTellsWhatLiesBelowItsHighWatermark() throws {
+        let world = try World.running(nodes: 3)
+        let create = createRequest(["t"], replicas: 2, configs: [("min.insync.replicas", "2")])
+        let admin = Client(try #require(world.leader()), world)
+        #expect(try admin.call(create).topics.map(\.errorCode) == [.none])
+        func partition(by host: Host) throws -> MetadataResponse.Partition {
+            try #require(try Client(host, world).call(MetadataRequest()).topics.first?.partitions.first)
+        }
+        let before = try partition(by: admin.host)
+        let leader = try #require(world.hosts.first { $0.id == before.leaderID })
+        let follower = try #require(world.hosts.first { $0 !== leader && before.replicaNodes.contains($0.id) })
+        let producer = Client(leader, world)
+        let acknowledged = try producer.call(produceRequest("t", batch(3, timestampMs: 0)), version: 9)
+        #expect(acknowledged.only.errorCode == .none)
+        // The follower holds more than it knows to be committed, and is left alone with it.
+        follower.holdsShardFlushes = true
+        _ = try producer.call(produceRequest("t", batch(3, timestampMs: 500), acks: 1), version: 9)
+        world.run(forMs: 20)
+        world.kill(leader)
+        follower.holdsShardFlushes = false
+        world.completeFlushes(of: follower)
+        for _ in 0..<200 where try partition(by: follower).leaderID != follower.id { world.run(forMs: 100) }
+        let client = Client(follower, world)
+        func ask(_ timestamp: Int64, _ version: Int16 = 11) throws -> ListOffsetsResponse.Partition {
+            only(try client.call(offsets(timestamp), version: version))
+        }
+        #expect(try ask(-1).errorCode == .offsetNotAvailable)
+        #expect(try ask(-1, 4).errorCode == .leaderNotAvailable)
+        #expect(try ask(-3).errorCode == .offsetNotAvailable)
+        let earliest = try ask(-2)
+        #expect(earliest.errorCode == .none && earliest.offset == 0)
+        #expect(try ask(1_700_000_000_001).offset == 1)
+        #expect(try ask(1_700_000_000_100).errorCode == .offsetNotAvailable)
+        #expect(try client.call(fetchRequest(), version: 12).batches == [0])
+        // The other one is back: all is known.
+        try world.start(leader)
+        for _ in 0..<200 where try ask(-1).errorCode != .none { world.run(forMs: 100) }
+        #expect(try ask(-1).offset == 6)
+        #expect(try ask(-3).offset == 5)
+        #expect(try ask(1_700_000_000_100).offset == 3)
+    }
+
     @Test func theEndOfAnEpochIsTold() throws {
         let (_, client) = try World.withTopics()
         _ = try client.call(produceRequest("t", batch(4)), version: 9)

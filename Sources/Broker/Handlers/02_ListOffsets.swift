@@ -41,16 +41,23 @@ extension Shard {
             return answer
         case .success(let found): replica = found
         }
-        let end: Offset
-        switch replica.partition.latestVisibleOffset(currentLeaderEpoch: nil) {
-        case .error(let error):
-            // Before v5 there was no word for "wait until the new leader knows".
-            answer.errorCode = error == .offsetNotAvailable && version < 5 ? .leaderNotAvailable : error
-            return answer
-        case .offset(let visible): end = visible
+        // A new leader's high watermark may lie behind what the one before has shown. What is below it can be told:
+        // with too few replicas in sync it stays there, and readings go on all the same.
+        var (end, isEndKnown) = (replica.partition.highWatermark, false)
+        if case .offset(let latest) = replica.partition.latestVisibleOffset(currentLeaderEpoch: nil) {
+            (end, isEndKnown) = (latest, true)
         }
-        if asked.timestamp != NamedTimestamp.latest, replica.visibleStart < 0 {
-            answer.errorCode = version < 5 ? .leaderNotAvailable : .offsetNotAvailable
+        // Before v5 there was no word for "wait until the new leader knows".
+        let notYet: ErrorCode = version < 5 ? .leaderNotAvailable : .offsetNotAvailable
+        let isStartKnown = replica.visibleStart >= 0
+        let isKnown =
+            switch asked.timestamp {
+            case NamedTimestamp.latest: isEndKnown
+            case NamedTimestamp.maxTimestamp: isEndKnown && isStartKnown
+            default: isStartKnown
+            }
+        guard isKnown else {
+            answer.errorCode = notYet
             return answer
         }
         do throws(LogError) {
@@ -69,6 +76,8 @@ extension Shard {
             case 0...:
                 if let found = try replica.log.offset(forTimestamp: asked.timestamp, below: end) {
                     answer.set(found.offset, found.timestamp, found.epoch)
+                } else if !isEndKnown {
+                    answer.errorCode = notYet
                 }
             default: answer.errorCode = .unsupportedVersion
             }
