@@ -64,34 +64,12 @@ private func recover(_ feed: Feed) {
     check(again.recovery.tornBytes == 0, "a second recovery cuts again: \(again.recovery.tornBytes)")
     check(again.damages == log.damages, "a second recovery sees other damage: \(log.damages) \(again.damages)")
     check(written(again) == written(log), "a second recovery sees other epochs: \(log.epochs) \(again.epochs)")
-    let isSound = log.damages.isEmpty && isReadable(again, recoveryPoint)
-    if isSound { useSound(again) } else { useDamaged(again) }
-}
-
-/// An opening looks at all from the recovery point on. Before that it may go by an index, and the first reader finds what
-/// is wrong there, and takes note.
-private func isReadable(_ log: SegmentedLog, _ recoveryPoint: Offset) -> Bool {
-    var next = log.startOffset
-    while next < log.endOffset {
-        do throws(LogError) {
-            guard let slice = try log.read(from: next, maxBytes: 300, below: .max, atLeastOne: true),
-                slice.nextOffset > next
-            else { return true }
-            _ = try log.bytes(of: slice)
-            next = slice.nextOffset
-        } catch {
-            check(
-                log.damages.contains { $0.offsets.lowerBound < recoveryPoint },
-                "a log above its recovery point cannot be read at \(next): \(error)")
-            return false
-        }
-    }
-    return true
+    let sound = log.damages.isEmpty ? contents(of: again, foundDamagedBelow: recoveryPoint) : nil
+    if let sound { useSound(again, sound) } else { useDamaged(again) }
 }
 
 /// What is left of a log is read whole, searched and appended to.
-private func useSound(_ log: SegmentedLog) {
-    let bytes = contents(of: log)
+private func useSound(_ log: SegmentedLog, _ bytes: ByteBuffer) {
     var epochs = EpochHistory()
     for (header, batch) in BatchSequence(bytes) where header.nextOffset > log.startOffset {
         check(verifyCRC(of: batch), "a batch with a wrong CRC is served")

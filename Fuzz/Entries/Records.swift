@@ -117,6 +117,13 @@ private func replicated(_ batches: ByteBuffer, _ feed: Feed) {
 
 /// All batches of a log that has no damage.
 func contents(of log: SegmentedLog) -> ByteBuffer {
+    guard let found = contents(of: log, foundDamagedBelow: 0) else { broken("a sound log is damaged") }
+    return found
+}
+
+/// The same of a log that was opened with that recovery point. From there on an opening looks at everything; before that
+/// it may go by an index, and the first reader finds what is wrong, and takes note. Nil then.
+func contents(of log: SegmentedLog, foundDamagedBelow recoveryPoint: Offset) -> ByteBuffer? {
     var found = ByteBuffer()
     var next = log.startOffset
     while next < log.endOffset {
@@ -129,7 +136,10 @@ func contents(of log: SegmentedLog) -> ByteBuffer {
             found.writeBuffer(&bytes)
             next = slice.nextOffset
         } catch {
-            broken("a sound log cannot be read at \(next): \(error)")
+            check(
+                log.damages.contains { $0.offsets.lowerBound < recoveryPoint },
+                "a sound log cannot be read at \(next): \(error)")
+            return nil
         }
     }
     return found

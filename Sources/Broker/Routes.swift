@@ -85,13 +85,15 @@ enum Routes {
     static func route(_ api: APIKey) -> Route? { byKey[api] }
 
     /// What clients are told, by key.
-    static let advertised: [ApiVersionsResponse.ApiVersion] = all.filter { $0.scope != .node }
-        .sorted { $0.api < $1.api }
-        .map { route in
-            var version = ApiVersionsResponse.ApiVersion()
-            version.apiKey = route.api
-            version.minVersion = route.advertisedFrom
-            version.maxVersion = route.versions.upperBound
-            return version
-        }
+    static func advertised() -> [ApiVersionsResponse.ApiVersion] {
+        all.filter { $0.scope != .node }
+            .sorted { $0.api < $1.api }
+            .map { route in
+                var version = ApiVersionsResponse.ApiVersion()
+                version.apiKey = route.api
+                version.minVersion = route.advertisedFrom
+                version.maxVersion = route.versions.upperBound
+                return version
+            }
+    }
 }

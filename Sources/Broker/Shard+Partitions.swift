@@ -170,7 +170,6 @@ extension Shard {
     /// Every record is of an epoch that was committed before it was written; a serving node's image has all of those.
     /// So a later epoch is a flipped bit: the copy would neither follow nor lead.
     private func boundEpochs() {
-        guard isServing else { return }
         for replica in replicas.values { boundEpoch(of: replica) }
     }
 

@@ -46,7 +46,7 @@ extension Shard {
             // Records are looked at, and what they lie in waits for a barrier.
             cost += replicas[key].map { $0.log.endOffset > $0.log.startOffset ? 8 : 1 } ?? 1
         }
-        // Mutant: what does not fit into the step is never opened (L1, L6).
+        // Mutant: what does not fit into the step is never opened (L2).
         if configuration.plantedBug == .unopenedForgotten { unopened.removeAll() }
     }
 
@@ -168,24 +168,32 @@ extension Shard {
     private func delete(_ names: [String], of topicID: UUID128) {
         var (owned, known): ([String], [String]) = ([], [])
         for name in names {
-            naming(name) { () throws(DiskError) in
+            telling(name) { () throws(DiskError) in
                 let owner = try directory.owner(of: name, on: disk)
                 // Of another topic's the checkpoints remember what is that one's.
                 if owner == nil || owner == topicID, checkpoints.knows(name) { known.append(name) }
                 if owner == topicID { owned.append(name) }
             }
         }
-        if !known.isEmpty { naming(known[0]) { () throws(DiskError) in try forgetCheckpoints(of: known) } }
+        if let first = known.first {
+            guard telling(first, { () throws(DiskError) in try forgetCheckpoints(of: known) }) else { return }
+        }
         for name in owned {
-            naming(name) { () throws(DiskError) in
+            telling(name) { () throws(DiskError) in
                 try directory.deletePartition("\(directory.path)/\(name)", topicID: topicID, on: disk)
             }
         }
     }
 
-    private func naming(_ name: String, _ body: () throws(DiskError) -> Void) {
-        do throws(DiskError) { try body() } catch {
+    /// Whether the disk did it; else it is said.
+    @discardableResult
+    private func telling(_ name: String, _ body: () throws(DiskError) -> Void) -> Bool {
+        do throws(DiskError) {
+            try body()
+            return true
+        } catch {
             log(.error, "\(name) was deleted, and its files could not be: \(error)")
+            return false
         }
     }
 }

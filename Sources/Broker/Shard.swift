@@ -15,7 +15,7 @@ package final class Shard {
     let shardCount: Int
     let configuration: NodeConfiguration
     /// What clients are told. Each shard has its own, because a message counts as changed while it is written.
-    let advertised = Routes.advertised.map { $0 }
+    let advertised = Routes.advertised()
     let directory: DataDirectory
     let disk: any Disk
 

@@ -94,6 +94,8 @@ public enum PlantedBug: String, CaseIterable, Sendable {
     case newsNotNoted
     /// A new fetch position does not take its partition into the next request [N1].
     case positionNotNoted
+    /// Of many partitions that come at once only the first are opened [L2].
+    case unopenedForgotten
 
     // MARK: Produce (Broker)
 
@@ -164,8 +166,6 @@ public enum PlantedBug: String, CaseIterable, Sendable {
 
     // MARK: Storage
 
-    /// Of many partitions that come at once only the first are opened [L1, L6].
-    case unopenedForgotten
     /// A truncation is not made durable [S7].
     case truncationNotFlushed
     /// A new segment's name is not made durable [S1].

@@ -24,7 +24,7 @@ package enum EpochCheckpoint {
             guard let end = rest.firstIndex(of: "\n") else { return nil }
             let fields = rest[..<end].split(separator: " ", maxSplits: 2, omittingEmptySubsequences: false)
             rest = rest[rest.index(after: end)...]
-            guard fields.count == 2, let epoch = LeaderEpoch(fields[0]), let start = Offset(fields[1]), epoch >= 0,
+            guard fields.count == 2, let epoch = LeaderEpoch(fields[0]), let start = Offset(fields[1]),
                 start >= 0, start >= history.entries.last?.startOffset ?? 0
             else { return nil }
             let before = history.entries.count

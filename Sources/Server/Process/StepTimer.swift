@@ -17,7 +17,7 @@ package final class StepTimer {
     private let fire: () -> Void
     private var armed: Instant = .distantFuture
     private var scheduled: Scheduled<Void>?
-    private var isFiring = false
+    /// Nothing is armed for an earlier time; while it fires, nothing at all.
     private var restingUntil = Instant.zero
 
     /// All on the loop. `fire` steps the machine, which is expected to move its deadline.
@@ -28,8 +28,6 @@ package final class StepTimer {
     }
 
     package func arm() {
-        // While it fires that is done at the end.
-        guard !isFiring else { return }
         let deadline = max(nextDeadline(), restingUntil)
         guard deadline < armed else { return }
         scheduled?.cancel()
@@ -46,10 +44,9 @@ package final class StepTimer {
     private func timerCame() {
         scheduled = nil
         armed = .distantFuture
-        isFiring = true
+        restingUntil = .distantFuture
         let began = NodeClock.now
         if nextDeadline() <= began { fire() }
-        isFiring = false
         let ended = NodeClock.now
         let rest = (ended.nanoseconds - began.nanoseconds) / 4_000
         restingUntil = ended.advanced(
