@@ -46,7 +46,7 @@ extension Shard {
                 } else if topic.partitions[Int(index)].replicas.contains(configuration.nodeID),
                     postponed[topicPartition] == nil
                 {
-                    unopened.append(UnopenedReplica(key: topicPartition, name: "\(topic.name)-\(index)"))
+                    unopened.append(topicPartition, named: "\(topic.name)-\(index)")
                 }
             }
         }

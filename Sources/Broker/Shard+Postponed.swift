@@ -6,12 +6,6 @@ import Metadata
 import Model
 import Storage
 
-/// A replica that the image speaks of and that is to be opened.
-struct UnopenedReplica {
-    var key: TopicPartition
-    var name: String
-}
-
 struct PostponedReplica {
     var name: String
     /// It was open in this life of the node, and led or followed: it comes back in another leader epoch only, for what
@@ -38,10 +32,8 @@ extension Shard {
     /// Opens the first of those that wait for their turn. The others have theirs in the ticks that follow.
     func openNext() {
         var cost = 0
-        while cost < configuration.log.openedInStepMax, let key = unopened.popFirst()?.key {
-            guard replicas[key] == nil, postponed[key] == nil, let topic = view.image.topic(id: key.topicID) else {
-                continue
-            }
+        while cost < configuration.log.openedInStepMax, let key = unopened.popFirst() {
+            guard let topic = view.image.topic(id: key.topicID) else { continue }
             openReplica(key, of: topic)
             // Records are looked at, and what they lie in waits for a barrier.
             cost += replicas[key].map { $0.log.endOffset > $0.log.startOffset ? 8 : 1 } ?? 1
@@ -157,11 +149,7 @@ extension Shard {
             postponed.removeValue(forKey: key)
             names.append(replica.name)
         }
-        // Open by now: it goes with the others that are.
-        for replica in unopened where replica.key.topicID == topicID && replicas[replica.key] == nil {
-            names.append(replica.name)
-        }
-        unopened.removeAll { $0.key.topicID == topicID }
+        names += unopened.remove(of: topicID)
         delete(names, of: topicID)
     }
 

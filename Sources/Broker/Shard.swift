@@ -4,7 +4,6 @@
 import Groups
 import Metadata
 import Model
-import NIOCore
 import Replication
 import Storage
 import Wire
@@ -60,8 +59,8 @@ package final class Shard {
     var startsReady = SortedMap<TopicPartition, Bool>()
     var startsUnderWay: StartsUnderWay?
     var startSnapshots = SortedMap<UInt64, TopicPartition>()
-    /// Replicas whose turn to be opened has not come, in order; some may be open or postponed by then.
-    var unopened = CircularBuffer<UnopenedReplica>()
+    /// Replicas whose turn to be opened has not come: neither open nor postponed.
+    var unopened = UnopenedReplicas()
     /// Replicas that the disk keeps from being opened.
     var postponed = SortedMap<TopicPartition, PostponedReplica>()
     /// Replicas that this life of the node has looked through, or has only not been able to open: if they are LOST in
