@@ -62,6 +62,7 @@ extension Shard {
         let owner = nextOwner
         nextOwner += 1
         let name = "\(topic.name)-\(topicPartition.partition)"
+        precondition(replicas[topicPartition] == nil, "\(name) is open already: two logs would write its files")
         var opened: SegmentedLog?
         do {
             do throws(DiskError) {
@@ -167,6 +168,15 @@ extension Shard {
         try checkpoints.writeNow(to: disk, directory)
     }
 
+    /// Of deleted partitions, whose files go all the same: that frees a full disk, and the next writing of the
+    /// checkpoints leaves these out.
+    func forgetDeleted(_ names: [String]) {
+        guard !names.isEmpty else { return }
+        do throws(DiskError) { try forgetCheckpoints(of: names) } catch {
+            log(.error, "the checkpoints could not be written: \(error)")
+        }
+    }
+
     /// Every record is of an epoch that was committed before it was written; a serving node's image has all of those.
     /// So a later epoch is a flipped bit: the copy would neither follow nor lead.
     private func boundEpochs() {
@@ -231,9 +241,7 @@ extension Shard {
         for key in soundWhileLost.keys where key.topicID == topicID { soundWhileLost.removeValue(forKey: key) }
         let doomed = replicas.values.filter { $0.topicPartition.topicID == topicID }
         guard !doomed.isEmpty else { return }
-        do throws(DiskError) { try forgetCheckpoints(of: doomed.map(\.name)) } catch {
-            log(.error, "the checkpoints could not be written: \(error)")
-        }
+        forgetDeleted(doomed.map(\.name))
         for replica in doomed {
             drop(replica, failing: .unknownTopicOrPartition)
             do {

@@ -156,32 +156,24 @@ extension Shard {
     private func delete(_ names: [String], of topicID: UUID128) {
         var (owned, known): ([String], [String]) = ([], [])
         for name in names {
-            telling(name) { () throws(DiskError) in
+            naming(name) { () throws(DiskError) in
                 let owner = try directory.owner(of: name, on: disk)
                 // Of another topic's the checkpoints remember what is that one's.
                 if owner == nil || owner == topicID, checkpoints.knows(name) { known.append(name) }
                 if owner == topicID { owned.append(name) }
             }
         }
-        if let first = known.first {
-            guard telling(first, { () throws(DiskError) in try forgetCheckpoints(of: known) }) else { return }
-        }
+        forgetDeleted(known)
         for name in owned {
-            telling(name) { () throws(DiskError) in
+            naming(name) { () throws(DiskError) in
                 try directory.deletePartition("\(directory.path)/\(name)", topicID: topicID, on: disk)
             }
         }
     }
 
-    /// Whether the disk did it; else it is said.
-    @discardableResult
-    private func telling(_ name: String, _ body: () throws(DiskError) -> Void) -> Bool {
-        do throws(DiskError) {
-            try body()
-            return true
-        } catch {
+    private func naming(_ name: String, _ body: () throws(DiskError) -> Void) {
+        do throws(DiskError) { try body() } catch {
             log(.error, "\(name) was deleted, and its files could not be: \(error)")
-            return false
         }
     }
 }

@@ -25,14 +25,11 @@ package struct UnopenedReplicas {
 
     /// Takes those of a topic out. Returns their names.
     package mutating func remove(of topicID: UUID128) -> [String] {
-        var names: [String] = []
-        queue.removeAll { replica in
-            guard replica.key.topicID == topicID else { return false }
-            waiting.remove(replica.key)
-            names.append(replica.name)
-            return true
-        }
-        return names
+        let removed = queue.filter { $0.key.topicID == topicID }
+        guard !removed.isEmpty else { return [] }
+        queue.removeAll { $0.key.topicID == topicID }
+        for replica in removed { waiting.remove(replica.key) }
+        return removed.map(\.name)
     }
 
     package mutating func removeAll() {

@@ -30,7 +30,8 @@ struct EpochRecall {
         // Where the proven entries reach the scanned part, or that is all there is, nothing lies between.
         var first = scanned.first?.epoch
         if first == nil { first = try header(at: scanStart - 1)?.partitionLeaderEpoch }
-        let reachesScan = first.map { $0 <= history.latestEpoch ?? -1 } ?? false
+        // One below 0 was never written: what it was is seen from those before it.
+        let reachesScan = first.map { $0 >= 0 && $0 <= history.latestEpoch ?? -1 } ?? false
         if !reachesScan, scanStart > startOffset {
             try walk(from: history.entries.last, below: scanStart, into: &history)
         }

@@ -178,7 +178,7 @@ struct OffsetsTests {
 
     /// With too few replicas in sync a new leader's high watermark stays where it was: its end cannot be told, and all
     /// that can be read must be found (t72 showed it).
-    @Test func aLoneNewLeaderTellsWhatLiesBelowItsHighWatermark() throws {
+    @Test(arguments: [0, 2] as [Offset]) func aLoneNewLeaderTellsWhatLiesBelowItsHighWatermark(start: Offset) throws {
         let world = try World.running(nodes: 3)
         let create = createRequest(["t"], replicas: 2, configs: [("min.insync.replicas", "2")])
         let admin = Client(try #require(world.leader()), world)
@@ -192,6 +192,10 @@ struct OffsetsTests {
         let producer = Client(leader, world)
         let acknowledged = try producer.call(produceRequest("t", batch(3, timestampMs: 0)), version: 9)
         #expect(acknowledged.only.errorCode == .none)
+        if start > 0 {
+            #expect(try producer.call(deleteRequest(before: start)).only.lowWatermark == start)
+            world.run(forMs: 2_000)
+        }
         // The follower holds more than it knows to be committed, and is left alone with it.
         follower.holdsShardFlushes = true
         _ = try producer.call(produceRequest("t", batch(3, timestampMs: 500), acks: 1), version: 9)
@@ -207,15 +211,22 @@ struct OffsetsTests {
         #expect(try ask(-1).errorCode == .offsetNotAvailable)
         #expect(try ask(-1, 4).errorCode == .leaderNotAvailable)
         #expect(try ask(-3).errorCode == .offsetNotAvailable)
-        let earliest = try ask(-2)
-        #expect(earliest.errorCode == .none && earliest.offset == 0)
-        #expect(try ask(1_700_000_000_001).offset == 1)
+        #expect(try ask(-3, 6).errorCode == .unsupportedVersion)
+        #expect(try ask(-4, 7).errorCode == .unsupportedVersion)
+        // The start of a log of which something was deleted is not agreed on yet.
+        for timestamp in [-2, -4] as [Int64] {
+            let earliest = try ask(timestamp)
+            #expect(earliest.errorCode == (start == 0 ? .none : .offsetNotAvailable))
+            #expect(earliest.offset == (start == 0 ? 0 : -1))
+        }
+        #expect(try ask(1_700_000_000_001).offset == max(start, 1))
         #expect(try ask(1_700_000_000_100).errorCode == .offsetNotAvailable)
-        #expect(try client.call(fetchRequest(), version: 12).batches == [0])
+        #expect(try client.call(fetchRequest(offset: start), version: 12).batches == [0])
         // The other one is back: all is known.
         try world.start(leader)
         for _ in 0..<200 where try ask(-1).errorCode != .none { world.run(forMs: 100) }
         #expect(try ask(-1).offset == 6)
+        #expect(try ask(-2).offset == start)
         #expect(try ask(-3).offset == 5)
         #expect(try ask(1_700_000_000_100).offset == 3)
     }

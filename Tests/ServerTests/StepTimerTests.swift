@@ -19,9 +19,13 @@ import Testing
                 fire: { [self] in
                     steps += 1
                     timer?.arm()
+                    if steps == 3 { third?.succeed() }
                 })
             timer?.arm()
         }
+
+        /// Fulfilled by its third step.
+        var third: EventLoopPromise<Void>?
 
         /// No more steps; how many there were.
         func end() -> Int {
@@ -35,6 +39,20 @@ import Testing
         let promise: EventLoopPromise<Void>
         init(_ promise: EventLoopPromise<Void>) { self.promise = promise }
         func channelRead(context: ChannelHandlerContext, data: NIOAny) { promise.succeed() }
+    }
+
+    @Test func whatIsDueAgainIsSteppedAgain() throws {
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        defer { try? group.syncShutdownGracefully() }
+        let loop = group.next()
+        try loop.submit {
+            let busy = Busy()
+            let third = loop.makePromise(of: Void.self)
+            busy.third = third
+            busy.start(on: loop)
+            let bound = NIOLoopBound(busy, eventLoop: loop)
+            return third.futureResult.map { #expect(bound.value.end() >= 3) }
+        }.flatMap { $0 }.wait()
     }
 
     @Test func socketsAreServedBetweenStepsThatAreAllDueAtOnce() throws {

@@ -41,44 +41,39 @@ extension Shard {
             return answer
         case .success(let found): replica = found
         }
-        // A new leader's high watermark may lie behind what the one before has shown. What is below it can be told:
-        // with too few replicas in sync it stays there, and readings go on all the same.
+        // A new leader's high watermark may lie behind what the one before has shown, and its log start before what is
+        // agreed on. With too few replicas in sync that stays so, and what can be read must be found all the same.
         var (end, isEndKnown) = (replica.partition.highWatermark, false)
         if case .offset(let latest) = replica.partition.latestVisibleOffset(currentLeaderEpoch: nil) {
             (end, isEndKnown) = (latest, true)
         }
+        let isStartKnown = replica.visibleStart >= 0
         // Before v5 there was no word for "wait until the new leader knows".
         let notYet: ErrorCode = version < 5 ? .leaderNotAvailable : .offsetNotAvailable
-        let isStartKnown = replica.visibleStart >= 0
-        let isKnown =
-            switch asked.timestamp {
-            case NamedTimestamp.latest: isEndKnown
-            case NamedTimestamp.maxTimestamp: isEndKnown && isStartKnown
-            default: isStartKnown
-            }
-        guard isKnown else {
-            answer.errorCode = notYet
-            return answer
-        }
         do throws(LogError) {
             switch asked.timestamp {
-            case NamedTimestamp.latest: answer.set(end, -1, replica.partition.leaderEpoch)
-            case NamedTimestamp.earliest, NamedTimestamp.earliestLocal:
+            case NamedTimestamp.latest where isEndKnown: answer.set(end, -1, replica.partition.leaderEpoch)
+            case NamedTimestamp.earliest where isStartKnown,
+                NamedTimestamp.earliestLocal where isStartKnown && version >= 8:
                 let start = replica.log.startOffset
                 answer.set(start, -1, replica.log.epochs.epoch(at: start) ?? replica.partition.leaderEpoch)
-            case NamedTimestamp.maxTimestamp where version >= 7:
+            case NamedTimestamp.maxTimestamp where isEndKnown && version >= 7:
                 if let found = try replica.log.offsetOfMaxTimestamp(below: end) {
                     answer.set(found.offset, found.timestamp, found.epoch)
                 }
-            case NamedTimestamp.latestTiered where version >= 9,
-                NamedTimestamp.earliestPendingUpload where version >= 11:
-                break  // nothing is tiered: offset −1 says so
             case 0...:
                 if let found = try replica.log.offset(forTimestamp: asked.timestamp, below: end) {
                     answer.set(found.offset, found.timestamp, found.epoch)
                 } else if !isEndKnown {
                     answer.errorCode = notYet
                 }
+            case NamedTimestamp.latest, NamedTimestamp.earliest,
+                NamedTimestamp.earliestLocal where version >= 8,
+                NamedTimestamp.maxTimestamp where version >= 7:
+                answer.errorCode = notYet
+            case NamedTimestamp.latestTiered where version >= 9,
+                NamedTimestamp.earliestPendingUpload where version >= 11:
+                break  // nothing is tiered: offset −1 says so
             default: answer.errorCode = .unsupportedVersion
             }
         } catch {
