@@ -8,6 +8,9 @@ enum Zstd {
     /// The largest window that zstd's own readers accept unasked: a frame with more would be stored, and then refused
     /// by every consumer.
     private static let windowLogMax = 27
+    /// A block unpacks to 128 KiB at most, and none that holds anything is shorter than its head of three bytes and a
+    /// byte (RFC 8878 §3.1.1.2).
+    private static let (blockContentMax, blockBytesMin) = (128 << 10, 4)
     private static let contentSizeUnknown = UInt64.max
     private static let contentSizeError = UInt64.max - 1
 
@@ -26,7 +29,9 @@ enum Zstd {
     /// frame says it is. Where frames do not tell their size, the output doubles until they fit.
     static func decompress(_ bytes: UnsafeRawBufferPointer, maxBytes: Int) throws(BatchError) -> ByteBuffer {
         let known = try contentBytes(bytes, maxBytes: maxBytes)
-        var capacity = min(maxBytes, known ?? max(64 * 1024, bytes.count * 8))
+        // Of a broken frame zstd may say that the output is too small, however large it is.
+        let limit = min(maxBytes, (bytes.count + blockBytesMin - 1) / blockBytesMin * blockContentMax)
+        var capacity = min(limit, known ?? max(64 * 1024, bytes.count * 8))
         while true {
             var output = ByteBuffer()
             var isTooSmall = false
@@ -41,7 +46,8 @@ enum Zstd {
             if !isTooSmall { return output }
             guard known == nil else { throw .corrupt("the zstd frame holds more than it says") }
             guard capacity < maxBytes else { throw .decompressionTooLarge(limit: maxBytes) }
-            capacity = min(capacity * 2, maxBytes)
+            guard capacity < limit else { throw .corrupt("the zstd frame is broken") }
+            capacity = min(capacity * 2, limit)
         }
     }
 

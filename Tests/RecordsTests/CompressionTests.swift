@@ -96,6 +96,17 @@ import Testing
         }
     }
 
+    @Test func aBrokenZstdFrameTakesNoMoreThanItsBlocksCouldHold() {
+        // Of this one zstd says that the output is too small, whatever room it gets (found by the fuzzer).
+        let frame = unhex(
+            "28b52ffd 00 00 950100 acfdc3ffffff9bcb742d302f30303030303030303030303030303030303030382e74696d0269"
+                + "0276040040ff5f41af7eb181")
+        #expect(refusalOf(.zstd, frame, maxBytes: 1 << 30) == .corrupt("the zstd frame is broken"))
+        // A gigabyte in ten bytes of a block.
+        let boast = unhex("28b52ffd a0 00000040") + rle(10)
+        #expect(refusalOf(.zstd, boast, maxBytes: 1 << 30)?.errorCode == .corruptMessage)
+    }
+
     @Test func aDeclaredSizeTakesNoMemoryBeforeItIsChecked() {
         // zstd, single segment, 8-byte content size of 2^62.
         let zstd = unhex("28b52ffd e0 0000000000000040") + rle(10)
