@@ -43,10 +43,8 @@ extension Shard {
         }
         // A new leader's high watermark may lie behind what the one before has shown, and its log start before what is
         // agreed on. With too few replicas in sync that stays so, and what can be read must be found all the same.
-        var (end, isEndKnown) = (replica.partition.highWatermark, false)
-        if case .offset(let latest) = replica.partition.latestVisibleOffset(currentLeaderEpoch: nil) {
-            (end, isEndKnown) = (latest, true)
-        }
+        let end = replica.partition.highWatermark
+        let isEndKnown = replica.partition.latestVisibleOffset(currentLeaderEpoch: nil) == .offset(end)
         let isStartKnown = replica.visibleStart >= 0
         // Before v5 there was no word for "wait until the new leader knows".
         let notYet: ErrorCode = version < 5 ? .leaderNotAvailable : .offsetNotAvailable
