@@ -325,7 +325,17 @@ extension Shard {
         case .advanceStart(let offset): moveStart(of: replica, to: offset)
         case .appendFetched:
             guard let fetched else { preconditionFailure("\(replica.name): nothing was fetched") }
-            try replica.log.appendReplicated(fetched.bytes, headers: fetched.headers, wallMs: reading.wallMs)
+            do throws(LogError) {
+                try replica.log.appendReplicated(fetched.bytes, headers: fetched.headers, wallMs: reading.wallMs)
+            } catch {
+                // Behind a roll there was no space: what stands before it is in the log, and remembered like all of it.
+                let appended = fetched.headers.filter { $0.nextOffset <= replica.log.endOffset }
+                if !appended.isEmpty {
+                    replica.record(appended)
+                    replica.log.requestFlush()
+                }
+                throw error
+            }
             recordsTaken(by: replica)
             replica.record(fetched.headers)
         case .assignEpoch(let epoch): replica.log.assign(epoch: epoch)
