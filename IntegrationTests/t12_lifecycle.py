@@ -1,6 +1,8 @@
 # Starting and stopping: alone without arguments, again with its data, and refusals that say why.
 
+import ctypes
 import os
+import platform
 import shutil
 import socket
 import time
@@ -310,3 +312,27 @@ def test_a_group_on_one_node_reads_and_finds_its_place_again(new_cluster):
     with cluster[1].connect() as connection:
         assert wire.produce(connection, "lonely", 0, batch([b"z"]))[0] == 0
     assert read(1) == [b"z"]
+
+
+def turn_ns(thread):
+    """How long a thread's turns on a processor are; 0 where the kernel does not say (before Linux 6.12)."""
+    sched_getattr = {"x86_64": 315, "aarch64": 275}[platform.machine()]
+    attributes = (ctypes.c_uint64 * 6)()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syscall(sched_getattr, thread, attributes, ctypes.sizeof(attributes), 0) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return attributes[3]
+
+
+def test_each_thread_of_a_node_has_short_turns(alone):
+    """decision 0031: one thread with long turns in the chain of an acknowledgement would make it wait for the others."""
+    port = free_port()
+    node = alone(port, "--port", str(port))
+    node.start()
+    wait_serving(node)
+    tasks = f"/proc/{node.process.pid}/task"
+    turns = {int(thread): turn_ns(int(thread)) for thread in os.listdir(tasks)}
+    assert len(turns) > 1
+    version = tuple(int(part) for part in platform.release().split("-")[0].split(".")[:2])
+    if version >= (6, 12):
+        assert set(turns.values()) == {100_000}, turns
