@@ -24,6 +24,8 @@ final class ClientConnection {
     private var nextSlot: UInt64 = 0
     private var nextAnswer: UInt64 = 0
     private var early: [UInt64: [OutboundPiece]] = [:]
+    /// How many of them have parts of files in them.
+    private var earlyWithSlices = 0
     private var undrainedBytes = 0
     private var isPaused = false
     private(set) var isClosing = false
@@ -47,16 +49,27 @@ final class ClientConnection {
         guard !isClosing else { return [] }
         guard slot == nextAnswer else {
             early[slot] = pieces
+            if Self.hasSlice(pieces) { earlyWithSlices += 1 }
             return []
         }
         var leaving = pieces
         nextAnswer += 1
         while let next = early.removeValue(forKey: nextAnswer) {
+            if Self.hasSlice(next) { earlyWithSlices -= 1 }
             leaving += next
             nextAnswer += 1
         }
         for piece in leaving { undrainedBytes += piece.sizeBytes }
         return leaving
+    }
+
+    /// An answer with parts of files waits for the one before it.
+    var holdsSlices: Bool { earlyWithSlices > 0 }
+
+    private static func hasSlice(_ pieces: [OutboundPiece]) -> Bool {
+        pieces.contains { piece in
+            if case .file = piece { true } else { false }
+        }
     }
 
     func drained() { undrainedBytes = 0 }

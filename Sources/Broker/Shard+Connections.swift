@@ -103,9 +103,21 @@ extension Shard {
     func answer(_ id: ConnectionID, _ slot: UInt64, _ pieces: [OutboundPiece]) {
         guard let connection = connections[id] else { return }
         let leaving = connection.answer(slot, with: pieces)
-        if leaving.isEmpty { return }
+        if leaving.isEmpty {
+            if connection.holdsSlices { sliceHolders.insert(id) }
+            return
+        }
+        if !sliceHolders.isEmpty, !connection.holdsSlices { sliceHolders.remove(id) }
         effects.append(.respond(id, leaving))
         updateReading(connection)
+    }
+
+    /// Files get shorter, or are closed. An answer that has a part of one, and waits for the answer before it, would
+    /// leave with other bytes or none: who waits for it asks again on another connection.
+    func closeHoldersOfSlices() {
+        guard !sliceHolders.isEmpty else { return }
+        for id in sliceHolders.sorted() { close(id, because: nil) }
+        sliceHolders.removeAll()
     }
 
     func close(_ id: ConnectionID, because reason: String?) {
@@ -138,6 +150,7 @@ extension Shard {
 
     func connectionClosed(_ id: ConnectionID) {
         guard connections.removeValue(forKey: id) != nil else { return }
+        sliceHolders.remove(id)
         for (request, fetch) in pendingFetches where fetch.context.connection == id { forgetFetch(request) }
         forgetGroupRequests(of: id)
         forgetFinds(of: id)

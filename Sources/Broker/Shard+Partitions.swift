@@ -242,6 +242,7 @@ extension Shard {
         let doomed = replicas.values.filter { $0.topicPartition.topicID == topicID }
         guard !doomed.isEmpty else { return }
         forgetDeleted(doomed.map(\.name))
+        closeHoldersOfSlices()
         for replica in doomed {
             drop(replica, failing: .unknownTopicOrPartition)
             do {
@@ -465,6 +466,7 @@ extension Shard {
         isStopping = true
         unopened.removeAll()
         for coordinator in coordinators.values { resign(coordinator) }
+        closeHoldersOfSlices()
         var clean = true
         for replica in replicas.values {
             failWaiters(of: replica, .notLeaderOrFollower)

@@ -33,7 +33,8 @@ extension Shard {
     /// Files of removed segments whose `file.delete.delay.ms` is over.
     func purgeRemovedSegments() {
         for replica in replicas.values where replica.log.hasRemovedSegments {
-            replica.log.purgeRemoved(at: reading.now, delayMs: min(replica.settings.fileDeleteDelayMs, 1 << 40))
+            let delayMs = min(replica.settings.fileDeleteDelayMs, 1 << 40)
+            if replica.log.purgeRemoved(at: reading.now, delayMs: delayMs) { closeHoldersOfSlices() }
         }
     }
 }

@@ -164,6 +164,7 @@ extension Shard {
     /// for damage, a log start above it would make that start drop what is appended from now on, and with an end of the
     /// clean part above it a tombstone would go before what it covers.
     func prepareCut(of replica: Replica, to offset: Offset, isWhole: Bool) throws(LogError) {
+        closeHoldersOfSlices()
         replica.startMove = nil
         for (sequence, key) in startSnapshots where key == replica.topicPartition {
             startSnapshots.removeValue(forKey: sequence)

@@ -24,6 +24,8 @@ package final class Shard {
 
     var view: ClusterView
     var connections: [ConnectionID: ClientConnection] = [:]
+    /// Connections on which an answer with parts of files waits for the one before it.
+    var sliceHolders: Set<ConnectionID> = []
     var replicas = SortedMap<TopicPartition, Replica>()
     /// Replicas by the owner number of their log's flush tickets.
     var owners: [UInt32: Replica] = [:]

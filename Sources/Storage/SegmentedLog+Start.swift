@@ -64,15 +64,18 @@ extension SegmentedLog {
 
     /// Deletes the files of segments that were removed at least `delayMs` ago, Kafka's `file.delete.delay.ms`. What the
     /// disk refuses is tried again at the next call, and at the next opening.
-    package func purgeRemoved(at now: Instant, delayMs: Int64) {
+    /// - Returns: whether open files were closed by it.
+    @discardableResult package func purgeRemoved(at now: Instant, delayMs: Int64) -> Bool {
         var left: [RemovedSegments.Entry] = []
+        var hasClosed = false
         for var entry in removed.entries {
             let since = entry.since ?? now
             entry.since = since
             let isDue = now >= since.advanced(byMs: delayMs)
-            if !isDue || !entry.segment.removeDeleted() { left.append(entry) }
+            if isDue, entry.segment.removeDeleted() { hasClosed = true } else { left.append(entry) }
         }
         removed.entries = left
+        return hasClosed
     }
 
     func closeRemoved() {

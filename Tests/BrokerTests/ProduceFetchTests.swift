@@ -155,6 +155,51 @@ struct FetchTests {
         #expect(client.frames.map { $0.getInteger(at: $0.readerIndex, as: Int32.self) } == [poll, versions])
     }
 
+    private enum Closing: CaseIterable {
+        case deletion, stop
+    }
+
+    /// The answer with records stands behind one that is not there yet, and its file is closed meanwhile.
+    @Test(arguments: Closing.allCases) private func anAnswerThatWaitsForAnotherHasNoPartOfAClosedFile(
+        _ closing: Closing
+    ) throws {
+        let (world, client) = try World.withTopics(["a", "b"])
+        _ = try client.call(produceRequest("b", batch(valueBytes: 20_000)), version: 9)
+        client.send(fetchRequest(["a"], maxWaitMs: 2_000), version: 12)
+        client.send(fetchRequest(["b"]), version: 12)
+        let bystander = Client(client.host, world)
+        bystander.send(fetchRequest(["a"], maxWaitMs: 2_000), version: 12)
+        world.run(forMs: 100)
+        #expect(client.frames.isEmpty)
+        switch closing {
+        case .deletion:
+            var delete = DeleteTopicsRequest()
+            delete.topicNames = ["b"]
+            _ = try Client(client.host, world).call(delete, version: 4)
+        case .stop: world.post(client.host, .control(.stopRequested))
+        }
+        world.run(forMs: 1_000) { client.isClosed }
+        #expect(client.isClosed)
+        #expect(client.frames.isEmpty)
+        #expect(!bystander.isClosed)
+    }
+
+    @Test func anAnswerWithRecordsWaitsForTheOneBeforeIt() throws {
+        let (world, client) = try World.withTopics(["a", "b"])
+        _ = try client.call(produceRequest("b", batch(valueBytes: 20_000)), version: 9)
+        client.send(fetchRequest(["a"], maxWaitMs: 400), version: 12)
+        client.send(fetchRequest(["b"]), version: 12)
+        world.run(forMs: 600)
+        #expect(try client.take(FetchRequest.self, version: 12).only.records?.readableBytes ?? 0 == 0)
+        #expect(try client.take(FetchRequest.self, version: 12).only.records?.readableBytes ?? 0 > 20_000)
+        // Nothing waits any more: a deletion is no reason to close.
+        var delete = DeleteTopicsRequest()
+        delete.topicNames = ["b"]
+        _ = try client.call(delete, version: 4)
+        world.run(forMs: 200)
+        #expect(!client.isClosed)
+    }
+
     @Test func outOfRangeAndForeignEpochsAreToldAtOnce() throws {
         let (_, client) = try World.withTopics()
         let beyond = try client.call(fetchRequest(offset: 9, maxWaitMs: 5_000), version: 12, withinMs: 50)
