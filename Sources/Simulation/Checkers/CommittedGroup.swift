@@ -43,6 +43,9 @@ struct CommittedGroup {
     /// the answer to the first leaves when the second is known.
     private(set) var replaced = SortedMap<String, ClassicMember>()
     private(set) var consumers = SortedMap<String, ConsumerMember>()
+    /// What consumers had when they went: who joins the classic protocol's group that theirs became is told it by an
+    /// answer that waited meanwhile.
+    private var consumersGone = SortedMap<String, ConsumerMember>()
 
     /// What stood there when the log ended at `end`.
     func value(of place: GroupPlace, before end: Offset) -> Int64 {
@@ -57,6 +60,15 @@ struct CommittedGroup {
     /// A member of the generation, now or until it was replaced.
     func member(_ id: String) -> ClassicMember? { classic[id] ?? replaced[id] }
 
+    /// The group has just become a classic one, in the epoch as its generation: nobody's part is written down, and all
+    /// are to join again. What its member had until then; nil: it is no such group, or the member had nothing in it.
+    func partBeforeReturn(of memberID: String) -> [TopicPartition]? {
+        guard classic.values.allSatisfy({ $0.assignment.isEmpty }), let gone = consumersGone[memberID],
+            gone.epoch == generation
+        else { return nil }
+        return gone.assigned.keys
+    }
+
     // MARK: Records, in the log's order
 
     mutating func commit(_ place: GroupPlace, _ value: Int64, at offset: Offset) {
@@ -65,6 +77,7 @@ struct CommittedGroup {
 
     mutating func take(_ value: GroupMetadataValue?) {
         if value?.generation != generation { (replaced, classic) = (SortedMap(), SortedMap()) }
+        if value?.members.contains(where: { $0.assignment.readableBytes > 0 }) ?? true { consumersGone = SortedMap() }
         for (id, member) in classic { replaced[id] = member }
         generation = value?.generation
         classic = SortedMap()
@@ -82,7 +95,9 @@ struct CommittedGroup {
         consumers[memberID] = member
     }
 
-    mutating func removeConsumer(_ memberID: String) { consumers[memberID] = nil }
+    mutating func removeConsumer(_ memberID: String) {
+        if let member = consumers.removeValue(forKey: memberID) { consumersGone[memberID] = member }
+    }
 
     mutating func addConsumer(_ memberID: String) {
         if consumers[memberID] == nil { consumers[memberID] = ConsumerMember() }

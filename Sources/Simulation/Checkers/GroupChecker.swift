@@ -272,6 +272,14 @@ final class GroupChecker {
                 "group \(id): \(name) is told its part of generation \(generation), and committed is generation "
                     + "\(group.generation ?? -1)")
         }
+        // Asked while the coordinator still dealt out; the answer left when the log had both.
+        if let part = group.partBeforeReturn(of: memberID) {
+            let newest = world.checkers.metadata.newest
+            let had = places.allSatisfy { place in
+                newest.topicID(named: place.topic).map { part.contains(TopicPartition($0, place.partition)) } ?? true
+            }
+            if had { return }
+        }
         if member.assignment != places {
             world.violated(
                 "G1",
