@@ -139,6 +139,10 @@ package enum OutboundPiece: Sendable {
         case .file(let slice): slice.length
         }
     }
+
+    var isSlice: Bool {
+        if case .file = self { true } else { false }
+    }
 }
 
 package enum ShardEffect: Sendable {

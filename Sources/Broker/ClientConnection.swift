@@ -49,13 +49,13 @@ final class ClientConnection {
         guard !isClosing else { return [] }
         guard slot == nextAnswer else {
             early[slot] = pieces
-            if Self.hasSlice(pieces) { earlyWithSlices += 1 }
+            if pieces.contains(where: \.isSlice) { earlyWithSlices += 1 }
             return []
         }
         var leaving = pieces
         nextAnswer += 1
         while let next = early.removeValue(forKey: nextAnswer) {
-            if Self.hasSlice(next) { earlyWithSlices -= 1 }
+            if next.contains(where: \.isSlice) { earlyWithSlices -= 1 }
             leaving += next
             nextAnswer += 1
         }
@@ -66,15 +66,18 @@ final class ClientConnection {
     /// An answer with parts of files waits for the one before it.
     var holdsSlices: Bool { earlyWithSlices > 0 }
 
-    private static func hasSlice(_ pieces: [OutboundPiece]) -> Bool {
-        pieces.contains { piece in
-            if case .file = piece { true } else { false }
-        }
+    /// Whether one of them has such a part.
+    func holds(where isWanted: (OutboundPiece) -> Bool) -> Bool {
+        early.values.contains { $0.contains(where: isWanted) }
     }
 
     func drained() { undrainedBytes = 0 }
 
-    func closed() { isClosing = true }
+    func closed() {
+        isClosing = true
+        early.removeAll()
+        earlyWithSlices = 0
+    }
 
     /// Whether reading must stop or may go on, when that is news.
     func readingChange() -> Bool? {

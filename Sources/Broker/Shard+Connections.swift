@@ -112,18 +112,33 @@ extension Shard {
         updateReading(connection)
     }
 
-    /// Files get shorter, or are closed. An answer that has a part of one, and waits for the answer before it, would
-    /// leave with other bytes or none: who waits for it asks again on another connection.
-    func closeHoldersOfSlices() {
-        guard !sliceHolders.isEmpty else { return }
-        for id in sliceHolders.sorted() { close(id, because: nil) }
-        sliceHolders.removeAll()
+    /// These files are closed, or hold something else from the record at `offset` on. An answer that has a part of
+    /// one and has not left this step, or waits for the answer to an earlier request, would leave with other bytes or
+    /// none: who waits for it asks again on another connection.
+    func closeReaders(of files: [FileHandle], from offset: Offset = .min) {
+        func isConcerned(_ piece: OutboundPiece) -> Bool {
+            guard case .file(let slice) = piece else { return false }
+            return slice.nextOffset > offset && files.contains(slice.file)
+        }
+        var readers = sliceHolders.filter { connections[$0]?.holds(where: isConcerned) ?? false }
+        for case .respond(let id, let pieces) in effects where pieces.contains(where: isConcerned) {
+            readers.insert(id)
+        }
+        if readers.isEmpty { return }
+        var cutOff: Set<ConnectionID> = []
+        effects.removeAll { effect in
+            guard case .respond(let id, let pieces) = effect, readers.contains(id) else { return false }
+            if pieces.contains(where: isConcerned) { cutOff.insert(id) }
+            return cutOff.contains(id)
+        }
+        for id in readers.sorted() { close(id, because: nil) }
     }
 
     func close(_ id: ConnectionID, because reason: String?) {
         guard let connection = connections[id], !connection.isClosing else { return }
         if let reason { log(.warning, "closed the connection of \(connection.description): it \(reason)") }
         connection.closed()
+        sliceHolders.remove(id)
         effects.append(.close(id))
     }
 

@@ -242,16 +242,20 @@ extension Shard {
         let doomed = replicas.values.filter { $0.topicPartition.topicID == topicID }
         guard !doomed.isEmpty else { return }
         forgetDeleted(doomed.map(\.name))
-        closeHoldersOfSlices()
         for replica in doomed {
             drop(replica, failing: .unknownTopicOrPartition)
             do {
-                try replica.log.close(flushing: false)
+                try closeLog(of: replica, flushing: false)
                 try directory.deletePartition(replica.directory, topicID: topicID, on: disk)
             } catch {
                 log(.error, "\(replica.name) was deleted, and its files could not be: \(error)")
             }
         }
+    }
+
+    func closeLog(of replica: Replica, flushing: Bool) throws(LogError) {
+        closeReaders(of: replica.log.files)
+        try replica.log.close(flushing: flushing)
     }
 
     /// It is not served here any more.
@@ -466,12 +470,11 @@ extension Shard {
         isStopping = true
         unopened.removeAll()
         for coordinator in coordinators.values { resign(coordinator) }
-        closeHoldersOfSlices()
         var clean = true
         for replica in replicas.values {
             failWaiters(of: replica, .notLeaderOrFollower)
             do {
-                try replica.log.close(flushing: true)
+                try closeLog(of: replica, flushing: true)
                 if isWhole(replica) { try replica.writeSnapshotNow(on: disk) }
             } catch {
                 clean = false

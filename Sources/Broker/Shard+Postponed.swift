@@ -100,7 +100,7 @@ extension Shard {
         let isDoubted = !isWhole(replica)
         repairs.removeValue(forKey: key)?.abandon()
         drop(replica, failing: .notLeaderOrFollower)
-        try? replica.log.close(flushing: false)
+        try? closeLog(of: replica, flushing: false)
         postpone(
             key, replica.name, "\(replica.name) is not served here until its log can be changed again: \(error)")
         postponed[key]?.wasOpen = true

@@ -221,7 +221,7 @@ extension Shard {
             disk.flush(ticket, files: [rebuild.file], directories: [])
         case .whole:
             try prepareInstall(of: replica, at: rebuild.baseOffset)
-            closeHoldersOfSlices()
+            closeReaders(of: replica.log.files)
             try replica.log.install(rebuild)
             replica.log.requestFlush()
             repair.filledBytes += rebuild.filledBytes

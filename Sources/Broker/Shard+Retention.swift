@@ -34,7 +34,8 @@ extension Shard {
     func purgeRemovedSegments() {
         for replica in replicas.values where replica.log.hasRemovedSegments {
             let delayMs = min(replica.settings.fileDeleteDelayMs, 1 << 40)
-            if replica.log.purgeRemoved(at: reading.now, delayMs: delayMs) { closeHoldersOfSlices() }
+            let closed = replica.log.purgeRemoved(at: reading.now, delayMs: delayMs)
+            if !closed.isEmpty { closeReaders(of: closed) }
         }
     }
 }

@@ -164,7 +164,6 @@ extension Shard {
     /// for damage, a log start above it would make that start drop what is appended from now on, and with an end of the
     /// clean part above it a tombstone would go before what it covers.
     func prepareCut(of replica: Replica, to offset: Offset, isWhole: Bool) throws(LogError) {
-        closeHoldersOfSlices()
         replica.startMove = nil
         for (sequence, key) in startSnapshots where key == replica.topicPartition {
             startSnapshots.removeValue(forKey: sequence)
@@ -174,6 +173,7 @@ extension Shard {
         let before = replica.log.startOffset
         // A batch that the cut falls into goes whole, and one that stands for many is wide.
         let cut = isWhole ? offset : try replica.log.cutPoint(at: offset)
+        closeReaders(of: replica.log.files, from: isWhole ? .min : cut)
         replica.cleaning.lower(to: cut)
         let point = isWhole ? 0 : cut
         // A start below the one there was is told by the first segment alone: until that is made, an older one stands.

@@ -59,23 +59,25 @@ extension SegmentedLog {
 
     /// Whether removed segments still wait for `purgeRemoved`.
     package var hasRemovedSegments: Bool { !removed.entries.isEmpty }
+    /// The files that slices may be of: those of all segments, also of the removed ones.
+    package var files: [FileHandle] { segments.map(\.file) + removed.entries.map(\.segment.file) }
     /// How many do, each with an open file.
     package var removedSegmentCount: Int { removed.entries.count }
 
     /// Deletes the files of segments that were removed at least `delayMs` ago, Kafka's `file.delete.delay.ms`. What the
     /// disk refuses is tried again at the next call, and at the next opening.
-    /// - Returns: whether open files were closed by it.
-    @discardableResult package func purgeRemoved(at now: Instant, delayMs: Int64) -> Bool {
+    /// - Returns: the files that it closed.
+    @discardableResult package func purgeRemoved(at now: Instant, delayMs: Int64) -> [FileHandle] {
         var left: [RemovedSegments.Entry] = []
-        var hasClosed = false
+        var closed: [FileHandle] = []
         for var entry in removed.entries {
             let since = entry.since ?? now
             entry.since = since
             let isDue = now >= since.advanced(byMs: delayMs)
-            if isDue, entry.segment.removeDeleted() { hasClosed = true } else { left.append(entry) }
+            if isDue, entry.segment.removeDeleted() { closed.append(entry.segment.file) } else { left.append(entry) }
         }
         removed.entries = left
-        return hasClosed
+        return closed
     }
 
     func closeRemoved() {

@@ -156,29 +156,39 @@ struct FetchTests {
     }
 
     private enum Closing: CaseIterable {
-        case deletion, stop
+        case deletion, purge, stop
+        /// It answers the request before, too, so that both answers leave with the step that closes the file.
+        case stopThatAnswers
     }
 
     /// The answer with records stands behind one that is not there yet, and its file is closed meanwhile.
     @Test(arguments: Closing.allCases) private func anAnswerThatWaitsForAnotherHasNoPartOfAClosedFile(
         _ closing: Closing
     ) throws {
-        let (world, client) = try World.withTopics(["a", "b"])
+        let (world, client) = try World.withTopics(["a"])
+        let host = client.host
+        _ = try client.call(createRequest(["b"], configs: [("file.delete.delay.ms", "100")]))
         _ = try client.call(produceRequest("b", batch(valueBytes: 20_000)), version: 9)
-        client.send(fetchRequest(["a"], maxWaitMs: 2_000), version: 12)
+        let (bystander, other) = (Client(host, world), Client(host, world))
+        if closing == .stopThatAnswers {
+            host.holdsShardFlushes = true
+            client.send(produceRequest("a"), version: 9)
+        } else {
+            client.send(fetchRequest(["a"], maxWaitMs: 3_000), version: 12)
+        }
         client.send(fetchRequest(["b"]), version: 12)
-        let bystander = Client(client.host, world)
-        bystander.send(fetchRequest(["a"], maxWaitMs: 2_000), version: 12)
+        bystander.send(fetchRequest(["a"], maxWaitMs: 3_000), version: 12)
         world.run(forMs: 100)
         #expect(client.frames.isEmpty)
         switch closing {
         case .deletion:
             var delete = DeleteTopicsRequest()
             delete.topicNames = ["b"]
-            _ = try Client(client.host, world).call(delete, version: 4)
-        case .stop: world.post(client.host, .control(.stopRequested))
+            _ = try other.call(delete, version: 4)
+        case .purge: #expect(try other.call(deleteRequest("b")).only.errorCode == .none)
+        case .stop, .stopThatAnswers: world.post(host, .control(.stopRequested))
         }
-        world.run(forMs: 1_000) { client.isClosed }
+        world.run(forMs: 2_000) { client.isClosed }
         #expect(client.isClosed)
         #expect(client.frames.isEmpty)
         #expect(!bystander.isClosed)

@@ -12,7 +12,7 @@ import Testing
         var status: Int32 = -1
         var own: Int64 = 0
         var ofThreadMade: Int64 = 0
-        var nicenessChange: Int32 = 0
+        var niceness: (before: Int32, behind: Int32) = (0, 0)
     }
 
     /// Runs `work` on a thread of its own, so that this test process keeps its turns.
@@ -37,22 +37,24 @@ import Testing
         let asked: UInt64 = 100_000
         let seen = try onThread { () -> Seen in
             var seen = Seen()
+            // Of this thread alone.
+            _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 5)
             let niceness = getpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0)
             seen.status = posix_ask_for_short_turns(asked)
             seen.own = posix_turn_ns()
             seen.ofThreadMade = (try? onThread { posix_turn_ns() }) ?? -1
-            seen.nicenessChange = getpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0) - niceness
+            seen.niceness = (niceness, getpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0))
             return seen
         }
         #expect(seen.status == 0)
-        #expect(seen.nicenessChange == 0)
+        #expect(seen.niceness == (5, 5))
         // Kernels before 6.12 take what is asked and say 0.
         #expect([Int64(asked), 0].contains(seen.own), "\(seen.own)")
         #expect(seen.ofThreadMade == seen.own)
         #expect(try onThread { posix_turn_ns() } != Int64(asked))
     }
 
-    @Test func whatThePersonWhoStartedTheNodeChoseStays() throws {
+    @Test func aPolicyThatSomebodyChoseStays() throws {
         let seen = try onThread { () -> (made: Int32, status: Int32, policy: Int32) in
             var parameters = sched_param()
             // SCHED_IDLE: to run only where nobody else wants to.

@@ -50,9 +50,10 @@ int64_t posix_raise_open_files_limit(void);
 /// mapped again, without the disk. For after a start, which runs much that is not run again.
 void posix_let_go_of_library_code(void);
 
-/// Asks the scheduler for short turns of `nanoseconds`, for this thread and those that it makes from now on: a thread that wakes
-/// then need not wait until one with longer turns has had its own (EEVDF, Linux 6.12; kernels before that take it and do nothing).
-/// Only under SCHED_OTHER and SCHED_BATCH, whose niceness stays. 0, or a negative errno.
+/// Asks the scheduler for short turns of `nanoseconds`, for this thread and those that it makes from now on (unless somebody gave
+/// it SCHED_RESET_ON_FORK): a thread that wakes then seldom waits until one with longer turns has had its own (EEVDF, Linux 6.12;
+/// kernels before that take it and do nothing). Only under SCHED_OTHER and SCHED_BATCH, whose niceness stays: elsewhere a
+/// runtime means something else. 0, or a negative errno.
 int posix_ask_for_short_turns(uint64_t nanoseconds);
 
 /// The length of this thread's turns in nanoseconds; 0 where the kernel does not say, or a negative errno.

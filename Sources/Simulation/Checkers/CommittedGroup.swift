@@ -46,6 +46,8 @@ struct CommittedGroup {
     /// What consumers had when they went: who joins the classic protocol's group that theirs became is told it by an
     /// answer that waited meanwhile.
     private var consumersGone = SortedMap<String, ConsumerMember>()
+    /// Where the log last said how the classic group stands.
+    private var classicAt: Offset = -1
 
     /// What stood there when the log ended at `end`.
     func value(of place: GroupPlace, before end: Offset) -> Int64 {
@@ -61,10 +63,11 @@ struct CommittedGroup {
     func member(_ id: String) -> ClassicMember? { classic[id] ?? replaced[id] }
 
     /// The group has just become a classic one, in the epoch as its generation: nobody's part is written down, and all
-    /// are to join again. What its member had until then; nil: it is no such group, or the member had nothing in it.
-    func partBeforeReturn(of memberID: String) -> [TopicPartition]? {
-        guard classic.values.allSatisfy({ $0.assignment.isEmpty }), let gone = consumersGone[memberID],
-            gone.epoch == generation
+    /// are to join again. What its member had until then, when it asked before that was committed (`end`); nil: it is
+    /// no such group, or the member had nothing in it.
+    func partBeforeReturn(of memberID: String, askedAt end: Offset) -> [TopicPartition]? {
+        guard end <= classicAt, classic.values.allSatisfy({ $0.assignment.isEmpty }),
+            let gone = consumersGone[memberID], gone.epoch == generation
         else { return nil }
         return gone.assigned.keys
     }
@@ -75,9 +78,10 @@ struct CommittedGroup {
         commits[place, default: []].append(Commit(at: offset, value: value))
     }
 
-    mutating func take(_ value: GroupMetadataValue?) {
+    mutating func take(_ value: GroupMetadataValue?, at offset: Offset) {
         if value?.generation != generation { (replaced, classic) = (SortedMap(), SortedMap()) }
         if value?.members.contains(where: { $0.assignment.readableBytes > 0 }) ?? true { consumersGone = SortedMap() }
+        classicAt = offset
         for (id, member) in classic { replaced[id] = member }
         generation = value?.generation
         classic = SortedMap()

@@ -110,7 +110,7 @@ final class GroupChecker {
                 world.violated("G1", "group \(key.groupID) goes back from generation \(before) to \(value.generation)")
             }
             if value == nil { forgetGenerations(of: key.groupID) }
-            groups[key.groupID, default: CommittedGroup()].take(value)
+            groups[key.groupID, default: CommittedGroup()].take(value, at: offset)
             return key.groupID
         case .consumerGroupMetadata(let key, nil):
             forgetGenerations(of: key.groupID)
@@ -273,19 +273,24 @@ final class GroupChecker {
                     + "\(group.generation ?? -1)")
         }
         // Asked while the coordinator still dealt out; the answer left when the log had both.
-        if let part = group.partBeforeReturn(of: memberID) {
-            let newest = world.checkers.metadata.newest
-            let had = places.allSatisfy { place in
-                newest.topicID(named: place.topic).map { part.contains(TopicPartition($0, place.partition)) } ?? true
-            }
-            if had { return }
-        }
+        if let part = group.partBeforeReturn(of: memberID, askedAt: asked.end), isTold(part, places, world) { return }
         if member.assignment != places {
             world.violated(
                 "G1",
                 "group \(id), generation \(generation): \(name) is told \(places.sorted()), and the log says "
                     + "\(member.assignment.sorted())")
         }
+    }
+
+    /// Whether the places are all of the part whose topics there still are. A topic's name says nothing when the topic
+    /// is gone, or made anew.
+    private func isTold(_ part: [TopicPartition], _ places: Set<GroupPlace>, _ world: World) -> Bool {
+        let image = world.checkers.metadata.newest
+        let names = part.map { key in
+            image.topic(id: key.topicID).map { GroupPlace(topic: $0.name, partition: key.partition) }
+        }
+        let known = Set(names.compactMap { $0 })
+        return known.count == part.count ? places == known : places.isSuperset(of: known) && places.count <= part.count
     }
 
     /// A member of the next-generation protocol is told what it has.
