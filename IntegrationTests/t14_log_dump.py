@@ -289,7 +289,8 @@ def test_noise_in_an_index_is_told_in_bounds(martlet, copy):
     problems = [line for line in martlet.json_lines("log", "dump", index, "--verify", code=1)
                 if line["type"] == "problem"]
     assert len(problems) == 3_000
-    assert "-5" not in martlet.text("log", "dump", index)
+    # The folder's own name may have a -5 in it.
+    assert "-5" not in martlet.text("log", "dump", index).replace(index, "")
 
 
 def test_garbage_never_ends_it_in_any_other_way(martlet, tmp_path):
