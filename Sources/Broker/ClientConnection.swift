@@ -24,8 +24,6 @@ final class ClientConnection {
     private var nextSlot: UInt64 = 0
     private var nextAnswer: UInt64 = 0
     private var early: [UInt64: [OutboundPiece]] = [:]
-    /// How many of them have parts of files in them.
-    private var earlyWithSlices = 0
     private var undrainedBytes = 0
     private var isPaused = false
     private(set) var isClosing = false
@@ -49,13 +47,11 @@ final class ClientConnection {
         guard !isClosing else { return [] }
         guard slot == nextAnswer else {
             early[slot] = pieces
-            if pieces.contains(where: \.isSlice) { earlyWithSlices += 1 }
             return []
         }
         var leaving = pieces
         nextAnswer += 1
         while let next = early.removeValue(forKey: nextAnswer) {
-            if next.contains(where: \.isSlice) { earlyWithSlices -= 1 }
             leaving += next
             nextAnswer += 1
         }
@@ -63,10 +59,7 @@ final class ClientConnection {
         return leaving
     }
 
-    /// An answer with parts of files waits for the one before it.
-    var holdsSlices: Bool { earlyWithSlices > 0 }
-
-    /// Whether one of them has such a part.
+    /// Whether an answer that waits for the one before it has such a part.
     func holds(where isWanted: (OutboundPiece) -> Bool) -> Bool {
         early.values.contains { $0.contains(where: isWanted) }
     }
@@ -76,7 +69,6 @@ final class ClientConnection {
     func closed() {
         isClosing = true
         early.removeAll()
-        earlyWithSlices = 0
     }
 
     /// Whether reading must stop or may go on, when that is news.

@@ -104,10 +104,9 @@ extension Shard {
         guard let connection = connections[id] else { return }
         let leaving = connection.answer(slot, with: pieces)
         if leaving.isEmpty {
-            if connection.holdsSlices { sliceHolders.insert(id) }
+            if pieces.contains(where: \.isSlice) { sliceHolders.insert(id) }
             return
         }
-        if !sliceHolders.isEmpty, !connection.holdsSlices { sliceHolders.remove(id) }
         effects.append(.respond(id, leaving))
         updateReading(connection)
     }
@@ -138,7 +137,6 @@ extension Shard {
         guard let connection = connections[id], !connection.isClosing else { return }
         if let reason { log(.warning, "closed the connection of \(connection.description): it \(reason)") }
         connection.closed()
-        sliceHolders.remove(id)
         effects.append(.close(id))
     }
 

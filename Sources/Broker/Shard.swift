@@ -24,7 +24,8 @@ package final class Shard {
 
     var view: ClusterView
     var connections: [ConnectionID: ClientConnection] = [:]
-    /// Connections on which an answer with parts of files waits for the one before it.
+    /// Connections on which an answer with parts of files waits for the one before it, or has waited: few, so that not
+    /// all are looked through when a file goes.
     var sliceHolders: Set<ConnectionID> = []
     var replicas = SortedMap<TopicPartition, Replica>()
     /// Replicas by the owner number of their log's flush tickets.
