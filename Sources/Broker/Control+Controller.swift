@@ -30,7 +30,8 @@ extension Control {
         latest.lastOffset = end - 1
         controller = Controller(
             image: latest, settings: settings, seed: random.next(), now: reading.now,
-            dead: dead.map { (id: $0.key, incarnationID: $0.value) })
+            dead: dead.map { (id: $0.key, incarnationID: $0.value) },
+            silent: raft?.lastLeader.map { (id: $0.id, since: $0.heardAt) })
         tickController()
     }
 

@@ -45,9 +45,12 @@ package struct Controller: Equatable, Sendable {
     ///   - image: the fold of the log through its end, committed or not.
     ///   - seed: must differ from one term of office to the next.
     ///   - dead: what the node can prove; every other unfenced broker gets a fresh session.
+    ///   - silent: the controller before this one, and since when it has been silent to this node. The majority that
+    ///     elected this one did not hear from it either, so that time counts; of its session it keeps a part at least,
+    ///     in which one that lives can say so.
     package init(
         image: MetadataImage, settings: ControllerSettings, seed: UInt64, now: Instant,
-        dead: [(id: NodeID, incarnationID: UUID128)]
+        dead: [(id: NodeID, incarnationID: UUID128)], silent: (id: NodeID, since: Instant)? = nil
     ) {
         self.image = image
         self.settings = settings
@@ -56,7 +59,12 @@ package struct Controller: Equatable, Sendable {
         proofs = dead.map { DeathProof(id: $0.id, incarnationID: $0.incarnationID) }
         firstTickDue = now
         for broker in image.brokers.values where !broker.fenced {
-            sessions[broker.id] = BrokerSession(deadline: now.advanced(byMs: settings.sessionTimeoutMs))
+            var deadline = now.advanced(byMs: settings.sessionTimeoutMs)
+            if let silent, silent.id == broker.id {
+                let part = now.advanced(byMs: settings.sessionTimeoutMs / 3)
+                deadline = min(deadline, max(part, silent.since.advanced(byMs: settings.sessionTimeoutMs)))
+            }
+            sessions[broker.id] = BrokerSession(deadline: deadline)
             preferredDue[broker.id] = now.advanced(byMs: settings.preferredLeaderDelayMs)
             // The batch that began the shutdown is not remembered; whoever has all of the log has that too.
             if broker.inControlledShutdown { shutdownOffsets[broker.id] = image.lastOffset }

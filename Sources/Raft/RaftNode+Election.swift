@@ -8,7 +8,7 @@ extension RaftNode {
     mutating func voteRequested(
         _ request: VoteRequest, _ id: RequestID, _ now: Instant, _ effects: inout [RaftEffect]
     ) {
-        heard(from: request.candidate.id)
+        heard(from: request.candidate.id, now)
         // A replaced disk must not speak for the one before it (R5).
         // Mutant: it does (R5).
         guard request.voter == key || settings.plantedBug == .emptiedDiskVotes else {
@@ -87,7 +87,7 @@ extension RaftNode {
     mutating func voteAnswered(
         _ response: VoteResponse, _ from: NodeID, _ now: Instant, _ effects: inout [RaftEffect]
     ) {
-        heard(from: from)
+        heard(from: from, now)
         learned(response.epoch, leaderID: response.leaderID, now, &effects)
         if response.epoch == epoch, response.leaderID == from, saved.leaderID == from, leaderlessEpoch == epoch {
             // The leader itself says that it still leads: the proof of its end was none.
@@ -165,7 +165,7 @@ extension RaftNode {
         _ leader: NodeID, _ epoch: LeaderEpoch, _ preferred: [ReplicaKey], _ id: RequestID, _ now: Instant,
         _ effects: inout [RaftEffect]
     ) {
-        heard(from: leader)
+        heard(from: leader, now)
         var error = ErrorCode.none
         if epoch < self.epoch {
             error = .fencedLeaderEpoch

@@ -7,7 +7,7 @@ extension RaftNode {
         _ leader: NodeID, _ epoch: LeaderEpoch, _ voter: ReplicaKey, _ id: RequestID, _ now: Instant,
         _ effects: inout [RaftEffect]
     ) {
-        heard(from: leader)
+        heard(from: leader, now)
         var error = ErrorCode.none
         if voter != key {
             error = .invalidVoterKey
@@ -68,7 +68,7 @@ extension RaftNode {
     mutating func fetchAnswered(
         _ answer: QuorumFetchAnswer, _ now: Instant, _ effects: inout [RaftEffect]
     ) {
-        heard(from: answer.from)
+        heard(from: answer.from, now)
         let fetch = resolveFetch(to: answer.from)
         let wasSearching = role == .observer && followed == nil
         learned(answer.epoch, leaderID: answer.leaderID, now, &effects)

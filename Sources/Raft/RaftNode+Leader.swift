@@ -37,7 +37,7 @@ extension RaftNode {
         _ from: NodeID, _ error: ErrorCode, _ epoch: LeaderEpoch, _ leaderID: NodeID?, _ now: Instant,
         _ effects: inout [RaftEffect]
     ) {
-        heard(from: from)
+        heard(from: from, now)
         learned(epoch, leaderID: leaderID, now, &effects)
     }
 
@@ -46,7 +46,7 @@ extension RaftNode {
     mutating func fetchReceived(
         _ fetch: QuorumFetch, _ id: RequestID, _ now: Instant, _ effects: inout [RaftEffect]
     ) {
-        heard(from: fetch.replica.id)
+        heard(from: fetch.replica.id, now)
         if fetch.currentLeaderEpoch > epoch {
             learned(fetch.currentLeaderEpoch, leaderID: nil, now, &effects)
             return refuseFetch(id, .unknownLeaderEpoch, &effects)

@@ -80,6 +80,7 @@ extension RaftNode {
 
     mutating func follow(_ leader: NodeID, _ now: Instant) {
         followed = leader
+        if lastLeader?.id != leader { lastLeader = LastLeader(id: leader, heardAt: now) }
         fetchRetryAt = nil
         electionDeadline = fetchDeadline(now)
     }

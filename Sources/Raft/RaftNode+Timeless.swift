@@ -25,6 +25,7 @@ extension RaftNode {
         let now = Self.searchMoment
         if electionDeadline != .distantFuture { electionDeadline = Self.later }
         leaderAliveUntil = nil
+        lastLeader = nil
         fetchRetryAt = nil
         random = SeededRandom(seed: 0)
         for id in canvass?.askAt.keys ?? [] { canvass?.askAt[id] = now }

@@ -30,6 +30,8 @@ package struct RaftNode: Hashable, Sendable {
     // Whom it follows
     /// The leader that it fetches from, as follower or observer.
     var followed: NodeID?
+    /// The leader that it followed last, whatever became of it since.
+    package internal(set) var lastLeader: LastLeader?
     /// Until then the leader counts as alive, by our last successful Fetch; nil before the first in this epoch.
     var leaderAliveUntil: Instant?
     /// The epoch whose leader is known to lead no more: proved dead, or it said so itself. An epoch never gets a second
@@ -61,6 +63,12 @@ package struct RaftNode: Hashable, Sendable {
     /// Last told to the node; nil before the first step.
     var announced: Announcement?
     let startedAt: Instant
+
+    /// A leader, and when anything was heard from it last.
+    package struct LastLeader: Hashable, Sendable {
+        package var id: NodeID
+        package var heardAt: Instant
+    }
 
     struct Announcement: Hashable, Sendable {
         var role: RaftRole
@@ -219,7 +227,8 @@ package struct RaftNode: Hashable, Sendable {
     }
 
     /// A word from that node: it lives.
-    mutating func heard(from id: NodeID) {
+    mutating func heard(from id: NodeID, _ now: Instant) {
         deadPeers.removeAll { $0 == id }
+        if lastLeader?.id == id { lastLeader?.heardAt = now }
     }
 }

@@ -219,6 +219,33 @@ import Wire
         #expect(world.tick().isEmpty)
     }
 
+    @Test(arguments: [(0, 1_500), (600, 900), (1_000, 500), (20_000, 500)])
+    func theControllerBeforeMayBeSilentForLessLong(silentForMs: Int64, leftMs: Int64) throws {
+        var world = ControllerWorld(brokers: 3)
+        let key = world.createTopic(on: [1, 2, 3])
+        _ = world.tick()
+        world.advance(ms: 30_000)
+        world.failOver(seed: 2, silent: (1, world.now.advanced(byMs: -silentForMs)))
+        _ = world.tick()
+        #expect(world.controller.nextDeadline == world.now.advanced(byMs: leftMs))
+        world.advance(ms: leftMs - 1)
+        #expect(world.tick().isEmpty)
+        for id in [2, 3] as [NodeID] { _ = world.heartbeat(id) }
+        world.advance(ms: 1)
+        #expect(world.tick().last == change(key, isr: [2, 3], leader: 2))
+    }
+
+    @Test func theControllerBeforeThatLivesSaysSoInTime() {
+        var world = ControllerWorld(brokers: 3)
+        _ = world.tick()
+        world.failOver(seed: 2, silent: (1, world.now.advanced(byMs: -1_000)))
+        _ = world.tick()
+        world.advance(ms: 400)
+        for id in [1, 2, 3] as [NodeID] { _ = world.heartbeat(id) }
+        world.advance(ms: 1_499)
+        #expect(world.tick().isEmpty)
+    }
+
     @Test func producerIDsAreGivenOutInBlocksThatDoNotMeet() {
         var world = ControllerWorld(brokers: 2)
         var request = AllocateProducerIDsRequest()

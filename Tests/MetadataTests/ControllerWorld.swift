@@ -252,9 +252,11 @@ struct ControllerWorld {
     }
 
     /// A new controller on the same log.
-    mutating func failOver(seed: UInt64, dead: [(id: NodeID, incarnationID: UUID128)] = []) {
+    mutating func failOver(
+        seed: UInt64, dead: [(id: NodeID, incarnationID: UUID128)] = [], silent: (id: NodeID, since: Instant)? = nil
+    ) {
         controller = Controller(
-            image: replica, settings: controller.settings, seed: seed, now: now, dead: dead)
+            image: replica, settings: controller.settings, seed: seed, now: now, dead: dead, silent: silent)
     }
 }
 

@@ -94,6 +94,27 @@ struct FetchAnsweredTests {
             ])
     }
 
+    /// Its successor takes that time from its session.
+    @Test func whenTheLeaderWasHeardOfLastIsKnownWhoeverLeadsThen() {
+        var follower = RaftNode.follower()
+        let heard = start.advanced(byMs: 300)
+        _ = follower.take(answer(.read(from: 10)), at: heard)
+        _ = follower.take(.ticked, at: start.advanced(byMs: 1_400))
+        #expect(follower.role == .prospective)
+        #expect(follower.lastLeader?.id == 2 && follower.lastLeader?.heardAt == heard)
+        // Others answer: that says nothing of it.
+        let now = start.advanced(byMs: 1_410)
+        func answered(_ granted: Bool, from: NodeID) -> RaftInput {
+            .voteAnswered(
+                VoteResponse(granted: granted, epoch: 3, leaderID: nil, preVote: true, requestEpoch: 3), from: from)
+        }
+        _ = follower.take(answered(true, from: 3), at: now)
+        #expect(follower.role == .candidate)
+        #expect(follower.lastLeader?.heardAt == heard)
+        _ = follower.take(answered(false, from: 2), at: now)
+        #expect(follower.lastLeader?.heardAt == now)
+    }
+
     @Test func restartedLeaderDoesNotLeadItsEpochAgain() {
         var restarted = node(
             saved: QuorumState(epoch: 3, leaderID: 1, voted: replica(1)), log: positions([(3, 0)], end: 4))
