@@ -18,6 +18,7 @@ struct BrokerLifecycle {
     /// The newest registration of this node's id by another process, and how many there were in this life.
     var overtakenBy: BrokerEpoch = -1
     var timesOvertaken = 0
+    var refusal = RegistrationRefusal()
     var isRegistering = false
     var isHeartbeating = false
     var nextHeartbeatAt = Instant.zero
@@ -94,8 +95,9 @@ extension Control {
 
     func registrationAnswered(_ answer: BrokerRegistrationResponse) {
         broker.isRegistering = false
-        if answer.errorCode == .duplicateBrokerRegistration || answer.errorCode == .inconsistentClusterId {
-            log(.error, "the controller refuses this node: \(answer.errorCode)")
+        let patienceMs = 2 * configuration.timing.sessionTimeoutMs
+        if let line = broker.refusal.noted(answer.errorCode, of: me, patienceMs: patienceMs, at: reading.now) {
+            log(line.level, line.text)
         }
         if answer.errorCode == .none, answer.brokerEpoch == broker.epoch {
             // The image has told of it already, or the word that the epoch was stale was itself old: the heartbeat that

@@ -98,6 +98,23 @@ struct ForgeryTests {
         #expect(world.hosts.allSatisfy { $0.halted == nil })
     }
 
+    @Test func aRefusalIsToldOnceAndOnceMoreWhenItLasts() {
+        var refusal = RegistrationRefusal()
+        var now = Instant.zero
+        func told(_ code: ErrorCode, times: Int) -> [LogLine.Level] {
+            (0..<times).compactMap { _ in
+                now = now.advanced(byMs: 100)
+                return refusal.noted(code, of: 2, patienceMs: 3_000, at: now)?.level
+            }
+        }
+        #expect(told(.duplicateBrokerRegistration, times: 30) == [.notice])
+        #expect(told(.duplicateBrokerRegistration, times: 30) == [.error])
+        #expect(told(.inconsistentClusterId, times: 40) == [.notice, .error])
+        // An answer of another kind is an end of it.
+        #expect(told(.none, times: 2) == [])
+        #expect(told(.duplicateBrokerRegistration, times: 3) == [.notice])
+    }
+
     @Test func aNodeThatDidRestartRegistersWithoutDelay() throws {
         let world = try World.running(nodes: 3)
         let host = try #require(world.hosts.first { $0 !== world.leader() })
