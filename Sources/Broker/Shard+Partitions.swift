@@ -338,6 +338,10 @@ extension Shard {
                 if !appended.isEmpty {
                     replica.record(appended)
                     replica.log.requestFlush()
+                } else if replica.log.endOffset < replica.partition.highWatermark {
+                    // It began anew at a batch around its start, and does not have that: back to where it stood, empty.
+                    try replica.log.truncateFully(startingAt: replica.partition.highWatermark)
+                    replica.log.requestFlush()
                 }
                 throw error
             }
