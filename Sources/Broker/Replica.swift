@@ -29,6 +29,8 @@ final class Replica {
     var snapshotDue: (offset: Offset, table: ProducerTable)?
     /// Appended since a barrier was last asked for.
     private var unflushedBytes: Int64 = 0
+    /// The place that was found cold last, and the ticket that brings it in.
+    var coldPlace: (offset: Offset, ticket: UInt64)?
     /// How far the log was durable when it was last looked at, and since when it has not moved.
     var flushWatch: (end: Offset, since: Instant)?
     /// The disk is full or read-only, and the log has said so.

@@ -77,8 +77,8 @@ extension Shard {
         let gather = FetchGather(owners: owners, gateway: index, first: pending.session?.noted ?? [])
         pending.gather = gather
         // What is here may be enough; then the others only say what they have.
-        gather.isHurried = !mayPark || isReady(pending, isLast: reading.now >= pending.deadline)
         let number = takeRequestNumber()
+        gather.isHurried = !mayPark || isReady(&pending, number, isLast: reading.now >= pending.deadline)
         let sharers = gather.places.count + (owners.contains(index) ? 1 : 0)
         for (shard, places) in gather.places {
             var part = FetchPart(
@@ -101,12 +101,14 @@ extension Shard {
     }
 
     func fetchPartAnswered(_ number: UInt64, _ partitions: [FetchedPartition], from shard: Int) {
-        guard var pending = pendingFetches[number], let gather = pending.gather,
+        guard let gather = pendingFetches[number]?.gather,
             gather.waiting.removeValue(forKey: shard) != nil, let places = gather.places[shard]
         else { return }
         for found in partitions { gather.answers[places[found.index]] = found.answer }
         guard gather.waiting.isEmpty else { return hurry(gather, number) }
-        if answerIfReady(&pending, number, isLast: true) { forgetFetch(number) }
+        // The others hear of nothing any more on its behalf: what is not in memory here does not hold it up.
+        pendingFetches[number]?.medium.isGivenUp = true
+        runFetch(number, isLast: true)
     }
 
     func hurry(_ gather: FetchGather, _ number: UInt64) {
@@ -151,13 +153,15 @@ extension Shard {
             deadline: part.deadline)
         let number = takeRequestNumber()
         let isLast = reading.now >= pending.deadline || !mayPark
+        // Who is in a hurry has enough without it, and what is asked for now is there the next time.
+        pending.medium.isGivenUp = isLast
         if answerIfReady(&pending, number, isLast: isLast) { return }
         if let id = context.part { fetchParts[id] = number }
         park(pending, as: number)
     }
 
     func partHurried(_ id: PartID) {
-        if let number = fetchParts[id] { fetchTimedOut(number) }
+        if let number = fetchParts[id] { fetchGivenUp(number) }
     }
 
     func partCancelled(_ id: PartID) {

@@ -377,6 +377,7 @@ extension Shard {
     // MARK: Durability
 
     func flushed(_ ticket: FlushTicket, _ result: FlushResult) {
+        guard ticket.owner != Self.mediumOwner else { return broughtIn(ticket) }
         guard ticket.owner != Checkpoints.owner else { return checkpointFlushed(ticket, result) }
         guard let replica = owners[ticket.owner], !repairFlushed(ticket, result, of: replica) else { return }
         noteFetchPosition(of: replica)

@@ -484,8 +484,8 @@ extension Shard {
                 ? nil : LostCut(offset: min(answer.divergingEpoch.endOffset, offset), isWhole: false)
         }
         guard let records = answer.records, records.readableBytes > 0 else {
-            // A leader gives all that it has: its log ends here.
-            return LostCut(offset: offset, isWhole: false)
+            // A leader gives all that it has: its log ends here, unless it says itself that it has more.
+            return answer.highWatermark > offset ? nil : LostCut(offset: offset, isWhole: false)
         }
         guard let first = BatchHeader(reading: records, at: records.readerIndex), first.baseOffset < offset,
             first.nextOffset > offset

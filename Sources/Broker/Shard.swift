@@ -40,6 +40,7 @@ package final class Shard {
     var isrChanges: [ISRChange] = []
     /// Parked fetches to run again before this step ends.
     var wokenFetches = SortedMap<UInt64, Bool>()
+    var mediumReads = MediumReads()
     /// Answers that several shards give together, and shares of other shards' fetches that are parked here.
     var gathers = SortedMap<UInt64, any Gathering>()
     var fetchParts = SortedMap<PartID, UInt64>()

@@ -8,7 +8,7 @@ import Storage
 package final class DiskView: Disk {
     /// Numbers are below this.
     package static let machinesMax: UInt32 = 16
-    private static let shift: UInt32 = 28
+    private static let shift = FlushTicket.ownerBits
 
     private let disk: SimulatedDisk
     private let mark: UInt32
@@ -38,6 +38,14 @@ package final class DiskView: Disk {
     package func read(_ file: FileHandle, at position: Int64, length: Int) throws(DiskError) -> ByteBuffer {
         try disk.read(file, at: position, length: length)
     }
+
+    package var trustedTailBytes: Int64 { disk.trustedTailBytes }
+
+    package func isCached(_ file: FileHandle, at position: Int64, length: Int) -> Bool {
+        disk.isCached(file, at: position, length: length)
+    }
+
+    package func bringIn(_ ticket: FlushTicket, _ ranges: [FileRange]) { disk.bringIn(marked(ticket), ranges) }
 
     package func truncate(_ file: FileHandle, to sizeBytes: Int64) throws(DiskError) {
         try disk.truncate(file, to: sizeBytes)

@@ -11,7 +11,9 @@ package final class SimulatedDisk: Disk {
     struct Barrier {
         enum Kind {
             case flush(files: [SimulatedFile], directories: [String])
-            case replace(path: String, contents: [UInt8])
+            /// With the number of the directory that had this path when it was asked for.
+            case replace(path: String, contents: [UInt8], directory: Int?)
+            case bringIn
         }
 
         var ticket: FlushTicket
@@ -32,6 +34,10 @@ package final class SimulatedDisk: Disk {
     /// The next barrier to complete fails: what it covered stays readable and is lost with the power.
     package var failNextFlush: DiskError?
     package var failNextRead: DiskError?
+    /// Of so many looks whether bytes are in memory, one says that they are not; 0: none does.
+    package var coldOneIn: Int64 = 0
+    /// Its memory forgets what it likes.
+    package var trustedTailBytes: Int64 = 0
     /// All files together hold at most this much; nil: no limit.
     package var capacityBytes: Int64?
     /// New files whose path ends so cannot be made, nor replaced: there is no space for their names.
@@ -47,9 +53,11 @@ package final class SimulatedDisk: Disk {
     /// The youngest replacement that took effect, by path.
     private var replaced: [String: UInt64] = [:]
     private var random: SeededRandom
+    private var coldRandom: SeededRandom
 
     package init(seed: UInt64) {
         random = SeededRandom(seed: seed)
+        coldRandom = SeededRandom(seed: seed ^ 0x43_4F4C_44)
     }
 
     // MARK: Names
@@ -57,18 +65,12 @@ package final class SimulatedDisk: Disk {
     package func createDirectory(_ path: String) throws(DiskError) {
         var path = path
         var missing: [String] = []
-        while !path.isEmpty, names.current[path] == nil {
+        while !path.isEmpty, names[path] == nil {
             missing.append(path)
             path = SimulatedNames.directory(of: path)
         }
         guard !missing.isEmpty, begin() else { return }
-        for path in missing.reversed() {
-            if SimulatedNames.directory(of: path).isEmpty {
-                names.mount(path)
-            } else {
-                names.change(sequence, adding: [(path, .directory)])
-            }
-        }
+        for path in missing.reversed() { names.makeDirectory(path, sequence) }
     }
 
     package func list(_ directory: String) throws(DiskError) -> [String] {
@@ -76,36 +78,31 @@ package final class SimulatedDisk: Disk {
     }
 
     package func rename(_ path: String, to newPath: String) throws(DiskError) {
-        guard names.current[path] != nil else { throw .notFound(path) }
-        guard begin() else { return }
-        var removed: [String] = []
-        var added: [(path: String, entry: SimulatedEntry)] = []
-        for old in names.paths(under: path) {
-            guard let entry = names.current[old] else { continue }
-            removed.append(old)
-            added.append((newPath + old.dropFirst(path.utf8.count), entry))
+        guard names[path] != nil else { throw .notFound(path) }
+        guard !names.isDirectory(newPath) || names.names(in: newPath).isEmpty else {
+            throw .failed("\(newPath) is not empty", errno: 39)
         }
-        names.change(sequence, removing: removed, adding: added)
+        guard begin() else { return }
+        names.rename(path, to: newPath, sequence)
     }
 
     package func remove(_ path: String) throws(DiskError) {
-        let paths = names.paths(under: path)
-        guard !paths.isEmpty, begin() else { return }
-        names.change(sequence, removing: paths)
+        guard names[path] != nil, begin() else { return }
+        names.remove(path, sequence)
     }
 
     // MARK: Files
 
     package func open(_ path: String, create: Bool) throws(DiskError) -> FileHandle {
-        if case .file(let number) = names.current[path] { return handle(files[number]) }
+        if case .file(let number) = names[path] { return handle(files[number]) }
         guard create else { throw .notFound(path) }
-        guard names.current[SimulatedNames.directory(of: path)] == .directory || isCrashed else {
+        guard names.isDirectory(SimulatedNames.directory(of: path)) || isCrashed else {
             throw .notFound(path)
         }
         if let ending = noSpaceForNamesEndingIn, path.hasSuffix(ending), !isCrashed { throw .noSpace(path) }
         let file = SimulatedFile(number: files.count)
         files.append(file)
-        if begin() { names.change(sequence, adding: [(path, .file(file.number))]) }
+        if begin() { names.add(path, .file(file.number), sequence) }
         return handle(file)
     }
 
@@ -156,6 +153,17 @@ package final class SimulatedDisk: Disk {
         return ByteBuffer(bytes: file.contents[Int(position)..<Int(position) + length])
     }
 
+    package func isCached(_ file: FileHandle, at position: Int64, length: Int) -> Bool {
+        coldOneIn == 0 || !coldRandom.oneIn(coldOneIn)
+    }
+
+    package func bringIn(_ ticket: FlushTicket, _ ranges: [FileRange]) {
+        // It changes nothing, so a crash does not happen at it.
+        guard !isCrashed else { return }
+        barriers.append(Barrier(ticket: ticket, sequence: sequence, kind: .bringIn))
+        unannounced.append(ticket)
+    }
+
     package func truncate(_ file: FileHandle, to sizeBytes: Int64) throws(DiskError) {
         let file = try self.file(file)
         guard Int64(file.contents.count) != sizeBytes, begin() else { return }
@@ -170,7 +178,8 @@ package final class SimulatedDisk: Disk {
     }
 
     package func replace(_ ticket: FlushTicket, path: String, contents: ByteBuffer) {
-        enqueue(ticket, .replace(path: path, contents: Array(contents.readableBytesView)))
+        let directory = names.number(of: SimulatedNames.directory(of: path))
+        enqueue(ticket, .replace(path: path, contents: Array(contents.readableBytesView), directory: directory))
     }
 
     package func flushNow(files: [FileHandle], directories: [String]) throws(DiskError) {
@@ -181,7 +190,8 @@ package final class SimulatedDisk: Disk {
 
     package func replaceNow(path: String, contents: ByteBuffer) throws(DiskError) {
         guard begin() else { return }
-        try finish(.replace(path: path, contents: Array(contents.readableBytesView)), upTo: sequence)
+        let contents = Array(contents.readableBytesView)
+        try finish(.replace(path: path, contents: contents, directory: nil), upTo: sequence)
     }
 
     /// The barriers asked for and not completed, oldest first.
@@ -214,21 +224,23 @@ package final class SimulatedDisk: Disk {
     }
 
     private func finish(_ kind: Barrier.Kind, upTo sequence: UInt64) throws(DiskError) {
+        if case .bringIn = kind { return }
         let error = failNextFlush
         failNextFlush = nil
         switch kind {
+        case .bringIn: break
         case .flush(let files, let directories):
             for file in files { if error == nil { file.sync(upTo: sequence) } else { file.lose(upTo: sequence) } }
             for directory in directories {
                 // Names have a journal: they stay dirty, unlike pages, which a failed fsync leaves clean.
                 if error == nil { names.sync(directory, upTo: sequence) }
             }
-        case .replace(let path, _) where noSpaceForNamesEndingIn.map(path.hasSuffix) ?? false: throw .noSpace(path)
-        case .replace(let path, let contents):
+        case .replace(let path, _, _) where noSpaceForNamesEndingIn.map(path.hasSuffix) ?? false: throw .noSpace(path)
+        case .replace(let path, let contents, _):
             // Of two replacements the one asked for last stays, whichever completes last; and a directory that went
             // takes it along.
             guard error == nil, replaced[path] ?? 0 < sequence,
-                names.current[SimulatedNames.directory(of: path)] == .directory
+                names.isDirectory(SimulatedNames.directory(of: path))
             else { break }
             replaced[path] = sequence
             // A replacement ends with a barrier on its directory.
@@ -239,11 +251,16 @@ package final class SimulatedDisk: Disk {
     }
 
     private func put(_ contents: [UInt8], at path: String) {
-        if case .file(let number) = names.current[path] { files[number] = SimulatedFile(number: number) }
+        names.number(of: SimulatedNames.directory(of: path)).map { put(contents, at: path, in: $0) }
+    }
+
+    private func put(_ contents: [UInt8], at path: String, in directory: Int) {
+        let name = SimulatedNames.name(of: path)
+        if case .file(let number) = names.entry(name, in: directory) { files[number] = SimulatedFile(number: number) }
         let file = SimulatedFile(number: files.count)
         files.append(file)
         file.replace(with: contents)
-        names.set(path, .file(file.number))
+        names.put(.file(file.number), as: name, in: directory)
     }
 
     // MARK: Crashes
@@ -254,14 +271,18 @@ package final class SimulatedDisk: Disk {
         var random = SeededRandom(seed: policy.seed ^ 0x5EED)
         for barrier in barriers {
             // A replacement under way happened or did not: it is never torn.
-            guard case .replace(let path, let contents) = barrier.kind else { continue }
+            guard case .replace(let path, let contents, let directory) = barrier.kind else { continue }
             let happened =
                 switch policy {
                 case .keepNothing, .contentsOnly, .namesOnly, .olderFiles: false
                 case .keepEverything, .allButFirst, .onlyLast, .youngerFiles: true
                 default: random.oneIn(2)
                 }
-            if happened, names.durable[SimulatedNames.directory(of: path)] == .directory { put(contents, at: path) }
+            guard happened else { continue }
+            // It may have been before its directory got another name.
+            let now = names.number(of: SimulatedNames.directory(of: path))
+            let isBefore = directory != now && random.oneIn(2)
+            if let directory = isBefore ? directory : now { put(contents, at: path, in: directory) }
         }
         let dirty = files.filter { !$0.changes.isEmpty }
         let younger = dirty.isEmpty ? 0 : dirty[dirty.count / 2].number
@@ -269,7 +290,7 @@ package final class SimulatedDisk: Disk {
         names.losePower(policy, random: &random)
         restart()
         // What no name leads to any more is free.
-        let live = Set((names.current.values + names.durable.values).compactMap(\.fileNumber))
+        let live = Set(names.files().map(\.number))
         for number in files.indices where !live.contains(number) { files[number] = SimulatedFile(number: number) }
     }
 
@@ -312,42 +333,41 @@ package final class SimulatedDisk: Disk {
 
     /// All files there are, by path, in order.
     package var filePaths: [String] {
-        names.current.keys.filter { if case .file = names.current[$0] { true } else { false } }
+        names.files().map(\.path)
     }
 
     /// What is read at `path`; nil when there is no such file.
     package func contents(of path: String) -> [UInt8]? {
-        guard case .file(let number) = names.current[path] else { return nil }
+        guard case .file(let number) = names[path] else { return nil }
         return files[number].contents
     }
 
     /// What the medium holds of the file that is now at `path`.
     package func durableContents(of path: String) -> [UInt8]? {
-        guard case .file(let number) = names.current[path] else { return nil }
+        guard case .file(let number) = names[path] else { return nil }
         return files[number].durable
     }
 
-    /// Whether a loss of power leaves that file, and the directory it lies in, under their names.
+    /// Whether a loss of power leaves that file, and the directories it lies in, under their names.
     package func isNameDurable(_ path: String) -> Bool {
-        let directory = SimulatedNames.directory(of: path)
-        return names.durable[path] == names.current[path] && names.durable[directory] == names.current[directory]
+        names.isDurable(path)
     }
 
     /// Bit rot: flips the bits of `mask` in the byte at `position`, in the cache and on the medium.
     package func corrupt(_ path: String, at position: Int, flipping mask: UInt8 = 1) {
-        guard case .file(let number) = names.current[path] else { return }
+        guard case .file(let number) = names[path] else { return }
         files[number].flip(mask, at: position)
     }
 
     /// The sector that holds `position` cannot be read until it is written again.
     package func spoilSector(_ path: String, at position: Int) {
-        guard case .file(let number) = names.current[path] else { return }
+        guard case .file(let number) = names[path] else { return }
         files[number].spoilSector(at: position)
     }
 
     /// Makes the file hold exactly `contents`, on the medium and all: a stale copy, a short file, garbage.
     package func overwrite(_ path: String, with contents: [UInt8]) {
-        guard case .file(let number) = names.current[path] else { return put(contents, at: path) }
+        guard case .file(let number) = names[path] else { return put(contents, at: path) }
         files[number].tamper { $0 = contents }
     }
 
@@ -355,16 +375,12 @@ package final class SimulatedDisk: Disk {
     package func lose(_ path: String) {
         let directory = SimulatedNames.directory(of: path)
         sequence += 1
-        names.change(sequence, removing: [path])
+        names.remove(path, sequence)
         names.sync(directory, upTo: sequence)
     }
 
     package var usedBytes: Int64 {
-        var sum: Int64 = 0
-        for key in names.current.keys {
-            if case .file(let number) = names.current[key] { sum += Int64(files[number].contents.count) }
-        }
-        return sum
+        names.files().reduce(0) { $0 + Int64(files[$1.number].contents.count) }
     }
 
     package var openHandleCount: Int { handles.count }

@@ -17,6 +17,10 @@ public enum Limits {
     public static let decompressionFactorMax = 10
     /// `fetch.max.bytes`: what one Fetch answer holds at most, whatever the client asks.
     public static let fetchBytesMax = 55 * 1024 * 1024
+    /// Of one partition's records that are not in memory, a fetch waits for so much.
+    public static let broughtInBytesMax = 4 * 1024 * 1024
+    /// And of all its partitions together, when that is reached.
+    public static let broughtInByFetchBytesMax = 8 * 1024 * 1024
     /// `max.incremental.fetch.session.cache.slots`.
     public static let fetchSessionsMax = 1_000
     /// Producers remembered per partition.

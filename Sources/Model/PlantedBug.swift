@@ -92,6 +92,8 @@ public enum PlantedBug: String, CaseIterable, Sendable {
     case consumersReadToLogEnd
     /// News that no parked Fetch waits for do not take their partition into the next answer [N1].
     case newsNotNoted
+    /// That records were brought into memory is not heard of [L2, L4].
+    case broughtInNotTold
     /// A new fetch position does not take its partition into the next request [N1].
     case positionNotNoted
     /// Of many partitions that come at once only the first are opened [L2].

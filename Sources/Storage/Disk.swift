@@ -13,6 +13,9 @@ package struct FileHandle: Hashable, Sendable {
 /// Names one durability barrier, so that its completion can be told from a stale one. `owner` is the log or file keeper
 /// that asked; a truncation raises `generation`, and completions of an older generation are ignored by their owner.
 package struct FlushTicket: Hashable, Sendable, CustomStringConvertible {
+    /// Owners are below 2 to the power of this: what runs several machines on one disk tells their tickets apart above.
+    package static let ownerBits: UInt32 = 28
+
     package var owner: UInt32
     package var generation: UInt32
     package var sequence: UInt64
@@ -24,6 +27,27 @@ package struct FlushTicket: Hashable, Sendable, CustomStringConvertible {
     }
 
     package var description: String { "\(owner).\(generation).\(sequence)" }
+}
+
+/// Whether a read would have to wait for the medium.
+package enum ColdLook: Equatable, Sendable {
+    /// As much is read without waiting, as far as anybody can tell.
+    case readable(bytes: Int)
+    /// It would wait for these; empty where the look was not to be taken that far.
+    case cold([FileRange])
+}
+
+/// Bytes of a file, by its name.
+package struct FileRange: Hashable, Sendable {
+    package var path: String
+    package var position: Int64
+    package var length: Int
+
+    package init(path: String, position: Int64, length: Int) {
+        self.path = path
+        self.position = position
+        self.length = length
+    }
 }
 
 package enum DiskError: Error, Equatable, Sendable {
@@ -71,6 +95,13 @@ package protocol Disk: AnyObject {
     func write(_ head: ByteBuffer, _ body: ByteBuffer, to file: FileHandle, at position: Int64) throws(DiskError)
     /// Exactly `length` bytes, or `pastEnd`.
     func read(_ file: FileHandle, at position: Int64, length: Int) throws(DiskError) -> ByteBuffer
+    /// So many bytes that were appended to a file last are not asked for with `isCached`: they are in memory.
+    var trustedTailBytes: Int64 { get }
+    /// Whether these bytes can be read now without waiting for the medium. A guess: no bytes may be lost by it.
+    func isCached(_ file: FileHandle, at position: Int64, length: Int) -> Bool
+    /// Asks for bytes to be brought into memory. Reported later with the ticket, and always as done: of a range that
+    /// cannot be read, or is not there any more, whoever reads it hears.
+    func bringIn(_ ticket: FlushTicket, _ ranges: [FileRange])
     func truncate(_ file: FileHandle, to sizeBytes: Int64) throws(DiskError)
     /// Nothing is appended to the file for now: blocks that were taken ahead of its end are given back. A hint.
     func releaseRoom(of file: FileHandle)
@@ -93,6 +124,12 @@ extension Disk {
     package func discard(_ directory: String, as newPath: String) throws(DiskError) {
         try rename(directory, to: newPath)
         try remove(newPath)
+    }
+
+    package var trustedTailBytes: Int64 { 256 << 10 }
+    package func isCached(_ file: FileHandle, at position: Int64, length: Int) -> Bool { true }
+    package func bringIn(_ ticket: FlushTicket, _ ranges: [FileRange]) {
+        preconditionFailure("all is in the memory of this disk")
     }
 
     package func forgetCached(_ file: FileHandle, at position: Int64, length: Int) {}

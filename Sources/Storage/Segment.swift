@@ -48,6 +48,8 @@ final class Segment {
     private var provenStretch: Range<Int64> = 0..<0
 
     static let recentMax = 64
+    /// Brought into memory behind what a reader waits for.
+    static let broughtAheadBytes: Int64 = 2 << 20
     static let unsavedEntriesMax = 64
 
     var path: String { SegmentFiles.path(directory, baseOffset, fileSuffix) }
@@ -169,6 +171,46 @@ final class Segment {
             throw .damaged(
                 "\(path): ends at \(walk.expectedOffset ?? baseOffset)", from: walk.expectedOffset ?? baseOffset)
         }
+    }
+
+    /// What a look-up of `offset`, and a read of up to `maxBytes` from there, would wait for the medium to give; or
+    /// how much can be read without.
+    func coldLook(
+        from offset: Offset, maxBytes: Int, intervalBytes: Int, trustedTailBytes: Int64, asksDisk: Bool
+    ) -> ColdLook {
+        let start: Int64
+        if let first = recent.first, first.offset <= offset {
+            start = recent.last { $0.offset <= offset }?.position ?? first.position
+        } else {
+            if !indexesLoaded {
+                guard asksDisk else { return .cold([]) }
+                let cold = [".index", ".timeindex"].compactMap(coldIndex)
+                guard cold.isEmpty else { return .cold(cold) }
+                loadIndexes(intervalBytes: intervalBytes)
+            }
+            start = Int64(offsetIndex.floor(relativeOffset: offset - baseOffset)?.position ?? 0)
+        }
+        if start >= provenFrom, sizeBytes - start <= trustedTailBytes { return .readable(bytes: maxBytes) }
+        guard asksDisk else { return .cold([]) }
+        // The batch itself begins a little behind, and what checks it reads in windows.
+        func needed(_ bytes: Int) -> Int64 { min(sizeBytes - start, Int64(bytes) + FileWindow.windowBytes) }
+        func isCached(_ bytes: Int) -> Bool { disk.isCached(file, at: start, length: Int(needed(bytes))) }
+        guard sizeBytes > start, !isCached(maxBytes) else { return .readable(bytes: maxBytes) }
+        let piece = min(maxBytes, Limits.broughtInBytesMax)
+        if piece < maxBytes, isCached(piece) { return .readable(bytes: piece) }
+        // Who reads on finds the next of it there.
+        let length = min(needed(piece) + Self.broughtAheadBytes, sizeBytes - start)
+        return .cold([FileRange(path: path, position: start, length: Int(length))])
+    }
+
+    private func coldIndex(_ suffix: String) -> FileRange? {
+        let path = SegmentFiles.path(directory, baseOffset, suffix)
+        guard let file = try? disk.open(path, create: false) else { return nil }
+        defer { disk.close(file) }
+        guard let size = try? disk.sizeBytes(of: file), size > 0, size <= Int64(Int32.max),
+            !disk.isCached(file, at: 0, length: Int(size))
+        else { return nil }
+        return FileRange(path: path, position: 0, length: Int(size))
     }
 
     /// The last place at or before `position` where a batch begins or the segment ends.

@@ -27,6 +27,18 @@ extension SegmentedLog {
         return slice
     }
 
+    /// What `read` with these arguments would have to wait for, because it is not in memory: the indexes first, and
+    /// when they are there the batches. Without `asksDisk` all but the end of the log counts as cold.
+    package func coldLook(from offset: Offset, maxBytes: Int, asksDisk: Bool) -> ColdLook {
+        guard offset >= startOffset, offset < endOffset else { return .readable(bytes: maxBytes) }
+        let segment = segment(holding: offset)
+        // How long ago it was appended nobody counts.
+        let trusted = segment === active ? disk.trustedTailBytes : 0
+        return segment.coldLook(
+            from: offset, maxBytes: maxBytes, intervalBytes: settings.indexIntervalBytes, trustedTailBytes: trusted,
+            asksDisk: asksDisk)
+    }
+
     private func find(
         from offset: Offset, maxBytes: Int, below limit: Offset, atLeastOne: Bool
     ) throws(LogError) -> (slice: LogSlice, segment: Segment)? {

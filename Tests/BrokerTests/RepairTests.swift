@@ -20,10 +20,10 @@ private struct Damaged {
     let topicID: UUID128
 
     init(
-        nodes: Int? = nil, replicas: Int = 3, scrubIntervalMs: Int64 = 1 << 40, segmentBytes: Int = 2_000,
-        records: Int = 60, configs: [(String, String)] = []
+        nodes: Int? = nil, replicas: Int = 3, shards: Int = 1, scrubIntervalMs: Int64 = 1 << 40,
+        segmentBytes: Int = 2_000, records: Int = 60, configs: [(String, String)] = []
     ) throws {
-        world = try World.running(nodes: nodes ?? replicas) {
+        world = try World.running(nodes: nodes ?? replicas, shards: shards) {
             $0.topicDefaults["log.segment.bytes"] = "\(segmentBytes)"
             $0.log.scrubIntervalMs = scrubIntervalMs
         }
@@ -118,6 +118,18 @@ struct RepairTests {
         try damaged.world.start(host)
         damaged.expectRepaired(host)
         try damaged.produce(100)
+    }
+
+    /// That records are not in memory is no reason to say that there are none.
+    @Test(arguments: [1, 2, 3]) func aRepairFromAPeerWithAColdMemoryDropsNothing(shards: Int) throws {
+        let damaged = try Damaged(shards: shards)
+        let host = try #require(damaged.follower)
+        damaged.world.kill(host)
+        host.shardDisk.corrupt(try #require(damaged.segments(of: host).last), at: 90)
+        for host in damaged.world.hosts { host.shardDisk.coldOneIn = 1 }
+        try damaged.world.start(host)
+        damaged.expectRepaired(host)
+        #expect(!host.lines.contains { $0.text.contains("this copy goes on from there") })
     }
 
     /// In the last segment, met by the opening, and in the first one, met by its survey or a reader.

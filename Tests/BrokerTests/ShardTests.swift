@@ -72,6 +72,33 @@ struct DividedRequestTests {
         #expect(world.hosts[0].timers == [5, 5])
     }
 
+    /// Records of another shard that are not in memory are not waited for by who has others, wherever they ask.
+    @Test(arguments: [0, 1]) func whatIsNotInMemoryDoesNotHoldUpTheRest(shard: Int) throws {
+        let world = try divided()
+        let host = world.hosts[0]
+        let client = Client(host, world, shard: shard)
+        let cold = try #require((0..<4).first { Placement.shard(of: "t", $0, count: 2) == 0 })
+        let hot = try #require((0..<4).first { Placement.shard(of: "t", $0, count: 2) == 1 })
+        for _ in 0..<20 { _ = try client.call(produce(to: [cold]), version: 9) }
+        _ = try client.call(produce(to: [hot]), version: 9)
+        host.shardDisk.trustedTailBytes = 500
+        host.shardDisk.coldOneIn = 1
+        host.holdsShardFlushes = true
+        for _ in 0..<3 {
+            let answer = try client.call(fetch([cold, hot], maxWaitMs: 5_000), version: 12, withinMs: 20)
+            #expect(answer.served == [hot])
+        }
+        // Where there is nothing else, it is waited for.
+        client.send(fetch([cold], maxWaitMs: 5_000), version: 12)
+        world.run(forMs: 500)
+        #expect(client.frames.isEmpty)
+        host.shardDisk.coldOneIn = 0
+        world.completeFlushes(of: host)
+        world.run(forMs: 20)
+        #expect(try client.take(FetchRequest.self, version: 12).served == [cold])
+        #expect(host.timers == [5, 5])
+    }
+
     @Test func topicsUnknownAndKnownComeBackAsTheyWereNamed() throws {
         let world = try divided()
         var request = produce(to: [1, 0])

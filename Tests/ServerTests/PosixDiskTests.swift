@@ -186,6 +186,50 @@ struct PosixDiskTests {
         return posix_make_room(descriptor, 0, 1 << 16, 1 << 30) == 0
     }
 
+    /// By the mount point with the longest path above it.
+    private func isInMemory() -> Bool {
+        let mounts = (try? String(contentsOfFile: "/proc/self/mounts", encoding: .utf8)) ?? ""
+        let points = mounts.split(separator: "\n").map { $0.split(separator: " ") }
+        let path = directory.path + "/"
+        let above = points.filter { $0.count > 2 && path.hasPrefix($0[1] + ($0[1] == "/" ? "" : "/")) }
+        return above.max { $0[1].count < $1[1].count }?[2] == "tmpfs"
+    }
+
+    /// As kernels without `cachestat` are asked.
+    private func isCachedBySamples(_ name: String, _ size: Int) -> Bool {
+        let descriptor = posix_open_file("\(directory.path)/\(name)", 0, 0)
+        defer { Glibc.close(descriptor) }
+        return posix_is_cached_by_samples(descriptor, 0, Int64(size)) != 0
+    }
+
+    @Test func whatLeftTheMemoryIsBroughtInByAnotherThread() throws {
+        let size = 3 << 20
+        let file = try disk.open("cold", create: true)
+        try disk.write(ByteBuffer(), ByteBuffer(repeating: 7, count: size), to: file, at: 0)
+        #expect(disk.isCached(file, at: 0, length: size))
+        try disk.flushNow(files: [file], directories: [])
+        disk.forgetCached(file, at: 0, length: size)
+        // A file system in memory has no other place for it.
+        if isInMemory() {
+            print("\(directory.path) keeps all in memory")
+        } else {
+            #expect(!disk.isCached(file, at: 0, length: size))
+            #expect(!isCachedBySamples("cold", size))
+        }
+        disk.bringIn(
+            ticket(1),
+            [
+                FileRange(path: "cold", position: 0, length: size),
+                FileRange(path: "cold", position: 4 << 20, length: 1),
+                FileRange(path: "gone", position: 0, length: 1),
+            ])
+        #expect(reports.wait(for: 1).map(\.result) == [.done])
+        #expect(disk.isCached(file, at: 0, length: size))
+        #expect(disk.isCached(file, at: 5, length: 1))
+        #expect(isCachedBySamples("cold", size))
+        #expect(isCachedBySamples("cold", 1))
+    }
+
     @Test func roomIsTakenAheadOfAGrowingFileAndGivenBack() throws {
         guard isFallocatePossible() else {
             print("skipped: \(directory.path) lies on a file system without fallocate, or a full one")

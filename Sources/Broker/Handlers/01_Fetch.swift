@@ -25,6 +25,7 @@ struct PendingFetch {
     var timer: Timers<ShardTimer>.ID?
     /// Other shards' shares of it; nil when all its partitions are here.
     var gather: FetchGather?
+    var medium = MediumWait()
 }
 
 /// Who asks.
@@ -49,6 +50,13 @@ private struct FetchRound {
     var told: [(index: Int, told: ToldToReader)] = []
     /// Targets that the answer's limit left behind: they come first in the next.
     var cut: [Int] = []
+    /// What would have to be waited for, and was left out.
+    var cold: [ColdPlace] = []
+    var coldBytes = 0
+    /// What was left out and is under way already.
+    var awaited: UInt64 = 0
+    /// One partition was read where it lies, because to bring it in is no use.
+    var hasReadCold = false
     /// Targets that are looked at again next time: what they gave may not arrive.
     var again: [Int] = []
     /// What was noted in the session before this round.
@@ -74,6 +82,7 @@ extension Shard {
             response.errorCode = error
             return respond(response, to: FetchRequest.self, context)
         }
+        pending.medium.isGivenUp = !mayPark
         if shardCount > 1, divide(pending) { return }
         let number = takeRequestNumber()
         let isLast = reading.now >= pending.deadline || !mayPark
@@ -137,7 +146,7 @@ extension Shard {
     private func endParked(of session: FetchSession) {
         guard let parked = session.parked else { return }
         if let gather = pendingFetches[parked]?.gather { giveUpParts(of: gather, parked) }
-        fetchTimedOut(parked)
+        fetchGivenUp(parked)
     }
 
     // MARK: Waiting
@@ -188,27 +197,36 @@ extension Shard {
     func runWokenFetches() {
         while let id = wokenFetches.keys.first {
             wokenFetches.removeValue(forKey: id)
-            guard var pending = pendingFetches[id] else { continue }
-            if answerIfReady(&pending, id, isLast: false) { forgetFetch(id) }
+            runFetch(id, isLast: false)
         }
     }
 
-    func fetchTimedOut(_ id: UInt64) {
+    /// Looks again whether a parked fetch can be answered.
+    func runFetch(_ id: UInt64, isLast: Bool) {
         guard var pending = pendingFetches[id] else { return }
-        if answerIfReady(&pending, id, isLast: true) { forgetFetch(id) }
+        if answerIfReady(&pending, id, isLast: isLast || pending.medium.isLast) {
+            forgetFetch(id)
+        } else {
+            pendingFetches[id]?.medium = pending.medium
+            limitWaiting(of: id)
+        }
     }
 
     // MARK: Reading
 
-    /// Whether what is here is reason enough to answer.
-    func isReady(_ pending: PendingFetch, isLast: Bool) -> Bool {
+    /// Whether what is here is reason enough to answer. If not, what is here and not in memory is awaited.
+    func isReady(_ pending: inout PendingFetch, _ number: UInt64, isLast: Bool) -> Bool {
         let round = read(pending)
         if let session = pending.session { putBack(round, of: session, isTold: false) }
-        return isReady(round, pending, isLast: isLast)
+        let isReady = isReady(round, pending, isLast: isLast)
+        _ = waitsForMedium(
+            &pending, number, cold: round.cold, awaited: round.awaited, hasAnswer: isReady, isLast: isLast)
+        return isReady
     }
 
     private func isReady(_ round: FetchRound, _ pending: PendingFetch, isLast: Bool) -> Bool {
-        isLast || round.isUrgent || (pending.session?.isEmpty ?? pending.targets.isEmpty)
+        isLast || round.isUrgent || (round.sizeBytes > 0 && (pending.medium.hasWaited || round.hasReadCold))
+            || (pending.session?.isEmpty ?? pending.targets.isEmpty)
             || round.sizeBytes >= max(pending.minBytes, 1) || pending.minBytes == 0
     }
 
@@ -216,7 +234,12 @@ extension Shard {
         if let gather = pending.gather, gather.isHurried, !gather.waiting.isEmpty { return false }
         let round = read(pending)
         let isHurrying = pending.gather.map { !$0.waiting.isEmpty } ?? false
-        let isAnswered = isReady(round, pending, isLast: isLast)
+        let isEnough = isReady(round, pending, isLast: isLast)
+        let hasAnswer = isEnough && (round.sizeBytes > 0 || round.isUrgent)
+        let waits = waitsForMedium(
+            &pending, number, cold: round.cold, awaited: round.awaited, hasAnswer: hasAnswer, isLast: isLast)
+        // What the others have to say is asked for meanwhile.
+        let isAnswered = isEnough && (!waits || isHurrying)
         if let session = pending.session { putBack(round, of: session, isTold: isAnswered && !isHurrying) }
         guard isAnswered else { return false }
         if let gather = pending.gather, isHurrying {
@@ -315,6 +338,7 @@ extension Shard {
                 return
             }
             answer = found
+            if answer.errorCode != .none || answer.divergingEpoch.epoch >= 0 { round.isUrgent = true }
             piece = take(&answer, for: target, index, pending, &round)
             // Its shard had no room for it: its turn is to come.
             if piece == nil, answer.highWatermark > target.fetchOffset { round.cut.append(index) }
@@ -459,20 +483,60 @@ extension Shard {
                 cleanedTold(target.cleanedEnd, by: follower.id, follower.brokerEpoch, of: replica)
                 answer.cleanedByAll = noteCleanedByAll(replica)
             }
-            let room = min(target.maxBytes, pending.maxBytes - round.sizeBytes)
-            if room < target.maxBytes { round.cut.append(index) }
-            guard room > 0 || round.sizeBytes == 0 else { return nil }
-            do throws(LogError) {
-                // The first partition with data gives at least one batch, whatever the limits say (KIP-74).
-                return try replica.log.read(
-                    from: target.fetchOffset, maxBytes: room, below: limit, atLeastOne: round.sizeBytes == 0,
-                    skippingEmpty: pending.reader.replica == nil && !pending.reader.isRepair)
-            } catch {
-                answer.errorCode = error.errorCode
-                round.isUrgent = true
-                logFailed(replica, error)
-                return nil
+            return readLog(target, index, pending, of: replica, below: limit, &answer, &round)
+        }
+    }
+
+    private func readLog(
+        _ target: FetchTarget, _ index: Int, _ pending: PendingFetch, of replica: Replica, below limit: Offset,
+        _ answer: inout FetchResponse.Partition, _ round: inout FetchRound
+    ) -> LogSlice? {
+        var room = min(target.maxBytes, pending.maxBytes - round.sizeBytes)
+        if room < target.maxBytes { round.cut.append(index) }
+        guard room > 0 || round.sizeBytes == 0 else { return nil }
+        // To a repair an answer without records says that there are none.
+        if target.fetchOffset < limit, !pending.reader.isRepair {
+            let readable = readableNow(target, room, replica, &round)
+            if readable ?? 0 < room, room == target.maxBytes { round.cut.append(index) }
+            guard let readable else { return nil }
+            room = readable
+        }
+        do throws(LogError) {
+            // The first partition with data gives at least one batch, whatever the limits say (KIP-74).
+            return try replica.log.read(
+                from: target.fetchOffset, maxBytes: room, below: limit, atLeastOne: round.sizeBytes == 0,
+                skippingEmpty: pending.reader.replica == nil && !pending.reader.isRepair)
+        } catch {
+            answer.errorCode = error.errorCode
+            round.isUrgent = true
+            logFailed(replica, error)
+            return nil
+        }
+    }
+
+    /// How much of `room` is read without waiting for the medium, or all the same; nil: it is left out of this round.
+    private func readableNow(
+        _ target: FetchTarget, _ room: Int, _ replica: Replica, _ round: inout FetchRound
+    ) -> Int? {
+        if let place = replica.coldPlace, place.offset == target.fetchOffset, mediumReads.isUnderWay(place.ticket) {
+            round.awaited = max(round.awaited, place.ticket)
+            return nil
+        }
+        // What is too much for one answer waits for the next.
+        let hasRoom = round.coldBytes < Limits.broughtInByFetchBytesMax
+        switch replica.log.coldLook(from: target.fetchOffset, maxBytes: room, asksDisk: hasRoom) {
+        case .readable(let bytes): return bytes
+        case .cold(let ranges):
+            // One in a round: the loop waits for it.
+            if !round.hasReadCold, ranges.contains(where: { mediumReads.cameInVain($0, at: reading.now) }) {
+                round.hasReadCold = true
+                return min(room, Limits.broughtInBytesMax)
             }
+            if hasRoom {
+                round.cold.append(ColdPlace(replica: replica, offset: target.fetchOffset, ranges: ranges))
+                round.coldBytes += ranges.reduce(0) { $0 + $1.length }
+            }
+            return nil
         }
     }
 

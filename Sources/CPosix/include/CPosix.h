@@ -12,8 +12,15 @@ int posix_write_both(int fd, const void *head, size_t head_size, const void *bod
 /// Reads up to `size` bytes at `position`, fewer only at the end of the file. The count, or a negative errno.
 int64_t posix_read_at(int fd, void *buffer, size_t size, int64_t position);
 
-/// Reads what the page cache holds without waiting for the disk. The count, -EAGAIN when nothing is there, or a negative errno.
-int64_t posix_read_cached(int fd, void *buffer, size_t size, int64_t position);
+/// Whether the page cache holds all of a range, which is then read without waiting for the disk; 1 also where the kernel cannot
+/// tell. A guess: it may have let go of it by the next call.
+int posix_is_cached(int fd, int64_t position, int64_t size);
+
+/// The same for kernels that cannot count: some of its bytes are asked for, and read if they are there.
+int posix_is_cached_by_samples(int fd, int64_t position, int64_t size);
+
+/// Reads a range of a file into the page cache, as far as there is one.
+void posix_bring_in(const char *path, int64_t position, int64_t size);
 
 /// Opens for reading and writing with close-on-exec; `create` makes the file where there is none. A descriptor, or a negative errno.
 int posix_open_file(const char *path, int create, int truncate_first);

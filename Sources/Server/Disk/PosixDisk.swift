@@ -26,6 +26,7 @@ package final class PosixDisk: Disk {
 
     private let root: String
     private let flushers: FlusherPool
+    private let readers: FlusherPool
     private let replacer: FileReplacer
     private let remover: TreeRemover
     private let deliver: @Sendable (FlushTicket, FlushResult) -> Void
@@ -39,13 +40,15 @@ package final class PosixDisk: Disk {
     /// With a `reserve` a full disk still takes what is not records: names, replacements, and all contents of a disk
     /// that does not hold records.
     package init(
-        root: String, flushers: FlusherPool, openFilesMax: Int, reserve: SpaceReserve? = nil, holdsRecords: Bool = true,
+        root: String, flushers: FlusherPool, readers: FlusherPool? = nil, openFilesMax: Int,
+        reserve: SpaceReserve? = nil, holdsRecords: Bool = true,
         deliver: @escaping @Sendable (FlushTicket, FlushResult) -> Void
     ) {
         self.reserve = reserve
         self.holdsRecords = holdsRecords
         self.root = root
         self.flushers = flushers
+        self.readers = readers ?? flushers
         self.deliver = deliver
         remover = TreeRemover(pool: flushers)
         replacer = FileReplacer(pool: flushers, reserve: reserve)
@@ -185,6 +188,21 @@ package final class PosixDisk: Disk {
         if outcome < 0 { throw DiskError(path: table.path(of: file), status: Int32(outcome)) }
         if outcome < Int64(length) { throw .pastEnd(table.path(of: file)) }
         return buffer
+    }
+
+    package func isCached(_ file: FileHandle, at position: Int64, length: Int) -> Bool {
+        // Where it cannot be opened, the reading says so.
+        guard let open = try? table.use(file) else { return true }
+        return posix_is_cached(open.descriptor, position, Int64(length)) != 0
+    }
+
+    package func bringIn(_ ticket: FlushTicket, _ ranges: [FileRange]) {
+        let deliver = deliver
+        let ranges = ranges.map { FileRange(path: absolute($0.path), position: $0.position, length: $0.length) }
+        readers.run {
+            for range in ranges { posix_bring_in(range.path, range.position, Int64(range.length)) }
+            deliver(ticket, .done)
+        }
     }
 
     package func truncate(_ file: FileHandle, to sizeBytes: Int64) throws(DiskError) {

@@ -16,6 +16,9 @@ package enum NodeProcess {
     /// nodes; beside busy neighbours each of them would wait for a tick of 4 ms (docs/decisions/0031).
     private static let turnNanoseconds: UInt64 = 100_000
 
+    /// Threads that bring into memory what consumers want and only the disk has: a barrier must not stand behind them.
+    private static let readerThreads = 2
+
     package static func run(_ configuration: StartConfiguration) -> Int32 {
         let startedAt = NodeClock.now
         // Before there are other threads, which have it from this one. Where it fails, the node is only slower.
@@ -101,9 +104,11 @@ package enum NodeProcess {
             root: root, flushers: FlusherPool(threadCount: 1), openFilesMax: 64, reserve: reserve, holdsRecords: false,
             deliver: { controlBox.post([($0, $1)]) })
         let flushers = FlusherPool(threadCount: configuration.flusherThreads)
+        let readers = FlusherPool(threadCount: readerThreads)
         let shardDisks = boxes.shardFlushes.map { box in
             PosixDisk(
-                root: root, flushers: flushers, openFilesMax: configuration.openFilesMax / configuration.shardThreads,
+                root: root, flushers: flushers, readers: readers,
+                openFilesMax: configuration.openFilesMax / configuration.shardThreads,
                 reserve: reserve, deliver: { box.post([($0, $1)]) })
         }
         do throws(BootError) {

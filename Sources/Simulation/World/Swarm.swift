@@ -44,6 +44,9 @@ package struct Swarm: Hashable, Sendable, Codable {
     var groupMembers: Int
     var groupLogPartitions: Int32
 
+    /// Of so many reads one finds that its bytes are not in memory; 0: none does.
+    var coldOneIn: Int64
+
     /// Whether idempotent producers begin new epochs now and then.
     var bumpsEpochs: Bool
 
@@ -98,6 +101,7 @@ package struct Swarm: Hashable, Sendable, Codable {
         swarm.replicaLagTimeMaxMs = 10_000
         swarm.healsByReset = false
         swarm.bumpsEpochs = false
+        swarm.coldOneIn = 0
         (swarm.compacts, swarm.keepsTombstones, swarm.dirtyHundredths) = (false, false, 50)
         (swarm.heldCleaner, swarm.tombstonesStayMs) = (0, 0)
         swarm.shards = 1
@@ -142,6 +146,8 @@ package struct Swarm: Hashable, Sendable, Codable {
         metadataSegmentBytes = random.oneIn(4) ? 2_000 + random.below(8_000) : 64 << 20
         metadataSnapshotBytes = random.oneIn(4) ? 3_000 + random.below(20_000) : 20 << 20
         healsByReset = random.oneIn(2)
+        var reads = SeededRandom(seed: seed ^ 0x52_4541_4453)
+        coldOneIn = reads.oneIn(3) ? 1 + reads.below(6) : 0
         var deletions = SeededRandom(seed: seed ^ 0x44_454C_4554)
         deletesRecords = deletions.oneIn(3)
         let isSmall = segmentBytes < 1 << 30
@@ -219,6 +225,7 @@ package struct Swarm: Hashable, Sendable, Codable {
             + (hasRightClocks ? " that keeps them for \(tombstonesStayMs) ms" : "")
             + (compacts && heldCleaner > 0 ? " held back on node \(heldCleaner)" : "") + (compacts ? ", " : "")
             + (deletesRecords ? "deletions, " : "")
+            + (coldOneIn > 0 ? "1 read in \(coldOneIn) cold, " : "")
             + (retentionBytes < 0 ? "" : "\(retentionBytes) bytes kept, ")
             + (shards > 1 ? "\(shards) shards\(changesShards ? " or fewer" : ""), " : "")
             + (groups.isEmpty

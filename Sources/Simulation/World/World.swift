@@ -70,6 +70,7 @@ package final class World {
         self.bug = bug
         self.trace = trace
         nodes = (1...swarm.nodes).map { SimulatedNode(id: $0, lots: lots) }
+        for node in nodes { node.disk.coldOneIn = swarm.coldOneIn }
         cuts = Array(repeating: Array(repeating: 0, count: Int(swarm.nodes) + 1), count: Int(swarm.nodes) + 1)
         trace.note(0, "seed \(seed): \(swarm.description)")
         for fault in schedule.faults { trace.note(0, "will come: \(fault)") }
