@@ -356,7 +356,7 @@ extension Shard {
                 ? EpochEnd(epoch: answer.divergingEpoch.epoch, endOffset: answer.divergingEpoch.endOffset) : nil,
             batches: span)
         let endBefore = replica.log.endOffset
-        perform(on: replica, fetched: fetched) {
+        perform(on: replica, fetched: fetched, producers: answer.producers.flatMap(ProducerSnapshots.decode)) {
             $0.fetchAnswered(verdict, log: replica.logView, at: reading.now, into: &$1)
         }
         // Records that could not be written, or a cut that could not be made (a full disk), would be asked for again at

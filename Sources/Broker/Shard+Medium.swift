@@ -129,6 +129,32 @@ extension Shard {
     /// How long a fetch waits for the medium when it waits for nothing else: its reader's patience has an end, too.
     static let mediumPatienceMs: Int64 = 2_000
 
+    /// How much of `room` is read without waiting for the medium, or all the same; nil: it is left out of this round.
+    func readableNow(
+        _ target: FetchTarget, _ room: Int, _ replica: Replica, _ round: inout FetchRound
+    ) -> Int? {
+        if let place = replica.coldPlace, place.offset == target.fetchOffset, mediumReads.isUnderWay(place.ticket) {
+            round.awaited = max(round.awaited, place.ticket)
+            return nil
+        }
+        // What is too much for one answer waits for the next.
+        let hasRoom = round.coldBytes < Limits.broughtInByFetchBytesMax
+        switch replica.log.coldLook(from: target.fetchOffset, maxBytes: room, asksDisk: hasRoom) {
+        case .readable(let bytes): return bytes
+        case .cold(let ranges):
+            // One in a round: the loop waits for it.
+            if !round.hasReadCold, ranges.contains(where: { mediumReads.cameInVain($0, at: reading.now) }) {
+                round.hasReadCold = true
+                return min(room, Limits.broughtInBytesMax)
+            }
+            if hasRoom {
+                round.cold.append(ColdPlace(replica: replica, offset: target.fetchOffset, ranges: ranges))
+                round.coldBytes += ranges.reduce(0) { $0 + $1.length }
+            }
+            return nil
+        }
+    }
+
     /// Asks for what a round found cold. Answers whether the fetch is to wait for it.
     func waitsForMedium(
         _ pending: inout PendingFetch, _ number: UInt64, cold: [ColdPlace], awaited: UInt64, hasAnswer: Bool,

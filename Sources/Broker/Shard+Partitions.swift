@@ -280,7 +280,7 @@ extension Shard {
     /// Runs one input of a partition's machine and everything it asks for.
     func perform(
         on replica: Replica, fetched: (bytes: ByteBuffer, headers: [BatchHeader])? = nil,
-        _ input: (inout Partition, inout [PartitionEffect]) -> Void
+        producers: ProducerTable? = nil, _ input: (inout Partition, inout [PartitionEffect]) -> Void
     ) {
         var effects: [PartitionEffect] = []
         input(&replica.partition, &effects)
@@ -289,7 +289,7 @@ extension Shard {
         guard !effects.isEmpty else { return }
         for effect in effects {
             do throws(LogError) {
-                try run(effect, on: replica, fetched: fetched)
+                try run(effect, on: replica, fetched: fetched, producers)
             } catch {
                 return logFailed(replica, error)
             }
@@ -300,7 +300,8 @@ extension Shard {
     }
 
     private func run(
-        _ effect: PartitionEffect, on replica: Replica, fetched: (bytes: ByteBuffer, headers: [BatchHeader])?
+        _ effect: PartitionEffect, on replica: Replica, fetched: (bytes: ByteBuffer, headers: [BatchHeader])?,
+        _ producers: ProducerTable?
     ) throws(LogError) {
         switch effect {
         case .advanceHighWatermark:
@@ -323,10 +324,7 @@ extension Shard {
             replica.log.requestFlush()
         case .truncateFully(let offset):
             log(.warning, "\(replica.name): starting over at \(offset); the leader's log begins there")
-            try prepareCut(of: replica, to: offset, isWhole: true)
-            try replica.log.truncateFully(startingAt: offset)
-            try replica.rebuildProducers(on: disk)
-            replica.log.requestFlush()
+            try beginAnew(replica, at: offset, producers)
         case .advanceStart(let offset): moveStart(of: replica, to: offset)
         case .appendFetched:
             guard let fetched else { preconditionFailure("\(replica.name): nothing was fetched") }
@@ -340,8 +338,7 @@ extension Shard {
                     replica.log.requestFlush()
                 } else if replica.log.endOffset < replica.partition.highWatermark {
                     // It began anew at a batch around its start, and does not have that: back to where it stood, empty.
-                    try replica.log.truncateFully(startingAt: replica.partition.highWatermark)
-                    replica.log.requestFlush()
+                    try beginAnew(replica, at: replica.partition.highWatermark, nil)
                 }
                 throw error
             }

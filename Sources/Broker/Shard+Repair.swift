@@ -471,7 +471,9 @@ extension Shard {
         switch answer.errorCode {
         case .offsetOutOfRange where answer.logStartOffset > offset:
             // Deleted meanwhile.
-            return LostCut(offset: answer.logStartOffset, isWhole: true)
+            return LostCut(
+                offset: answer.logStartOffset, isWhole: true,
+                producers: answer.producers.flatMap(ProducerSnapshots.decode))
         case .offsetOutOfRange:
             // An unclean election chose another history.
             return LostCut(offset: offset, isWhole: false)
@@ -505,6 +507,7 @@ extension Shard {
             if !cut.isWhole, offset >= replica.log.endOffset { repair.trustsRuns = false }
             try prepareCut(of: replica, to: offset, isWhole: cut.isWhole)
             if cut.isWhole {
+                if let producers = cut.producers { try remember(producers, below: offset, in: replica) }
                 try replica.log.truncateFully(startingAt: offset)
             } else {
                 try replica.log.truncate(to: offset)
@@ -521,6 +524,8 @@ extension Shard {
 private struct LostCut {
     var offset: Offset
     var isWhole: Bool
+    /// Of what lies below, when it begins again behind what was deleted.
+    var producers: ProducerTable?
 }
 
 struct RepairLink {

@@ -25,6 +25,8 @@ public enum Limits {
     public static let fetchSessionsMax = 1_000
     /// Producers remembered per partition.
     public static let producersPerPartitionMax = 100_000
+    /// Producers that a leader tells a follower of which begins anew: 46 bytes for each of their last batches.
+    public static let producersHandedOverMax = 10_000
     /// Of these, unknown ones that a leader has refused once; beyond them any sequence is accepted at once.
     public static let unknownProducersPerPartitionMax = 10_000
     /// Batches remembered per producer for duplicate detection, Kafka's five.

@@ -101,6 +101,23 @@ package struct ProducerTable: Equatable, Sendable {
 
     package func knows(_ id: ProducerID) -> Bool { producers[id] != nil }
 
+    /// What it says of batches below `offset`; of the youngest producers, where there are too many.
+    package func below(_ offset: Offset, max: Int = Limits.producersHandedOverMax) -> ProducerTable {
+        var left: [ProducerID: Producer] = [:]
+        for (id, var producer) in producers {
+            let isEpochAlone = producer.batches.isEmpty
+            producer.batches.removeAll { $0.lastOffset >= offset }
+            if isEpochAlone || !producer.batches.isEmpty { left[id] = producer }
+        }
+        if left.count > max {
+            let byAge = left.sorted { ($0.value.timestampMs, $0.key) > ($1.value.timestampMs, $1.key) }
+            left = Dictionary(uniqueKeysWithValues: byAge.prefix(max).map { ($0.key, $0.value) })
+        }
+        var table = ProducerTable()
+        table.producers = left
+        return table
+    }
+
     /// Every remembered batch, by producer id and age: what a snapshot holds. Kafka writes one entry a producer and,
     /// reading, lets the last one of an id win, so it reads these too; and here a restart forgets no duplicate (I4).
     package var snapshotEntries: [ProducerEntry] {

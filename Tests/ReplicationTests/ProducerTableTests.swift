@@ -56,6 +56,23 @@ import Testing
         #expect(table.entries.first?.lastSequence == -1)
     }
 
+    /// What a replica that begins anew at an offset is told: of each producer what lies whole below, later batches or
+    /// not.
+    @Test func whatLiesBelowAnOffsetIsToldAlone() {
+        let table = table()
+        let below = table.below(165)
+        #expect(
+            below.verdict(on: batch(50, 59)) == .duplicate(baseOffset: 150, lastOffset: 159, timestampMs: 5))
+        #expect(below.verdict(on: batch(60, 69)) == .append)
+        #expect(table.below(150).count == 0)
+        #expect(table.below(1_000) == table)
+        var many = ProducerTable()
+        for id in 0..<10 as Range<ProducerID> {
+            many.record(batch(0, 9, at: 100 + Offset(id) * 10, producer: id, time: id))
+        }
+        #expect(many.below(1_000, max: 3).entries.map(\.producerID) == [7, 8, 9])
+    }
+
     @Test func theUnknownMayStartAnywhereAndTheNotIdempotentAlways() {
         let table = ProducerTable()
         #expect(table.verdict(on: batch(77, 78)) == .append)

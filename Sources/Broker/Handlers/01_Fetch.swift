@@ -37,7 +37,7 @@ struct FetchReader: Sendable {
 }
 
 /// What one round over the partitions found.
-private struct FetchRound {
+struct FetchRound {
     var response = FetchResponse()
     /// The records, in the order of the answer.
     var pieces: [OutboundPiece] = []
@@ -55,6 +55,8 @@ private struct FetchRound {
     var coldBytes = 0
     /// What was left out and is under way already.
     var awaited: UInt64 = 0
+    /// What replicas that begin anew are told of producers.
+    var producerBytes = 0
     /// One partition was read where it lies, because to bring it in is no use.
     var hasReadCold = false
     /// Targets that are looked at again next time: what they gave may not arrive.
@@ -454,6 +456,7 @@ extension Shard {
             answer.currentLeader.leaderID = configuration.nodeID
             answer.currentLeader.leaderEpoch = replica.partition.leaderEpoch
         }
+        guard tellProducers(of: replica, decision, index, pending.reader, &answer, &round) else { return nil }
         switch decision {
         case .error(let error):
             answer.errorCode = error
@@ -510,32 +513,6 @@ extension Shard {
             answer.errorCode = error.errorCode
             round.isUrgent = true
             logFailed(replica, error)
-            return nil
-        }
-    }
-
-    /// How much of `room` is read without waiting for the medium, or all the same; nil: it is left out of this round.
-    private func readableNow(
-        _ target: FetchTarget, _ room: Int, _ replica: Replica, _ round: inout FetchRound
-    ) -> Int? {
-        if let place = replica.coldPlace, place.offset == target.fetchOffset, mediumReads.isUnderWay(place.ticket) {
-            round.awaited = max(round.awaited, place.ticket)
-            return nil
-        }
-        // What is too much for one answer waits for the next.
-        let hasRoom = round.coldBytes < Limits.broughtInByFetchBytesMax
-        switch replica.log.coldLook(from: target.fetchOffset, maxBytes: room, asksDisk: hasRoom) {
-        case .readable(let bytes): return bytes
-        case .cold(let ranges):
-            // One in a round: the loop waits for it.
-            if !round.hasReadCold, ranges.contains(where: { mediumReads.cameInVain($0, at: reading.now) }) {
-                round.hasReadCold = true
-                return min(room, Limits.broughtInBytesMax)
-            }
-            if hasRoom {
-                round.cold.append(ColdPlace(replica: replica, offset: target.fetchOffset, ranges: ranges))
-                round.coldBytes += ranges.reduce(0) { $0 + $1.length }
-            }
             return nil
         }
     }

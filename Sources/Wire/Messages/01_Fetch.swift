@@ -163,6 +163,9 @@ package struct FetchResponse: WireMessage {
         package var preferredReadReplica: Int32 = -1
         /// Ours: how far every copy of a compacted log is clean, for followers.
         package var cleanedByAll: Int64 = 0
+        /// Ours: for a replica that must begin anew at `logStartOffset`, what is remembered of producers whose batches
+        /// all lie below.
+        package var producers: ByteBuffer?
         package var records: ByteBuffer?
         /// Set by a sender that writes the records itself: only this length is encoded, and the place is noted as a gap
         /// (`encodeFetchResponseFrame`). Not on the wire; nil after decoding. `records` is then ignored.
@@ -183,6 +186,7 @@ package struct FetchResponse: WireMessage {
             try w.tag(1, &currentLeader, "currentLeader", default: CurrentLeader())
             try w.tag(2, &snapshotID, "snapshotID", default: SnapshotID())
             try w.tag(10000, &cleanedByAll, "cleanedByAll", default: 0, since: 18)
+            try w.tag(10001, &producers, "producers", since: 18)
             try w.end()
         }
     }
