@@ -14,6 +14,9 @@ package enum ProducerSnapshots {
     /// Snapshots kept of one log: the newest, and the one before in case that is not whole.
     private static let kept = 2
 
+    /// What the snapshot of so many producers takes at most.
+    static func bytesMax(of count: Int) -> Int { headBytes + count * Limits.producerBatchesRemembered * entryBytes }
+
     static func path(_ directory: String, _ offset: Offset) -> String {
         SegmentFiles.path(directory, offset, ".snapshot")
     }

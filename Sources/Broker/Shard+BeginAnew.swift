@@ -11,15 +11,6 @@ extension Shard {
     /// Bytes of producers in one answer, when that is reached.
     private static let producerBytesMax = 1 << 20
 
-    /// What a replica that is to begin anew must be told of producers: what this log need not tell of. Empty, for
-    /// others.
-    private func producersToTell(of replica: Replica, _ reader: FetchReader) -> ByteBuffer? {
-        guard reader.replica != nil || reader.isRepair, replica.isLeader, replica.log.startOffset > 0,
-            !replica.isUnderRepair
-        else { return nil }
-        return ProducerSnapshots.encode(replica.producers.below(replica.partition.highWatermark))
-    }
-
     /// A replica that is to begin anew hears of producers with that. False where other partitions have taken the room:
     /// its turn comes with the next answer, and until then it must not take its fork for committed.
     func tellProducers(
@@ -30,12 +21,17 @@ extension Shard {
         case .diverging, .error(.offsetOutOfRange): break
         case .read, .error: return true
         }
-        guard let producers = producersToTell(of: replica, reader) else { return true }
-        guard round.producerBytes == 0 || round.producerBytes + producers.readableBytes <= Self.producerBytesMax else {
+        guard reader.replica != nil || reader.isRepair, replica.isLeader, replica.log.startOffset > 0,
+            !replica.isUnderRepair
+        else { return true }
+        // Before they are put together: where hundreds of replicas begin anew, most must wait in each answer.
+        let bytesMax = ProducerSnapshots.bytesMax(of: min(replica.producers.count, Limits.producersHandedOverMax))
+        guard round.producerBytes == 0 || round.producerBytes + bytesMax <= Self.producerBytesMax else {
             (answer.highWatermark, answer.lastStableOffset, answer.logStartOffset) = (-1, -1, -1)
             round.cut.append(index)
             return false
         }
+        let producers = ProducerSnapshots.encode(replica.producers.below(replica.partition.highWatermark))
         round.producerBytes += producers.readableBytes
         answer.producers = producers
         return true

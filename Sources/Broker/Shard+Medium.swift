@@ -157,18 +157,17 @@ extension Shard {
 
     /// Asks for what a round found cold. Answers whether the fetch is to wait for it.
     func waitsForMedium(
-        _ pending: inout PendingFetch, _ number: UInt64, cold: [ColdPlace], awaited: UInt64, hasAnswer: Bool,
-        isLast: Bool
+        _ pending: inout PendingFetch, _ number: UInt64, _ round: FetchRound, hasAnswer: Bool, isLast: Bool
     ) -> Bool {
-        guard !cold.isEmpty || awaited > 0 else { return false }
-        let (ranges, ticket) = mediumReads.wanted(cold, at: reading.now)
+        guard !round.cold.isEmpty || round.awaited > 0 else { return false }
+        let (ranges, ticket) = mediumReads.wanted(round.cold, at: reading.now)
         if !ranges.isEmpty {
             disk.bringIn(FlushTicket(owner: Self.mediumOwner, generation: 0, sequence: ticket), ranges)
         }
         // Whoever has enough to answer does; what was left out is there the next time.
         guard !hasAnswer, !pending.medium.isGivenUp else { return false }
         if isLast { pending.medium.isLast = true }
-        let last = cold.reduce(awaited) { max($0, $1.replica.coldPlace?.ticket ?? 0) }
+        let last = round.cold.reduce(round.awaited) { max($0, $1.replica.coldPlace?.ticket ?? 0) }
         if pending.medium.awaited != last {
             pending.medium.awaited = last
             mediumReads.wait(number, for: last)
@@ -194,11 +193,10 @@ extension Shard {
         runFetch(id, isLast: true)
     }
 
-    /// Only the medium is waited for from here on, and not for ever.
-    func limitWaiting(of id: UInt64) {
-        guard let pending = pendingFetches[id], pending.medium.awaited != nil, pending.medium.isLast,
-            !pending.medium.isOverdue
-        else { return }
+    /// A parked fetch waits for the medium. Where it waits for nothing else any more, not for ever.
+    func noteWaiting(_ pending: PendingFetch, _ id: UInt64) {
+        pendingFetches[id]?.medium = pending.medium
+        guard pending.medium.isLast, !pending.medium.isOverdue else { return }
         timers.cancel(pending.timer)
         pendingFetches[id]?.timer = timers.add(.fetch(id), at: reading.now.advanced(byMs: Self.mediumPatienceMs))
         pendingFetches[id]?.medium.isOverdue = true

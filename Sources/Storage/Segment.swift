@@ -151,14 +151,17 @@ final class Segment {
 
     // MARK: Looking up
 
+    private func recentBatch(holding offset: Offset) -> Boundary? {
+        guard let first = recent.first, first.offset <= offset else { return nil }
+        var index = recent.count - 1
+        while recent[index].offset > offset { index -= 1 }
+        return recent[index]
+    }
+
     /// The batch that holds `offset`, which lies in this segment.
     func locate(_ offset: Offset, intervalBytes: Int) throws(LogError) -> Boundary {
         if offset >= nextOffset { return end }
-        if let first = recent.first, first.offset <= offset {
-            var index = recent.count - 1
-            while recent[index].offset > offset { index -= 1 }
-            return recent[index]
-        }
+        if let found = recentBatch(holding: offset) { return found }
         return try searching(intervalBytes) { () throws(LogError) in
             let entry = offsetIndex.floor(relativeOffset: offset - baseOffset)
             var walk = HeaderWalk(self, from: Int64(entry?.position ?? 0), expecting: entry == nil ? baseOffset : nil)
@@ -179,8 +182,8 @@ final class Segment {
         from offset: Offset, maxBytes: Int, intervalBytes: Int, trustedTailBytes: Int64, asksDisk: Bool
     ) -> ColdLook {
         let start: Int64
-        if let first = recent.first, first.offset <= offset {
-            start = recent.last { $0.offset <= offset }?.position ?? first.position
+        if let found = recentBatch(holding: offset) {
+            start = found.position
         } else {
             if !indexesLoaded {
                 guard asksDisk else { return .cold([]) }

@@ -208,9 +208,9 @@ extension Shard {
         guard var pending = pendingFetches[id] else { return }
         if answerIfReady(&pending, id, isLast: isLast || pending.medium.isLast) {
             forgetFetch(id)
-        } else {
-            pendingFetches[id]?.medium = pending.medium
-            limitWaiting(of: id)
+        } else if pending.medium.awaited != nil {
+            // A round changes nothing else of it, and most fetches wait for records alone.
+            noteWaiting(pending, id)
         }
     }
 
@@ -221,8 +221,7 @@ extension Shard {
         let round = read(pending)
         if let session = pending.session { putBack(round, of: session, isTold: false) }
         let isReady = isReady(round, pending, isLast: isLast)
-        _ = waitsForMedium(
-            &pending, number, cold: round.cold, awaited: round.awaited, hasAnswer: isReady, isLast: isLast)
+        _ = waitsForMedium(&pending, number, round, hasAnswer: isReady, isLast: isLast)
         return isReady
     }
 
@@ -238,8 +237,7 @@ extension Shard {
         let isHurrying = pending.gather.map { !$0.waiting.isEmpty } ?? false
         let isEnough = isReady(round, pending, isLast: isLast)
         let hasAnswer = isEnough && (round.sizeBytes > 0 || round.isUrgent)
-        let waits = waitsForMedium(
-            &pending, number, cold: round.cold, awaited: round.awaited, hasAnswer: hasAnswer, isLast: isLast)
+        let waits = waitsForMedium(&pending, number, round, hasAnswer: hasAnswer, isLast: isLast)
         // What the others have to say is asked for meanwhile.
         let isAnswered = isEnough && (!waits || isHurrying)
         if let session = pending.session { putBack(round, of: session, isTold: isAnswered && !isHurrying) }
